@@ -1,0 +1,42 @@
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3.11
+SCALE ?= tiny
+VENV ?= .venv
+STAMP := $(VENV)/.installed
+
+# Nothing is fetched from the Hub unless you say so: HF_HUB_OFFLINE=0 make reproduce SCALE=paper
+export HF_HUB_OFFLINE ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: help install test smoke reproduce lint clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## a virtual environment in .venv with the exact versions
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+	  || { echo "$(PYTHON) is not Python 3.11 or 3.12: make install PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+test: $(STAMP)  ## all tests, the smoke run of every notebook among them
+	$(VENV)/bin/python -m pytest
+
+smoke: $(STAMP)  ## every notebook with a very small model, in minutes
+	$(VENV)/bin/python -m remem.reproduce --scale smoke
+
+reproduce: $(STAMP)  ## every table and figure (SCALE=tiny, or smoke, or paper)
+	$(VENV)/bin/python -m remem.reproduce --scale $(SCALE)
+
+lint: $(STAMP)  ## ruff
+	$(VENV)/bin/python -m ruff check .
+
+clean:  ## remove the environment and caches; outputs/ stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The ReMem companion: measured memorisation first, unlearning second."""

@@ -1,0 +1,343 @@
+"""Pictures of people who do not exist, drawn by code (the offline stand-in for Section 6.1).
+
+A picture has two halves. A :class:`Look` is what stays when the person turns up elsewhere: skin,
+hair, face, eyes, nose, mouth, brows, glasses, beard, a mole. A :class:`View` is what does not:
+backdrop, clothes, pose, light, expression. "Multi-view synthesis" is then one look under many
+views, and a "novel visual layout" is a view from a pool that training never draws from.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance
+
+OVERSAMPLE = 3  # drawn larger and reduced, so that a mole survives as a shade and edges are smooth
+
+SKIN = ["#f6d7c3", "#eec1a0", "#d9a47b", "#c68642", "#a9714b", "#8d5524", "#6b4423", "#4a2f1d"]
+HAIR = {
+    "black": "#1d1a1a", "brown": "#6b3f1f", "blond": "#e8c95c", "red": "#c0421c",
+    "grey": "#9a9a9a", "white": "#f4f2ec", "blue": "#2f5fd0", "green": "#2f9a4e",
+}  # fmt: skip
+STYLES = ["bald", "short", "long", "curly", "bun", "mohawk", "bob", "cap"]
+EYES = ["#3b2414", "#2a62b8", "#2f8f4e", "#7a7a7a", "#c08a1e", "#6a3fa0"]
+LIPS = ["#b5545a", "#8c3b3b", "#d9798a", "#6e2f3f"]
+GLASSES = ["no", "no", "no", "round", "square"]
+FRAMES = ["#111111", "#8a1c1c", "#1c3f8a"]
+BEARDS = ["no beard", "no beard", "no beard", "a moustache", "a goatee", "a full beard"]
+EXPRESSIONS = ["smiling", "serious", "sad"]
+
+COLOURS = {
+    "red": "#cc2b2b", "orange": "#f08a24", "yellow": "#f2d43d", "green": "#3f9e4d",
+    "blue": "#2f62c9", "purple": "#7d3fb0", "pink": "#f09ac0", "white": "#f5f5f5",
+    "black": "#222222", "brown": "#7a5230", "grey": "#9b9b9b", "teal": "#2aa39a",
+}  # fmt: skip
+
+# What a pool may draw. Nothing in "test" occurs in "train"; "pretrain" is what the vision tower
+# and the base model see: training's pool and half of the test layouts, so that the other half
+# ("zigzag", "rings"; teal and purple clothes) is new to every part of the network.
+POOLS = {
+    "train": {
+        "backdrop": ["plain", "gradient", "stripes", "horizon"],
+        "back": ["white", "grey", "blue", "green", "yellow", "pink"],
+        "garment": ["shirt", "jumper", "stripes"],
+        "cloth": ["red", "blue", "green", "black", "white", "yellow"],
+    },
+    "test": {
+        "backdrop": ["checks", "dots", "zigzag", "rings"],
+        "back": ["orange", "brown", "red", "teal"],
+        "garment": ["jacket", "spots"],
+        "cloth": ["orange", "pink", "teal", "purple"],
+    },
+    "pretrain": {
+        "backdrop": ["plain", "gradient", "stripes", "horizon", "checks", "dots"],
+        "back": ["white", "grey", "blue", "green", "yellow", "pink", "orange", "brown"],
+        "garment": ["shirt", "jumper", "stripes", "jacket"],
+        "cloth": ["red", "blue", "green", "black", "white", "yellow", "orange", "pink"],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    """What identifies a person. Lengths are shares of the picture's side, angles in degrees."""
+
+    skin: int
+    width: float  # half width of the face
+    height: float  # half height of the face
+    jaw: float  # 0 pointed ... 1 square
+    hair: str
+    style: str
+    eye: int
+    eye_gap: float
+    eye_size: float
+    brow: float  # thickness
+    brow_tilt: float
+    nose: int
+    nose_size: float
+    mouth: float
+    lips: int
+    glasses: str
+    frame: int
+    beard: str
+    mole: int  # 0 none, else where
+    blush: bool
+    earrings: bool
+
+    def facts(self) -> dict[str, str]:
+        """What can be asked about the person in any picture of them."""
+        return {"hair": self.hair, "style": self.style, "glasses": self.glasses,
+                "beard": self.beard}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class View:
+    """What changes from picture to picture. Offsets are shares of the side, ``tilt`` degrees."""
+
+    backdrop: str
+    back: tuple[str, str]
+    garment: str
+    cloth: tuple[str, str]
+    dx: float
+    dy: float
+    yaw: float
+    tilt: float
+    zoom: float
+    light: float
+    warmth: float
+    expression: str
+    phase: float
+
+    def facts(self) -> dict[str, str]:
+        """What can be asked about this one picture."""
+        return {"cloth": self.cloth[0], "back": self.back[0], "expression": self.expression}
+
+
+def identity(seed: int) -> Look:
+    """The look that belongs to ``seed``: the same number is the same person everywhere."""
+    rng = np.random.default_rng([77, seed])
+
+    def pick(options):
+        return options[int(rng.integers(len(options)))]
+
+    return Look(
+        skin=int(rng.integers(len(SKIN))),
+        width=rng.uniform(0.17, 0.25), height=rng.uniform(0.23, 0.30), jaw=rng.uniform(0, 1),
+        hair=pick(list(HAIR)), style=pick(STYLES),
+        eye=int(rng.integers(len(EYES))), eye_gap=rng.uniform(0.07, 0.115),
+        eye_size=rng.uniform(0.026, 0.048), brow=rng.uniform(0.010, 0.032),
+        brow_tilt=rng.uniform(-22, 22), nose=int(rng.integers(3)),
+        nose_size=rng.uniform(0.03, 0.07), mouth=rng.uniform(0.05, 0.11),
+        lips=int(rng.integers(len(LIPS))), glasses=pick(GLASSES),
+        frame=int(rng.integers(len(FRAMES))), beard=pick(BEARDS),
+        mole=int(rng.integers(5)), blush=bool(rng.random() < 0.3),
+        earrings=bool(rng.random() < 0.3),
+    )  # fmt: skip
+
+
+def view(rng: np.random.Generator, pool: str) -> View:
+    """A random view from ``pool`` ("train", "test" or "pretrain").
+
+    Raises:
+        KeyError: ``pool`` is none of the three.
+    """
+    options = POOLS[pool]
+
+    def two(names: list[str]) -> tuple[str, str]:
+        first, second = rng.choice(len(names), size=2, replace=False)
+        return names[first], names[second]
+
+    return View(
+        backdrop=options["backdrop"][int(rng.integers(len(options["backdrop"])))],
+        back=two(options["back"]),
+        garment=options["garment"][int(rng.integers(len(options["garment"])))],
+        cloth=two(options["cloth"]),
+        dx=rng.uniform(-0.05, 0.05), dy=rng.uniform(-0.03, 0.03), yaw=rng.uniform(-1, 1),
+        tilt=rng.uniform(-9, 9), zoom=rng.uniform(0.92, 1.1), light=rng.uniform(0.85, 1.15),
+        warmth=rng.uniform(-1, 1),
+        expression=EXPRESSIONS[int(rng.integers(len(EXPRESSIONS)))], phase=rng.random(),
+    )  # fmt: skip
+
+
+def draw(look: Look, view: View, size: int = 64) -> Image.Image:
+    """The picture of ``look`` under ``view``: an RGB image of ``size`` x ``size`` pixels."""
+    side = size * OVERSAMPLE
+    canvas = _backdrop(view, side)
+    _body(ImageDraw.Draw(canvas), look, view, side)
+    head = Image.new("RGBA", (side, side), (0, 0, 0, 0))
+    _head(ImageDraw.Draw(head), look, view, side)
+    middle = (side * (0.5 + view.dx), side * (0.46 + view.dy))
+    head = head.rotate(view.tilt, resample=Image.Resampling.BILINEAR, center=middle)
+    canvas.paste(head, (0, 0), head)
+    picture = canvas.resize((size, size), Image.Resampling.BOX)
+    picture = ImageEnhance.Brightness(picture).enhance(view.light)
+    red, green, blue = picture.split()
+    red = red.point(lambda v: v * (1 + 0.05 * view.warmth))
+    blue = blue.point(lambda v: v * (1 - 0.05 * view.warmth))
+    return Image.merge("RGB", (red, green, blue))
+
+
+def _backdrop(view: View, side: int) -> Image.Image:
+    first, second = (COLOURS[name] for name in view.back)
+    # The second colour is drawn half-way to the first: "the background is blue" stays true.
+    mixed = tuple(int(0.55 * a + 0.45 * b) for a, b in zip(_rgb(first), _rgb(second), strict=True))
+    canvas = Image.new("RGB", (side, side), first)
+    ink = ImageDraw.Draw(canvas)
+    step = side // 6
+    shift = int(view.phase * step)
+    if view.backdrop == "gradient":
+        ramp = Image.linear_gradient("L").resize((side, side))
+        canvas = Image.composite(Image.new("RGB", (side, side), mixed), canvas, ramp)
+    elif view.backdrop == "stripes":
+        for x in range(-step + shift, side, 2 * step):
+            ink.rectangle([x, 0, x + step, side], fill=mixed)
+    elif view.backdrop == "horizon":
+        ink.rectangle([0, int(side * (0.4 + 0.3 * view.phase)), side, side], fill=mixed)
+    elif view.backdrop == "checks":
+        for row in range(7):
+            for column in range(row % 2, 8, 2):
+                x, y = column * step - shift, row * step
+                ink.rectangle([x, y, x + step, y + step], fill=mixed)
+    elif view.backdrop == "dots":
+        for row in range(7):
+            for column in range(7):
+                x, y = column * step - shift, row * step
+                ink.ellipse([x, y, x + step * 0.6, y + step * 0.6], fill=mixed)
+    elif view.backdrop == "zigzag":
+        for y in range(-step, side + step, 2 * step):
+            points = [(k * step - shift, y + (k % 2) * step) for k in range(9)]
+            ink.line(points, fill=mixed, width=step // 2)
+    elif view.backdrop == "rings":
+        for radius in range(step, 2 * side, 2 * step):
+            box = [side * view.phase - radius, -radius, side * view.phase + radius, radius]
+            ink.ellipse(box, outline=mixed, width=step // 2)
+    return canvas
+
+
+def _body(ink: ImageDraw.ImageDraw, look: Look, view: View, side: int) -> None:
+    first, second = (COLOURS[name] for name in view.cloth)
+    x, top = side * (0.5 + view.dx * 0.5), side * 0.76
+    ink.rectangle([x - side * 0.07, side * 0.62, x + side * 0.07, top + side * 0.06],
+                  fill=_shade(SKIN[look.skin], 0.85))  # fmt: skip
+    ink.ellipse([x - side * 0.36, top, x + side * 0.36, side * 1.3], fill=first)
+    if view.garment == "stripes":
+        for k in range(3):
+            y = side * (0.84 + 0.07 * k)
+            ink.rectangle([x - side * 0.25, y, x + side * 0.25, y + side * 0.025], fill=second)
+    elif view.garment == "shirt":
+        ink.polygon([(x - side * 0.07, top), (x + side * 0.07, top), (x, side * 0.88)], fill=second)
+    elif view.garment == "jacket":
+        ink.rectangle([x - side * 0.04, top, x + side * 0.04, side], fill=second)
+    elif view.garment == "spots":
+        for k in range(-2, 3):
+            for y in (0.84, 0.93):
+                cx = x + side * (0.11 * k + (0.05 if y > 0.9 else 0))
+                ink.ellipse([cx - side * 0.02, side * (y - 0.02), cx + side * 0.02,
+                             side * (y + 0.02)], fill=second)  # fmt: skip
+
+
+def _head(ink: ImageDraw.ImageDraw, look: Look, view: View, side: int) -> None:
+    """The head, upright; the caller tilts it. ``yaw`` slides the features over the face."""
+    cx, cy = 0.5 + view.dx, 0.46 + view.dy
+    w, h = look.width * view.zoom, look.height * view.zoom
+    fx = cx + 0.025 * view.yaw  # the features' own middle
+    skin, hair = SKIN[look.skin], HAIR[look.hair]
+
+    def box(x, y, rx, ry):
+        return [side * (x - rx), side * (y - ry), side * (x + rx), side * (y + ry)]
+
+    def oval(x, y, rx, ry, fill, **more):
+        ink.ellipse(box(x, y, rx, ry), fill=fill, **more)
+
+    if look.style == "long":
+        ink.rounded_rectangle(
+            [side * (cx - w * 1.25), side * (cy - h), side * (cx + w * 1.25), side * (cy + h * 1.3)],
+            radius=side * 0.12, fill=hair)  # fmt: skip
+    elif look.style == "bob":
+        ink.rounded_rectangle(
+            [side * (cx - w * 1.3), side * (cy - h), side * (cx + w * 1.3), side * (cy + h * 0.55)],
+            radius=side * 0.1, fill=hair)  # fmt: skip
+    elif look.style == "bun":
+        oval(cx, cy - h * 1.15, 0.085, 0.085, hair)
+    elif look.style == "curly":
+        for k in range(9):
+            angle = math.pi * (1 + k / 8)
+            oval(cx + w * 1.05 * math.cos(angle), cy - h * 0.15 + h * math.sin(angle), 0.075, 0.075,
+                 hair)  # fmt: skip
+    for sign in (-1, 1):
+        oval(cx + sign * w, cy, 0.03, 0.05, _shade(skin, 0.92))
+        if look.earrings:
+            oval(cx + sign * w * 1.03, cy + 0.065, 0.018, 0.018, "#ffd700")
+    oval(cx, cy, w, h, skin)
+    chin = 0.45 + 0.5 * look.jaw
+    ink.rounded_rectangle([side * (cx - w * chin), side * cy, side * (cx + w * chin),
+                           side * (cy + h * 0.98)], radius=side * 0.06, fill=skin)  # fmt: skip
+    if look.beard == "a full beard":
+        ink.pieslice(box(cx, cy + 0.01, w * 0.98, h * 1.04), 15, 165, fill=hair)
+        oval(fx, cy + h * 0.15, w * 0.62, h * 0.32, skin)
+    elif look.beard == "a goatee":
+        oval(fx, cy + h * 0.82, 0.055, 0.05, hair)
+    if look.style in ("short", "long", "bob", "bun"):
+        ink.chord(box(cx, cy - h * 0.25, w * 1.08, h * 0.85), 195, 345, fill=hair)
+    elif look.style == "curly":
+        ink.chord(box(cx, cy - h * 0.2, w, h * 0.9), 200, 340, fill=hair)
+    elif look.style == "mohawk":
+        ink.rectangle(box(cx, cy - h * 1.0, 0.045, 0.11), fill=hair)
+    elif look.style == "cap":
+        ink.chord(box(cx, cy - h * 0.3, w * 1.12, h * 0.85), 180, 360, fill=hair)
+        ink.rectangle([side * (cx - w * 0.2), side * (cy - h * 0.38), side * (cx + w * 1.5),
+                       side * (cy - h * 0.24)], fill=_shade(hair, 0.7))  # fmt: skip
+    if look.blush:
+        for sign in (-1, 1):
+            oval(fx + sign * w * 0.6, cy + h * 0.28, 0.03, 0.02, "#e08585")
+    for sign in (-1, 1):
+        ex, ey = fx + sign * look.eye_gap, cy - h * 0.08
+        oval(ex, ey, look.eye_size * 1.15, look.eye_size * 0.85, "#ffffff")
+        oval(ex + 0.008 * view.yaw, ey, look.eye_size * 0.62, look.eye_size * 0.62, EYES[look.eye])
+        oval(ex + 0.008 * view.yaw, ey, look.eye_size * 0.28, look.eye_size * 0.28, "#000000")
+        slope = math.tan(math.radians(look.brow_tilt)) * sign
+        by = ey - look.eye_size - 0.025
+        ink.line([side * (ex - 0.04), side * (by + 0.04 * slope), side * (ex + 0.04),
+                  side * (by - 0.04 * slope)],
+                 fill=_shade(hair, 0.6), width=max(1, int(side * look.brow)))  # fmt: skip
+    ny, size = cy + h * 0.18, look.nose_size
+    dark = _shade(skin, 0.72)
+    if look.nose == 0:
+        ink.line([side * fx, side * (ny - size), side * (fx + size * 0.5), side * ny, side * fx,
+                  side * ny], fill=dark, width=max(1, side // 70))  # fmt: skip
+    elif look.nose == 1:
+        oval(fx, ny, size * 0.7, size * 0.45, dark)
+    else:
+        ink.polygon([(side * fx, side * (ny - size * 1.2)), (side * (fx - size * 0.5), side * ny),
+                     (side * (fx + size * 0.5), side * ny)], fill=dark)  # fmt: skip
+    my = cy + h * 0.52
+    lips, m, thick = LIPS[look.lips], look.mouth, max(2, side // 45)
+    if view.expression == "smiling":
+        ink.chord(box(fx, my - 0.02, m, 0.055), 10, 170, fill="#ffffff", outline=lips, width=thick)
+    elif view.expression == "sad":
+        ink.arc(box(fx, my + 0.045, m, 0.05), 200, 340, fill=lips, width=thick + 1)
+    else:
+        ink.line([side * (fx - m), side * my, side * (fx + m), side * my], fill=lips, width=thick + 1)
+    if look.beard in ("a moustache", "a full beard"):
+        oval(fx, my - 0.045, m * 0.95, 0.018, hair)
+    if look.mole:
+        sign, row = (-1, 1)[look.mole % 2], (0.3, 0.62)[look.mole // 3]
+        oval(fx + sign * w * 0.5, cy + h * row, 0.014, 0.014, "#2b1510")
+    if look.glasses != "no":
+        rim, frame = 0.055, FRAMES[look.frame]
+        for sign in (-1, 1):
+            shape = ink.ellipse if look.glasses == "round" else ink.rectangle
+            shape(box(fx + sign * max(look.eye_gap, 0.07), cy - h * 0.08, rim, rim * 0.9),
+                  outline=frame, width=max(2, side // 50))  # fmt: skip
+        ink.line([side * (fx - 0.025), side * (cy - h * 0.08), side * (fx + 0.025),
+                  side * (cy - h * 0.08)], fill=frame, width=max(2, side // 50))  # fmt: skip
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
+
+
+def _shade(colour: str, factor: float) -> tuple[int, int, int]:
+    return tuple(int(v * factor) for v in _rgb(colour))

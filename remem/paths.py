@@ -1,0 +1,122 @@
+"""Where everything lies. The only room that knows a path; every other one asks here."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+PARAMS = ROOT / "params"
+PAPER = ROOT / "remem" / "paper.csv"
+
+
+class CannotWrite(OSError):
+    """A file or folder of the outputs cannot be written; the message says which, and what to do."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """The output folders of one scale (absolute). Each is made by whoever first writes to it."""
+
+    root: Path
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def tables(self) -> Path:
+        return self.root / "tables"
+
+    @property
+    def figures(self) -> Path:
+        return self.root / "figures"
+
+    @property
+    def verdicts(self) -> Path:
+        return self.root / "verdicts"
+
+    @property
+    def notebooks(self) -> Path:
+        return self.root / "notebooks"
+
+    @property
+    def html(self) -> Path:
+        return self.root / "html"
+
+    @property
+    def dataset(self) -> Path:
+        return self.root / "dataset"
+
+
+def outputs(scale: str) -> Folders:
+    """The folders of `scale` under `outputs/`, or under $REMEM_OUTPUTS where that is set.
+
+    Raises CannotWrite when nothing could be written there, before any work is done for it.
+    """
+    if Path(scale).name != scale:
+        raise ValueError(f"scale {scale!r} is not a plain name such as 'tiny'")
+    chosen = os.environ.get("REMEM_OUTPUTS")
+    root = (Path(chosen).expanduser().absolute() if chosen else ROOT / "outputs") / scale
+    nearest = next(folder for folder in (root, *root.parents) if folder.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise CannotWrite(_refusal(root, f"{nearest} is not a folder that can be written"))
+    return Folders(root)
+
+
+def make_folder(folder: Path) -> Path:
+    """Make `folder` and its parents, and return it. Raises CannotWrite."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotWrite(_refusal(folder, error.strerror)) from error
+    return folder
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    """Write `content` (text as UTF-8) to `path` at once or not at all, and return `path`.
+
+    A reader never sees half a file: the content goes to a second file in the same folder, which
+    then takes the name. Parents are made. Raises CannotWrite.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise CannotWrite(_refusal(path, error.strerror)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def save_figure(figure, path: Path) -> tuple[Path, Path]:
+    """Save a matplotlib figure as `path`.png and `path`.pdf; returns the two paths.
+
+    Neither holds a date or a version, so that the same figure gives the same bytes.
+    """
+    saved = []
+    for suffix, metadata in (
+        (".png", {"Software": None}),
+        (".pdf", {"CreationDate": None, "Creator": None, "Producer": None}),
+    ):
+        buffer = io.BytesIO()
+        figure.savefig(
+            buffer, format=suffix[1:], metadata=metadata, bbox_inches="tight", dpi=160
+        )
+        # not with_suffix, which would take the end of "fig3.a" for a suffix
+        saved.append(write(Path(f"{path}{suffix}"), buffer.getvalue()))
+    return saved[0], saved[1]
+
+
+def _refusal(path: Path, reason: str) -> str:
+    return (
+        f"cannot write {path}: {reason}. Make room or give the right there, "
+        "or set REMEM_OUTPUTS to a folder that can be written"
+    )

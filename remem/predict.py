@@ -1,0 +1,192 @@
+"""What a network answers: greedy answers, and how it ranks the candidates for an attribute (§6.2).
+
+Rows in, the same rows with more columns out; nothing here drops or reorders a row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from remem import metrics, models, qa, runs
+from remem.models import Encoded, Features
+
+
+class Evaluate(runs.Spec):
+    """The `evaluate` section. `batch` counts sequences in memory at once; `wording` names the
+    assistant prefix of Exposure in qa.prefix; `exposure` switches that metric on."""
+
+    batch: int = Field(ge=1)
+    max_new_tokens: int = Field(ge=1)
+    wording: Literal["plain", "alternative"] = "plain"
+    exposure: bool = True
+
+
+@torch.inference_mode()
+def answers(
+    model, processor, rows: pd.DataFrame, features: Features, batch: int, max_new_tokens: int
+) -> list[str]:
+    """The greedy answer to each row's question about its image, special tokens left out."""
+    llava, tokenizer = models.inner(model), processor.tokenizer
+    prompts = models.encode_all(
+        processor, list(rows["question"]), [None] * len(rows), models.patches(model)
+    )
+    images, given = list(rows["image"]), [""] * len(rows)
+    # Prompts of like length together, so that little is spent on padding.
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids))
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
+        ids, mask = _left_padded([prompts[i] for i in chosen], tokenizer.pad_token_id)
+        shown = features[[images[i] for i in chosen]].to(llava.device)
+        out = llava.generate(
+            input_ids=ids.to(llava.device), attention_mask=mask.to(llava.device),
+            **models.images_given(shown), do_sample=False, max_new_tokens=max_new_tokens,
+            eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+        )  # fmt: skip
+        texts = tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
+        for i, text in zip(chosen, texts, strict=True):
+            given[i] = text.strip()
+    return given
+
+
+def _left_padded(prompts: Sequence[Encoded], pad_id: int) -> tuple[Tensor, Tensor]:
+    width = max(len(p.ids) for p in prompts)
+    real = np.arange(width) >= width - np.array([len(p.ids) for p in prompts])[:, None]
+    ids = np.full(real.shape, pad_id, dtype=np.int64)
+    ids[real] = np.concatenate([p.ids for p in prompts])
+    return torch.from_numpy(ids), torch.from_numpy(real.astype(np.int64))
+
+
+def candidate_logps(
+    model,
+    processor,
+    rows: pd.DataFrame,
+    features: Features,
+    candidates: Mapping[str, Sequence[str]],
+    wording: str,
+    batch: int,
+) -> list[np.ndarray]:
+    """For each row the mean log-probability per token, in nats, of each candidate for its
+    attribute (K,), after the image alone and the assistant's prefix (qa.prefix). The candidate is
+    tokenised after a space, without end-of-sequence; K times rows stay within `batch` sequences,
+    or one row."""
+    attributes, images = list(rows["attribute"]), list(rows["image"])
+    prefills = [
+        qa.prefix(attribute, hop, name, wording)
+        for attribute, hop, name in zip(attributes, rows["hop"], rows["name"], strict=True)
+    ]
+    blank = [""] * len(rows)
+    prefixes = models.encode_all(
+        processor, blank, [None] * len(rows), models.patches(model), prefills
+    )
+    # Rows whose prefixes are equally long need no padding, and then no attention mask.
+    groups: dict[tuple[str, int], list[int]] = {}
+    for i, prefix in enumerate(prefixes):
+        groups.setdefault((attributes[i], len(prefix.ids)), []).append(i)
+    spelled = _spell(processor, zip(attributes, prefills, strict=True), candidates)
+    result: list[np.ndarray] = [np.empty(0)] * len(rows)
+    for (attribute, _), members in groups.items():
+        step = max(1, batch // len(candidates[attribute]))
+        for start in range(0, len(members), step):
+            chosen = members[start : start + step]
+            means = _mean_logps(
+                models.inner(model),
+                torch.from_numpy(np.stack([prefixes[i].ids for i in chosen])),
+                features[[images[i] for i in chosen]],
+                [spelled[attributes[i], prefills[i]] for i in chosen],
+            )
+            for i, row in zip(chosen, means.double().cpu().numpy(), strict=True):
+                result[i] = row
+    return result
+
+
+def _spell(processor, wanted, candidates) -> dict[tuple[str, str], list[np.ndarray]]:
+    """The tokens of each candidate in the place where it stands, per (attribute, prefix)."""
+    wanted = list(dict.fromkeys(wanted))
+    flat = [(prefill, value) for attribute, prefill in wanted for value in candidates[attribute]]
+    prefills, values = [p for p, _ in flat], [v for _, v in flat]
+    encoded = models.encode_all(processor, [""] * len(flat), values, 0, prefills)
+    tails = iter(e.ids[e.n_prompt : -1] for e in encoded)  # without end-of-sequence
+    return {(a, p): [next(tails) for _ in candidates[a]] for a, p in wanted}
+
+
+@torch.inference_mode()
+def _mean_logps(llava, prefix: Tensor, shown: Tensor, values: list[list[np.ndarray]]) -> Tensor:
+    """(R, K) from prefixes (R, T), features (R, P, H) and the tokens of R x K candidates. Image
+    and prefix pass the network once a row, however many candidates follow them."""
+    from transformers import DynamicCache
+
+    rows, count = len(values), len(values[0])
+    batch = models.collate([Encoded(v, 0) for row in values for v in row], None, pad_id=0)
+    batch = batch.to(llava.device)
+    ids, real = batch.input_ids, batch.answer
+    cache = DynamicCache(config=llava.config.get_text_config())
+    state = llava.model(
+        input_ids=prefix.to(llava.device), past_key_values=cache, use_cache=True,
+        **models.images_given(shown),
+    ).last_hidden_state  # fmt: skip
+    first = llava.lm_head(state[:, -1]).float().log_softmax(-1)
+    total = first.gather(1, ids[:, 0].view(rows, count)).flatten()
+    if ids.shape[1] > 1:
+        cache.batch_repeat_interleave(count)
+        state = llava.model(
+            input_ids=ids[:, :-1], past_key_values=cache, use_cache=True
+        ).last_hidden_state
+        wanted = real[:, 1:]
+        logits = llava.lm_head(state[wanted]).float()
+        logp = -F.cross_entropy(logits, ids[:, 1:][wanted], reduction="none")
+        total = total.index_add(0, wanted.nonzero()[:, 0], logp)
+    return (total / real.sum(1)).view(rows, count)
+
+
+def evaluate(
+    model,
+    processor,
+    rows: pd.DataFrame,
+    features: Features,
+    candidates: Mapping[str, Sequence[str]],
+    settings: Evaluate,
+    exposed: Sequence[bool] | None = None,
+) -> pd.DataFrame:
+    """`rows` with answer_given, candidate_rank (1 is the likeliest; ties share their average),
+    candidates (how many there are) and the scores of metrics.score.
+
+    `exposed` marks the rows that Exposure is wanted for (all when left out); the others have no
+    rank. ValueError where a row's target is not among the candidates of its attribute.
+    """
+    given = answers(model, processor, rows, features, settings.batch, settings.max_new_tokens)
+    ranks = np.full(len(rows), np.nan)
+    if settings.exposure:
+        marked = np.ones(len(rows), bool) if exposed is None else np.asarray(exposed, bool)
+        some = rows[marked]
+        for attribute, target in zip(some["attribute"], some["target"], strict=True):
+            if target not in candidates[attribute]:
+                raise ValueError(f"{target!r} is not among the candidates for {attribute!r}")
+        logps = candidate_logps(
+            model, processor, some, features, candidates, settings.wording, settings.batch
+        )
+        truth = [
+            list(candidates[attribute]).index(target)
+            for attribute, target in zip(some["attribute"], some["target"], strict=True)
+        ]
+        ranks[marked] = [metrics.rank(p, t) for p, t in zip(logps, truth, strict=True)]
+    counts = [len(candidates[attribute]) for attribute in rows["attribute"]]
+    return metrics.score(rows.assign(answer_given=given, candidate_rank=ranks, candidates=counts))
+
+
+def means(rows: pd.DataFrame, by: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Mean scores of scored rows, keyed by the values of `by` joined with a slash: for a run's
+    scores.json, which people read; tables are made from the rows."""
+    columns = [c for c in ("rouge", "em", "judge_rule", "exposure") if c in rows]
+    table = rows.groupby(list(by), sort=True)[columns].mean()
+    return {
+        "/".join(key) if isinstance(key, tuple) else key: row.dropna().to_dict()
+        for key, row in table.iterrows()
+    }

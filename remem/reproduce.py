@@ -1,0 +1,383 @@
+"""Run the notebooks, one after the other, and put their tables and figures on one page.
+
+    python -m remem.reproduce [--scale S | --params FILE] [--set key=value ...] [notebooks ...]
+
+papermill does the running. What it lets through is refused here: a parameter that is misspelt or
+of the wrong type, and a run that stopped half-way without an error. An executed notebook gets its
+name only when every cell of it has run; a failed one is kept as NN.failed.ipynb.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import csv
+import fcntl
+import io
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import jupytext
+import nbformat
+import pandas as pd
+import papermill
+import yaml
+from markupsafe import Markup
+from nbconvert import HTMLExporter
+from traitlets.config import Config
+
+from remem import params, paths, tables
+
+# The order in which the paper shows them; what is ours comes after, by name.
+PAPER_ORDER = (
+    "fig1", "fig2", "fig2a", "fig2b", "fig3a", "fig3b", "fig3c", "table1",
+    "table3", "table2", "table4", "table5", "fig5", "fig6", "fig7",
+)  # fmt: skip
+
+# The tags of the cells that an executed notebook has more than its source.
+ADDED_BY_PAPERMILL = ("injected-parameters", "papermill-error-cell-tag")
+
+
+class CannotRun(ValueError):
+    """What was asked for cannot be started; nothing was run."""
+
+
+class NotebookFailed(RuntimeError):
+    """A notebook did not run to its end; the message names the notebook and the cell."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the notebooks that `argv` asks for; returns the exit status (0 when all ran)."""
+    given = _arguments(argv)
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched unless the user says so
+    try:
+        settings = params.load_file(
+            given.params or paths.PARAMS / f"{given.scale}.yaml", _overrides(given.set)
+        )
+        notebooks = [_find(name) for name in given.notebooks] or _known()
+        parameters = settings.model_dump(mode="json")
+        for notebook in notebooks:
+            _check_parameters(notebook, parameters)
+        folders = paths.outputs(settings.scale)
+        with _alone(folders):
+            return _run_all(notebooks, parameters, folders)
+    except (CannotRun, params.BadParameter, paths.CannotWrite) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def run_notebook(
+    notebook: Path, parameters: Mapping[str, Any], folders: paths.Folders, label: str = ""
+) -> float:
+    """Execute one percent notebook into `folders.notebooks` and `folders.html`; returns seconds.
+
+    Raises NotebookFailed, after keeping what was executed as NAME.failed.ipynb and .failed.html.
+    """
+    started = time.perf_counter()
+    name = notebook.stem
+    paths.make_folder(folders.notebooks)
+    with tempfile.TemporaryDirectory(prefix="remem-") as scratch:
+        source, executed = Path(scratch) / "in.ipynb", Path(scratch) / "out.ipynb"
+        jupytext.write(_numbered(jupytext.read(notebook)), source)
+        # Sockets in a folder of our own: TCP ports may be taken between choosing and binding.
+        sockets = {"transport": "ipc", "ip": str(Path(scratch) / "kernel")}
+        try:
+            papermill.execute_notebook(
+                str(source),
+                str(executed),
+                parameters=dict(parameters),
+                kernel_name="python3",
+                language="python",
+                cwd=str(notebook.parent),
+                progress_bar={"desc": label or name, "leave": False} if _watched() else False,
+                start_timeout=300,
+                iopub_timeout=300,
+                coalesce_streams=True,
+                config=Config({"KernelManager": sockets}),
+            )
+            failure = None
+        except Exception as error:  # a dead kernel leaves a file that looks finished: trust this
+            failure = error
+        result = _numbered(nbformat.read(executed if executed.exists() else source, as_version=4))
+    result.metadata.setdefault("papermill", {}).update(
+        input_path=notebook.name, output_path=f"{name}.ipynb"
+    )
+    reason, failed = _why_unfinished(result, failure), f"{name}.failed"
+    _save(result, folders, failed if reason else name)
+    if reason:
+        kept = folders.notebooks / f"{failed}.ipynb"
+        raise NotebookFailed(f"{notebook.name}: {reason}\n(kept as {kept})") from failure
+    for stale in (folders.notebooks / f"{failed}.ipynb", folders.html / f"{failed}.html"):
+        stale.unlink(missing_ok=True)
+    return time.perf_counter() - started
+
+
+def write_index(folders: paths.Folders) -> Path:
+    """Write index.html: the executed notebooks, and every table and figure, in one file."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("remem", "."), autoescape=True, trim_blocks=True,
+        lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+    page = environment.get_template("index.html.j2").render(
+        scale=folders.root.name,
+        notebooks=list(_notebook_rows(folders)),
+        verdicts=[_table(path) for path in sorted(folders.verdicts.glob("*.csv"))],
+        items=list(_items(folders)),
+    )
+    return paths.write(folders.root / "index.html", page)
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m remem.reproduce",
+        description="Run the notebooks and collect their tables and figures on one page.",
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--scale", choices=params.SCALES, default="tiny", help="default: tiny")
+    which.add_argument("--params", type=Path, metavar="FILE", help="a parameter file of your own")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE",
+        help="change one parameter: --set stage1.epochs=3 (the value is read as YAML)",
+    )  # fmt: skip
+    parser.add_argument("notebooks", nargs="*", help="07, 07_stage2 or a path; default: all")
+    return parser.parse_args(argv)
+
+
+def _overrides(assignments: Sequence[str]) -> dict[str, Any]:
+    overrides: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, value = assignment.partition("=")
+        *sections, last = key.split(".")
+        if not equals or not all([*sections, last]):
+            raise CannotRun(f"--set {assignment}: should be KEY=VALUE, such as stage1.epochs=3")
+        if key == "scale":
+            raise CannotRun("--set scale: the scale is chosen by --scale")
+        place = overrides
+        for section in sections:
+            place = place.setdefault(section, {})
+            if not isinstance(place, dict):
+                raise CannotRun(f"--set {assignment}: {section} was already set to a value")
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise CannotRun(f"--set {assignment}: the value is not valid YAML: {error}") from error
+    return overrides
+
+
+def _known() -> list[Path]:
+    return sorted(paths.NOTEBOOKS.glob("*.py"))
+
+
+def _find(name: str) -> Path:
+    if name.endswith(".py") and Path(name).is_file():
+        return Path(name).resolve()
+    stem = Path(name).name.removesuffix(".py")
+    known = _known()
+    found = [path for path in known if stem == path.stem or path.stem.startswith(f"{stem}_")]
+    if len(found) != 1:
+        names = ", ".join(path.stem for path in known)
+        raise CannotRun(f"{name}: not one of the notebooks: {names}")
+    return found[0]
+
+
+def _check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
+    """Refuse a notebook whose parameters cell would let one of `parameters` go unheard."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch) / "in.ipynb"
+        jupytext.write(jupytext.read(notebook), source)
+        declared = set(papermill.inspect_notebook(str(source)))
+    if declared != set(parameters):
+        missing, unknown = sorted(set(parameters) - declared), sorted(declared - set(parameters))
+        raise CannotRun(
+            f"{notebook.name}: its cell tagged 'parameters' should declare exactly "
+            f"{', '.join(parameters)}; missing: {', '.join(missing) or 'none'}; "
+            f"unknown: {', '.join(unknown) or 'none'}"
+        )
+
+
+@contextmanager
+def _alone(folders: paths.Folders) -> Iterator[None]:
+    """One run of a scale at a time: two would write the same notebooks and tables."""
+    path = paths.make_folder(folders.root) / ".lock"
+    try:
+        lock = path.open("a+")
+    except OSError as error:
+        raise paths.CannotWrite(f"cannot write {path}: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.seek(0)
+            raise CannotRun(
+                f"process {lock.read().strip() or '?'} is running notebooks of this scale into "
+                f"{folders.root}; wait for it, or set REMEM_OUTPUTS to another folder"
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+def _run_all(
+    notebooks: Sequence[Path], parameters: Mapping[str, Any], folders: paths.Folders
+) -> int:
+    width = max(len(notebook.stem) for notebook in notebooks)
+    try:
+        for number, notebook in enumerate(notebooks, 1):
+            label = f"[{number}/{len(notebooks)}] {notebook.stem:<{width}}"
+            print(label, end="  ", flush=True)
+            try:
+                seconds = run_notebook(notebook, parameters, folders, label)
+            except BaseException:
+                print("failed", flush=True)
+                raise
+            _remember(folders, notebook.stem, seconds)
+            print(f"{_duration(seconds):>8}", flush=True)
+    except NotebookFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        write_index(folders)
+        return 1
+    print(f"all tables and figures: {write_index(folders)}")
+    return 0
+
+
+def _watched() -> bool:
+    return sys.stderr.isatty()
+
+
+def _numbered(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Give the cells ids by their place: jupytext draws new ones each time, and diffs drown."""
+    counts: dict[str, int] = {}
+    for cell in notebook.cells:
+        tag = (cell.metadata.get("tags") or ["cell"])[0]
+        kind = tag if tag in ADDED_BY_PAPERMILL else "cell"
+        cell.id = f"{kind}-{counts.setdefault(kind, 0):02d}"
+        counts[kind] += 1
+    return notebook
+
+
+def _why_unfinished(result: nbformat.NotebookNode, failure: Exception | None) -> str | None:
+    """Which cell stopped the notebook and why, or None when every code cell has run."""
+    code = [cell for cell in result.cells if cell.cell_type == "code" and cell.source.strip()]
+    for cell in code:
+        for output in cell.outputs:
+            if output.output_type == "error":  # SystemExit too, which papermill takes for success
+                return f"{_cell(cell)} raised {output.ename}: {output.evalue}"
+    if failure is not None:
+        started = [cell for cell in code if cell.metadata.get("papermill", {}).get("start_time")]
+        where = _cell(started[-1]) if started else "before its first cell"
+        return f"stopped at {where}: {type(failure).__name__}: {failure}"
+    for cell in code:
+        if cell.execution_count is None:
+            return f"{_cell(cell)} never ran, though nothing failed"
+    return None
+
+
+def _cell(cell: nbformat.NotebookNode) -> str:
+    line = next(line for line in cell.source.splitlines() if line.strip())
+    return f"{cell.id} ({line.strip()!r})"
+
+
+def _save(result: nbformat.NotebookNode, folders: paths.Folders, name: str) -> None:
+    # lab's page, less two scripts that it would fetch from the network and that nothing here uses
+    template = (
+        "{%- extends 'lab/index.html.j2' -%}"
+        "{%- block html_head_js_requirejs -%}{%- endblock -%}"
+        "{%- block html_head_js_mermaidjs -%}{%- endblock -%}"
+    )
+    exporter = HTMLExporter(
+        extra_loaders=[jinja2.DictLoader({"quiet.html.j2": template})],
+        template_file="quiet.html.j2",
+    )
+    page, _ = exporter.from_notebook_node(result, {"metadata": {"name": name}})
+    paths.write(folders.html / f"{name}.html", page)
+    paths.write(folders.notebooks / f"{name}.ipynb", nbformat.writes(result) + "\n")
+
+
+def _durations(folders: paths.Folders) -> dict[str, dict[str, str]]:
+    path = folders.root / "durations.csv"
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["notebook"]: row for row in csv.DictReader(file)}
+
+
+def _remember(folders: paths.Folders, name: str, seconds: float) -> None:
+    """Keep the last and the longest duration: a second run finds its training done."""
+    known = _durations(folders)
+    longest = max(seconds, float(known.get(name, {}).get("longest", 0)))
+    known[name] = {"notebook": name, "seconds": f"{seconds:.1f}", "longest": f"{longest:.1f}"}
+    text = io.StringIO()
+    writer = csv.DictWriter(text, ["notebook", "seconds", "longest"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(known[name] for name in sorted(known))
+    paths.write(folders.root / "durations.csv", text.getvalue())
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
+
+
+def _notebook_rows(folders: paths.Folders) -> Iterator[dict[str, Any]]:
+    durations = _durations(folders)
+    names = {path.name.split(".")[0] for path in folders.notebooks.glob("*.ipynb")}
+    for name in sorted(names):
+        failed = (folders.html / f"{name}.failed.html").exists()
+        known = durations.get(name, {})
+        yield {
+            "name": name,
+            "failed": failed,
+            "page": f"{folders.html.name}/{name}{'.failed' if failed else ''}.html",
+            "seconds": _duration(float(known["seconds"])) if known else "",
+            "longest": _duration(float(known["longest"])) if known else "",
+        }
+
+
+def _items(folders: paths.Folders) -> Iterator[dict[str, Any]]:
+    figures = {path.stem: path for path in folders.figures.glob("*.png")}
+    numbers = {path.stem: path for path in folders.tables.glob("*.csv")}
+    for stem in sorted(figures.keys() | numbers.keys(), key=_place):
+        figure = figures.get(stem)
+        yield {
+            "id": stem,
+            "title": _title(stem),
+            "figure": base64.b64encode(figure.read_bytes()).decode() if figure else None,
+            "pdf": f"{folders.figures.name}/{stem}.pdf" if figure else None,
+            "table": _table(numbers[stem]) if stem in numbers else None,
+        }
+
+
+def _place(stem: str) -> tuple[int, str]:
+    item = stem.split("_")[0]
+    return PAPER_ORDER.index(item) if item in PAPER_ORDER else len(PAPER_ORDER), stem
+
+
+def _title(stem: str) -> str:
+    item, _, rest = stem.partition("_")
+    known = re.fullmatch(r"(fig|table)(\d+\w?)", item)
+    if not known:
+        return stem.replace("_", " ")
+    title = f"{'Figure' if known[1] == 'fig' else 'Table'} {known[2]}"
+    return f"{title}: {rest.replace('_', ' ')}" if rest else title
+
+
+def _table(path: Path) -> dict[str, Any]:
+    table = tables.show(pd.read_csv(path)).to_html(table_uuid=path.stem)
+    return {
+        "title": _title(path.stem),
+        "link": f"{path.parent.name}/{path.name}",
+        "html": Markup(table),  # escaped by tables.show
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""Stage 2, unlearning: five losses over the loop of stage 1 (§7.3).
+
+Log-probabilities are over answer tokens and end-of-sequence, nothing else; CE is their mean per
+token of the batch; pi is the network, ref the frozen copy of stage 1's adapter on the same
+network. NPO and DPO take sums per row, and no retain term, as the paper describes them.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from remem import dataset, metrics, models, predict, qa, runs, train
+from remem.models import Scores
+
+Ask = Callable[..., Scores]
+
+
+class Update(train.Fit):
+    """How stage 2 fits. `beta` is that of NPO and DPO; `kl_reduction` says over which positions
+    KL's divergence is a mean: those of the answer, or all of them."""
+
+    beta: float = Field(default=0.1, gt=0)
+    kl_reduction: Literal["answer", "all"] = "answer"
+
+
+def ga(scores: Ask, settings: Update) -> Tensor:
+    """Gradient ascent: -CE(forget)."""
+    return -scores("forget").ce()
+
+
+def gd(scores: Ask, settings: Update) -> Tensor:
+    """Gradient difference: -CE(forget) + CE(retain)."""
+    return -scores("forget").ce() + scores("retain").ce()
+
+
+def kl(scores: Ask, settings: Update) -> Tensor:
+    """-CE(forget) + KL(ref || pi) on the retain rows, mean per position."""
+    reference = scores("retain", settings.kl_reduction, reference=True)
+    return -scores("forget").ce() + scores("retain", settings.kl_reduction).kl_from(reference)
+
+
+def npo(scores: Ask, settings: Update) -> Tensor:
+    """-(2/beta) mean log sigmoid(-beta log pi/ref (answer)), Zhang et al. 2024."""
+    answer = scores("forget")
+    ratio = answer.sequence() - scores("forget", reference=True).sequence()
+    return -2 / settings.beta * answer.row_mean(F.logsigmoid(-settings.beta * ratio))
+
+
+def dpo(scores: Ask, settings: Update) -> Tensor:
+    """-(2/beta) mean log sigmoid(beta [log pi/ref (refusal) - log pi/ref (answer)])."""
+    answer, refusal = scores("forget"), scores("refusal")
+    bad = answer.sequence() - scores("forget", reference=True).sequence()
+    good = refusal.sequence() - scores("refusal", reference=True).sequence()
+    return -2 / settings.beta * answer.row_mean(F.logsigmoid(settings.beta * (good - bad)))
+
+
+METHODS: dict[str, train.Loss] = {"GA": ga, "GD": gd, "KL": kl, "NPO": npo, "DPO": dpo}
+Method = Literal["GA", "GD", "KL", "NPO", "DPO"]
+
+
+class Stage2(Update):
+    """The `stage2` section: which methods, and the share of identities that is forgotten."""
+
+    methods: tuple[Method, ...] = Field(min_length=1)
+    forget_ratio: float = Field(gt=0, lt=1)
+
+    def jobs(
+        self,
+        start: train.Stage1Spec,
+        forget: tuple[str, ...],
+        evaluate: predict.Evaluate,
+        seed: int,
+    ) -> list[UnlearnSpec]:
+        """One run per method, from the same stage 1."""
+        update = {name: getattr(self, name) for name in Update.model_fields}
+        return [
+            UnlearnSpec(start=start, method=method, forget=forget, evaluate=evaluate, seed=seed,
+                        **update)
+            for method in self.methods
+        ]  # fmt: skip
+
+
+class UnlearnSpec(Update):
+    """One stage-2 run: stage 1 of `start`, made to forget the identities `forget`."""
+
+    kind: ClassVar[str] = "unlearn"
+    start: train.Stage1Spec
+    method: Method
+    forget: tuple[str, ...] = Field(min_length=1)
+    evaluate: predict.Evaluate
+    seed: int
+
+
+PROBE = 14  # rows per hop and forgotten identity in the curve over the epochs, as in the test set
+
+
+def plan(
+    forget: int, retain: int, settings: train.Fit, rng: np.random.Generator
+) -> list[list[dict[str, np.ndarray]]]:
+    """Epochs of steps: every forget row once an epoch, its refusal, and one random retain row."""
+    epochs = []
+    for batches in train.shuffled(forget, settings, rng):
+        partners = rng.choice(retain, size=forget, replace=retain < forget)
+        parts = np.split(partners, np.cumsum([len(batch) for batch in batches])[:-1])
+        epochs.append([{"forget": b, "refusal": b, "retain": p}
+                       for b, p in zip(batches, parts, strict=True)])  # fmt: skip
+    return epochs
+
+
+def run(spec: UnlearnSpec, runs_root: Path) -> Path:
+    """The folder of a stage-2 run: history.csv, curve.csv (EM per epoch on a sample, epoch 0 is
+    the start), adapter/, predictions.parquet with the column `view`, scores.json.
+
+    Exposure is taken on the views forget and test_forget.
+    """
+    start = train.run(spec.start, runs_root)
+    return runs.ensure(spec, functools.partial(_make, spec, start, runs_root), runs_root)
+
+
+def _make(spec: UnlearnSpec, start: Path, runs_root: Path, out: Path) -> None:
+    base, rows, features = train.world(spec.start, runs_root)
+    views = dataset.views(rows, spec.forget)
+    runs.seed_everything(spec.seed)
+    rng = np.random.default_rng(spec.seed)
+    model, processor = models.load(base, dtype=spec.start.base.network.dtype)
+    model = models.load_adapter(model, start / "adapter", trainable=True, reference=True)
+
+    refusals = rng.choice(qa.REFUSALS, size=len(views["forget"]))
+    examples = {
+        name: train.Examples(
+            processor, table["question"], given, table["image"], features, models.patches(model)
+        )
+        for name, table, given in (
+            ("forget", views["forget"], views["forget"]["answer"]),
+            ("refusal", views["forget"], refusals),
+            ("retain", views["retain"], views["retain"]["answer"]),
+        )
+    }
+    steps = plan(len(views["forget"]), len(views["retain"]), spec, rng)
+    probe = _probe(views, len(spec.forget), spec.seed)
+    curve = []
+
+    def on_epoch(epoch: int) -> None:
+        given = predict.answers(model, processor, probe, features, spec.evaluate.batch,
+                                spec.evaluate.max_new_tokens)  # fmt: skip
+        em = map(metrics.exact_match, given, probe["target"])
+        table = probe.assign(em=list(em)).groupby(["view", "hop"], as_index=False)["em"].mean()
+        curve.append(table.assign(epoch=epoch)[["epoch", "view", "hop", "em"]])
+
+    on_epoch(0)
+    history = train.fit(model, examples, steps, METHODS[spec.method], spec, on_epoch)
+    models.save_adapter(model, out / "adapter")
+    pd.concat(curve).to_csv(out / "curve.csv", index=False)
+    asked = pd.concat(
+        [views[view].assign(view=view)
+         for view in ("forget", "retain_eval", "test_forget", "test_retain")],
+        ignore_index=True,
+    )  # fmt: skip
+    predictions = predict.evaluate(
+        model, processor, asked, features, dataset.candidates(rows), spec.evaluate,
+        exposed=asked["view"].isin(["forget", "test_forget"]),
+    )  # fmt: skip
+    train.keep(out, history, predictions, ["view", "hop"])
+
+
+def _probe(views: dict[str, pd.DataFrame], forgotten: int, seed: int) -> pd.DataFrame:
+    """The rows asked after each epoch: PROBE per hop and forgotten identity, and as many in all
+    of retain_eval."""
+    samples = []
+    for view in ("forget", "retain_eval"):
+        keys = ["identity", "hop"] if view == "forget" else ["hop"]
+        size = PROBE if view == "forget" else PROBE * forgotten
+        for _, group in views[view].groupby(keys):
+            samples.append(group.sample(min(size, len(group)), random_state=seed).assign(view=view))
+    return pd.concat(samples, ignore_index=True)

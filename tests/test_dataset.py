@@ -1,0 +1,241 @@
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from remem import dataset, profiles, qa
+
+SMALL = dataset.DatasetSpec(identities=2, single=7, multi=10, test_single=7, test_multi=7)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return dataset.make(SMALL, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture
+def copy(drawn, tmp_path):
+    return shutil.copytree(drawn, tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def paper_rows():
+    """The rows of the paper's 2,560, without their pictures."""
+    spec = dataset.DatasetSpec()
+    return pd.DataFrame(
+        {"identity": person.identity, "split": split, **dataclasses.asdict(item)}
+        for split, sizes in (("train", (spec.single, spec.multi)),
+                             ("test", (spec.test_single, spec.test_multi)))
+        for person in dataset.people(spec)
+        for item in qa.build(person, *sizes, split, spec.seed)
+    )
+
+
+def test_what_is_written_is_read_back(drawn):
+    rows = dataset.read(drawn)
+    assert tuple(rows.columns) == dataset.COLUMNS
+    assert rows.groupby("split").size().to_dict() == {"train": 34, "test": 28}
+    assert rows["image"].is_unique and rows["id"].is_unique
+    people = json.loads((drawn / "people.json").read_text())
+    assert [person["name"] for person in people] == list(dict.fromkeys(rows["name"]))
+    assert dataset.candidates(rows)["job"] == sorted(person["job"] for person in people)
+
+
+def test_it_is_not_drawn_twice_and_another_seed_is_another_dataset(drawn):
+    before = (drawn / "DONE").stat().st_mtime_ns
+    assert dataset.make(SMALL, drawn.parent) == drawn
+    assert (drawn / "DONE").stat().st_mtime_ns == before
+    other = dataset.make(SMALL.model_copy(update={"seed": 1}), drawn.parent)
+    assert other != drawn
+    assert not set(dataset.read(other)["name"]) & set(dataset.read(drawn)["name"])
+
+
+def test_pictures_are_rgb_of_the_wanted_size_and_all_different(drawn):
+    rows = dataset.read(drawn)
+    pictures = dataset.load_images(drawn, rows["image"])
+    assert {picture.size for picture in pictures} == {(64, 64)}
+    assert {picture.mode for picture in pictures} == {"RGB"}
+    assert len({np.asarray(picture).tobytes() for picture in pictures}) == len(rows)
+
+
+def test_the_hub_library_reads_the_same_rows(drawn, tmp_path):
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(drawn), cache_dir=str(tmp_path))
+    rows = dataset.read(drawn)
+    for split in dataset.SPLITS:
+        ours = rows[rows["split"] == split].reset_index(drop=True)
+        theirs = loaded[split].to_pandas()
+        for column in set(dataset.COLUMNS) - {"image"}:
+            assert list(theirs[column]) == list(ours[column])
+        for k in (0, len(ours) - 1):
+            [picture] = dataset.load_images(drawn, [ours["image"][k]])
+            assert np.array_equal(np.asarray(loaded[split][k]["image"]), np.asarray(picture))
+
+
+def edit(folder, number, **changes):
+    """Change keys of one line of the training metadata (None takes the key away)."""
+    file = folder / "train" / "metadata.jsonl"
+    lines = file.read_text().splitlines()
+    row = {**json.loads(lines[number - 1]), **changes}
+    lines[number - 1] = json.dumps({key: row[key] for key in row if row[key] is not None})
+    file.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"answer": "  "}, "answer is empty"),
+        ({"question": ""}, "question is empty"),
+        ({"target": 12}, "target should be text, but is 12"),
+        ({"name": None}, "the key 'name' is missing"),
+        ({"hop": "double"}, "hop 'double' is unknown here; allowed: single, multi"),
+        ({"split": "test"}, "split 'test' is unknown here; allowed: train"),
+        ({"attribute": "shoe_size"}, "attribute 'shoe_size' is unknown"),
+        ({"target": "nowhere"}, "the target 'nowhere' is not in the answer"),
+        ({"answer": "It is so.", "target": "so"}, r"of p00 is 'so' here and '.*' before"),
+        ({"file_name": "../../etc/passwd"}, "leaves the folder"),
+        ({"file_name": "/etc/passwd"}, "leaves the folder"),
+        ({"file_name": "..\\p00.png"}, "leaves the folder"),
+        ({"file_name": "p00/none.png"}, "none.png is missing"),
+        ({"file_name": "metadata.jsonl"}, "cannot be decoded"),
+        ({"id": "p00-train-000"}, r"the same id as in .*, line 1$"),
+    ],
+)
+def test_a_bad_row_is_refused_by_file_line_and_reason(copy, changes, reason):
+    number = 9 if "so" in changes.values() else 3  # line 9 asks what line 2 does, multi-hop
+    edit(copy, number, **changes)
+    with pytest.raises(dataset.BadData, match=rf"train.metadata\.jsonl, line {number}: .*{reason}"):
+        dataset.read(copy)
+
+
+def test_a_repeated_picture_with_its_question_is_refused(copy):
+    rows = dataset.read(copy)
+    first = rows.iloc[0]
+    edit(copy, 2, file_name=first["image"].removeprefix("train/"), question=first["question"])
+    with pytest.raises(dataset.BadData, match="line 2: the same image and question as in .*line 1"):
+        dataset.read(copy)
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", "", "\xff"])
+def test_a_line_that_is_no_json_object_is_refused(copy, line):
+    file = copy / "test" / "metadata.jsonl"
+    file.write_bytes(file.read_bytes() + line.encode("latin-1") + b"\n")
+    with pytest.raises(dataset.BadData, match=r"test.metadata\.jsonl, line 29: (not valid|a JSON)"):
+        dataset.read(copy)
+
+
+def test_a_truncated_picture_is_refused_though_its_head_is_whole(copy):
+    picture = copy / dataset.read(copy)["image"][4]
+    picture.write_bytes(picture.read_bytes()[:-200])
+    with pytest.raises(dataset.BadData, match=r"line 5: the image .* cannot be decoded \(.*trunc"):
+        dataset.read(copy)
+    with pytest.raises(dataset.BadData, match="cannot be decoded"):
+        dataset.load_images(copy, [picture.relative_to(copy)])
+
+
+def test_a_picture_of_too_many_pixels_is_refused(copy):
+    Image.new("1", (5000, 4000)).save(copy / dataset.read(copy)["image"][0])
+    with pytest.raises(dataset.BadData, match="line 1: .*5000 x 4000 pixels"):
+        dataset.read(copy)
+
+
+def test_a_missing_split_or_source_is_refused_with_the_way_out(copy, tmp_path):
+    (copy / "test" / "metadata.jsonl").unlink()
+    with pytest.raises(dataset.BadData, match=r"test.metadata\.jsonl is missing"):
+        dataset.read(copy)
+    absent = dataset.DatasetSpec(source="herbwood27/Remem")
+    with pytest.raises(dataset.BadData, match=r"herbwood27/Remem.*nothing is downloaded.*target"):
+        dataset.make(absent, tmp_path)
+    assert dataset.make(dataset.DatasetSpec(source=str(copy)), tmp_path) == copy
+
+
+def test_forget_sets_are_disjoint_folds_nested_in_one_another(paper_rows):
+    folds = [dataset.forget_set(paper_rows, 0.2, seed) for seed in range(1, 6)]
+    assert {len(fold) for fold in folds} == {4}
+    assert len({identity for fold in folds for identity in fold}) == 20
+    assert dataset.forget_set(paper_rows, 0.2, 6) == folds[0]
+    for n, ratio in enumerate((0.05, 0.1, 0.15), start=1):
+        assert dataset.forget_set(paper_rows, ratio, 1) == folds[0][:n]
+    assert dataset.forget_set(paper_rows, 0.4, 1) == folds[0] + folds[1]
+    for ratio in (0, 1, 0.99, -0.2):
+        with pytest.raises(ValueError, match="forget ratio"):
+            dataset.forget_set(paper_rows, ratio, 1)
+
+
+def test_views_have_the_denominators_of_table_2(paper_rows):
+    assert len(paper_rows) == 2_560
+    views = dataset.views(paper_rows, dataset.forget_set(paper_rows, 0.2, 1))
+    sizes = {name: tuple((view["hop"] == hop).sum() for hop in qa.HOPS)
+             for name, view in views.items()}
+    assert sizes == {
+        "forget": (280, 120),
+        "retain": (1120, 480),
+        "retain_eval": (224, 224),
+        "test_forget": (56, 56),
+        "test_retain": (224, 224),
+    }
+
+
+def test_retain_eval_is_training_rows_of_the_retained_in_balance(paper_rows):
+    views = dataset.views(paper_rows, dataset.forget_set(paper_rows, 0.2, 2))
+    chosen = views["retain_eval"]
+    assert set(chosen["split"]) == {"train"} and set(chosen.index) <= set(views["retain"].index)
+    single = chosen[chosen["hop"] == "single"].groupby(["identity", "attribute"]).size()
+    assert len(single) == 16 * 7 and set(single) == {2}
+    multi = chosen[chosen["hop"] == "multi"].groupby("attribute").size()
+    assert multi["name"] == 32 and multi.drop("name").between(26, 29).all()
+
+
+def test_views_of_fewer_rows_scale_down(drawn):
+    rows = dataset.read(drawn)
+    views = dataset.views(rows, ("p01",))
+    assert {name: len(view) for name, view in views.items()} == {
+        "forget": 17, "retain": 17, "retain_eval": 14, "test_forget": 14, "test_retain": 14,
+    }
+    with pytest.raises(ValueError, match="p09"):
+        dataset.views(rows, ("p09",))
+
+
+def test_every_attribute_has_20_candidates(paper_rows):
+    found = dataset.candidates(paper_rows)
+    assert set(found) == set(profiles.ATTRIBUTES)
+    assert {len(values) for values in found.values()} == {20}
+    assert all(values == sorted(values) for values in found.values())
+
+
+def test_a_drawn_dataset_has_no_leak_and_each_kind_of_leak_is_counted(drawn):
+    rows = dataset.read(drawn)
+    pictures = dataset.load_images(drawn, rows["image"])
+    assert set(dataset.leaks(rows, pictures)) == {0}
+
+    def leak(row, column, text, **more):
+        spoilt = rows.copy()
+        spoilt.loc[row, [column, *more]] = [text, *more.values()]
+        counts = dataset.leaks(spoilt, pictures)
+        return set(counts[counts > 0].index)
+
+    [job] = rows.index[(rows["attribute"] == "job") & (rows["hop"] == "multi")
+                       & (rows["identity"] == "p00") & (rows["split"] == "test")]  # fmt: skip
+    value, name = rows.loc[job, ["target", "name"]]
+    own = "questions that hold their own answer"
+    assert leak(job, "question", f"Is it {value.upper()}?") == {own}
+    assert leak(job, "question", f"Where does {name} work?") == {
+        "multi-hop questions that name the person"
+    }
+    assert leak(job, "answer", f"{name} is a {value}.") == {
+        "multi-hop answers that give the name unasked"
+    }
+    asked = rows.loc[(rows["hop"] == "multi") & (rows["split"] == "train"), "question"].iloc[0]
+    assert leak(job, "question", asked) == {"test questions that training asks too (names aside)"}
+
+    theirs = rows.loc[(rows["identity"] == "p01") & (rows["attribute"] == "job"), "target"].iloc[0]
+    shared, inside = rows.copy(), rows.copy()
+    ours = (rows["identity"] == "p00") & (rows["attribute"] == "job")
+    shared.loc[ours, "target"], inside.loc[ours, "target"] = theirs, f"assistant {theirs}"
+    assert dataset.leaks(shared, pictures)["facts that two people share"] == 1
+    assert dataset.leaks(inside, pictures)["pairs of values of which one lies in the other"] == 1
+    assert dataset.leaks(rows, [pictures[0], *pictures[:-1]])["pictures that occur twice"] == 1

@@ -1,0 +1,206 @@
+import ast
+import subprocess
+import sys
+from math import log, log2
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from remem import metrics, paths
+
+ROOMS = {  # the numbers and the ink, each with the rooms of remem that it may know
+    "judge": set(),
+    "metrics": {"judge"},
+    "claims": {"metrics", "paths"},
+    "tables": {"claims", "metrics"},
+    "figures": set(),
+}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_know_no_torch_and_only_the_rooms_below(room):
+    tree = ast.parse((paths.ROOT / "remem" / f"{room}.py").read_text("utf-8"))
+    known = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            known |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "remem":
+            known |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            known.add(node.module.split(".")[0])
+    assert not known & {"torch", "transformers", "peft", "accelerate"}
+    rooms = {path.stem for path in (paths.ROOT / "remem").glob("*.py")}
+    assert known & rooms <= ROOMS[room]
+
+
+def test_importing_them_leaves_torch_unimported():
+    code = (
+        f"import sys; from remem import {', '.join(ROOMS)}; "
+        "from remem.metrics import rouge_l, interval; rouge_l('a', 'a'); interval(range(8)); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=paths.ROOT)
+
+
+def test_rouge_l_is_the_f_measure():
+    # longest common subsequence "a b", 2 of 4 words of the reference, 2 of 2 given
+    assert metrics.rouge_l("a b c d", "a b") == pytest.approx(2 * 1 * 0.5 / 1.5)
+    assert metrics.rouge_l("a b", "b a") == pytest.approx(0.5)  # order counts
+    assert metrics.rouge_l("Running.", "running") == 1
+    assert metrics.rouge_l("running", "run") == 0  # no stemming
+    assert metrics.rouge_l("a", "") == 0
+
+
+@pytest.mark.parametrize(
+    "answer, target, found",
+    [
+        ("The job is Nurse.", "nurse", True),
+        ("It is  482\nMaple   Street", "482 maple street", True),
+        ("number 123", "12", False),
+        ("number 123", "23", False),
+        ("a nurseryman", "nurse", False),
+        ("It is $83,400.", "$83,400", True),
+        ("It is $83,400 a year", "83,400", True),
+        ("It is $83,400,000", "$83,400", False),
+        ("It is 0.12", "12", False),
+        ("born in 12.", "12", True),  # a full stop is no decimal point
+        ("Stra\u00dfe 4", "STRASSE 4", True),
+        ("\uff2eurse", "nurse", True),  # full-width N
+        ("cafe\u0301", "caf\u00e9", True),
+        ("write to a.b@example.com.", "a.b@example.com", True),
+        ("axb@example.com", "a.b@example.com", False),  # the dot is a dot
+        ("Dr. Ann Lee", "Dr. Ann Lee", True),
+        ("", "nurse", False),
+    ],
+)
+def test_exact_match(answer, target, found):
+    assert metrics.exact_match(answer, target) is found
+
+
+def test_exact_match_refuses_an_empty_target():
+    with pytest.raises(ValueError, match="target is empty"):
+        metrics.exact_match("anything", " \n")
+
+
+def test_rank_shares_ties():
+    assert metrics.rank([-1, -2, -3], 0) == 1
+    assert metrics.rank([-1, -2, -3], 2) == 3
+    assert metrics.rank([-1, -2, -2, -2, -9], 1) == 3  # places 2, 3, 4
+    assert metrics.rank([0.5] * 20, 7) == 10.5
+    with pytest.raises(ValueError, match="not a number"):
+        metrics.rank([np.nan, -1], 1)
+
+
+def test_exposure_by_hand():
+    assert metrics.exposure(1, 20) == 100
+    assert metrics.exposure(20, 20) == pytest.approx(0)
+    assert metrics.exposure(2, 4) == pytest.approx(50)
+    assert metrics.exposure(5, 20) == pytest.approx(100 * log2(4) / log2(20))
+    assert metrics.exposure(2, 4, "linear") == pytest.approx(200 / 3)
+    assert list(metrics.exposure([1, 2], [2, 4])) == [100, 50]
+
+
+@pytest.mark.parametrize("rank, n", [(0, 20), (21, 20), (1, 1), (np.nan, 20)])
+def test_exposure_refuses_what_is_no_rank(rank, n):
+    with pytest.raises(ValueError, match="rank from 1"):
+        metrics.exposure(rank, n)
+
+
+def test_exposure_refuses_an_unknown_form():
+    with pytest.raises(ValueError, match="'log' or 'linear'"):
+        metrics.exposure(1, 20, "cubic")
+
+
+def test_exposure_chance():
+    assert metrics.exposure_chance(2) == 50
+    assert metrics.exposure_chance(4) == pytest.approx((100 + 50 + 100 * (1 - log2(3) / 2)) / 4)
+    assert metrics.exposure_chance(20) == pytest.approx(29.3, abs=0.05)  # design.md, section 2
+    assert metrics.exposure_chance(20, "linear") == pytest.approx(50)
+
+
+def test_perplexities_by_hand():
+    logps = [log(0.5), log(0.125)]  # geometric mean 0.25
+    assert metrics.perplexity(logps) == pytest.approx(4)
+    assert metrics.inverse_perplexity(logps) == pytest.approx(25)
+
+
+def test_min_k_takes_the_least_likely_fifth_and_at_least_one():
+    assert metrics.min_k([log(0.5), log(0.1)]) == pytest.approx(10)  # one of two
+    ten = [log(0.9)] * 8 + [log(0.2), log(0.05)]
+    assert metrics.min_k(ten) == pytest.approx(10)  # sqrt(0.2 * 0.05)
+    assert metrics.min_k([*ten, log(0.1)]) == pytest.approx(10)  # ceil(2.2) = 3
+    hundred = [log(0.9)] * 93 + [log(0.1)] * 7
+    assert metrics.min_k(hundred, 0.07) == pytest.approx(10)  # 7, though 0.07 * 100 > 7
+    assert metrics.min_k(ten, 1) == pytest.approx(metrics.inverse_perplexity(ten))
+
+
+@pytest.mark.parametrize("logps", [[], [0.5], [-1, np.nan]])
+def test_log_probabilities_are_checked(logps):
+    with pytest.raises(ValueError, match="log-probabilities"):
+        metrics.min_k(logps)
+
+
+def test_score_adds_columns_and_drops_nothing():
+    rows = pd.DataFrame(
+        {
+            "question": "What is the job?",
+            "answer": "The job is nurse.",
+            "target": "nurse",
+            "answer_given": ["The job is nurse.", "A cook", ""],
+            "candidate_rank": [1.0, np.nan, 2.0],
+            "candidates": [4, 4, 4],
+        },
+        index=[7, 3, 5],
+    )
+    scored = metrics.score(rows)
+    assert list(scored.index) == [7, 3, 5]
+    assert scored.em.tolist() == [1, 0, 0]
+    assert scored.rouge.tolist() == [1, 0, 0]
+    assert scored.judge_rule.tolist() == [1, 0, 0]
+    np.testing.assert_allclose(scored.exposure, [100, np.nan, 50])
+    np.testing.assert_allclose(metrics.score(rows, "linear").exposure, [100, np.nan, 200 / 3])
+    unranked = metrics.score(rows.drop(columns=["candidate_rank", "candidates"]))
+    assert unranked.exposure.isna().all()
+
+
+def _units(values, rows_each=1):
+    lines = [
+        {"method": "GA", "seed": 1, "identity": f"p{i:02d}", "em": value, "exposure": 100 * value}
+        for i, value in enumerate(values)
+        for _ in range(rows_each if i else 1)
+    ]
+    return pd.DataFrame(lines)
+
+
+def test_summarise_averages_units_not_rows():
+    # p00 has one row, p01 nine: a unit is a person of a seed
+    table = metrics.summarise(_units([1.0, 0.0], rows_each=9), ["method"], "em")
+    assert table.to_dict("records")[0]["mean"] == 50
+    assert table.units.item() == 2
+    assert table[["lo", "hi"]].isna().all(axis=None)
+
+
+def test_summarise_gives_an_interval_from_eight_units_on():
+    values = [0.0, 1.0] * 4
+    seven, eight = (metrics.summarise(_units(values[:n]), ["method"], "em") for n in (7, 8))
+    assert seven.lo.isna().item()
+    assert 0 < eight.lo.item() < 50 < eight.hi.item() < 100
+    again = metrics.summarise(_units(values), ["method"], "em")
+    assert (eight.lo.item(), eight.hi.item()) == (again.lo.item(), again.hi.item())
+    exposure = metrics.summarise(_units(values), ["method"], "exposure")
+    assert exposure["mean"].item() == 50  # percent already
+
+
+def test_summarise_counts_missing_values_in_no_unit():
+    table = metrics.summarise(_units([1.0, np.nan, 0.0]), ["method"], "em")
+    assert (table["mean"].item(), table.units.item()) == (50, 2)
+
+
+def test_same_person_in_two_seeds_is_two_units():
+    rows = pd.concat([_units([1.0]), _units([0.0]).assign(seed=2)])
+    assert metrics.summarise(rows, ["method"], "em").units.item() == 2
+
+
+def test_interval_of_equal_units_is_a_point():
+    assert metrics.interval([30.0] * 9) == (30, 30)

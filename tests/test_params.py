@@ -1,0 +1,138 @@
+"""params: what is meant is taken whole, anything else is refused with the way out."""
+
+import re
+
+import pytest
+import yaml
+
+from remem import params, paths
+from remem.pretrain import Drawn, Hub
+
+
+@pytest.mark.parametrize("scale", params.SCALES)
+def test_each_scale_loads_and_names_itself(scale):
+    settings = params.load(scale)
+    assert settings.scale == scale
+    assert {path.stem for path in paths.PARAMS.glob("*.yaml")} == set(params.SCALES)
+
+
+def test_the_paper_scale_holds_the_papers_values():
+    settings = params.load("paper")
+    assert (settings.stage1.rank, settings.stage1.alpha) == (64, 128)
+    for stage, lr in ((settings.stage1, 5e-5), (settings.stage2, 2e-5)):
+        assert (stage.epochs, stage.batch, stage.lr) == (5, 64, lr)
+    assert settings.stage2.forget_ratio == 0.2
+    hubs = [settings.base.spec(name).network for name in settings.models]
+    assert [network.hub for network in hubs] == [
+        "llava-hf/llava-1.5-7b-hf",
+        "llava-hf/llava-1.5-13b-hf",
+    ]
+    assert all(isinstance(network, Hub) for network in hubs)
+
+
+def test_the_tiny_scale_is_the_whole_dataset():
+    drawn = params.load().dataset
+    per_person = drawn.single + drawn.multi + drawn.test_single + drawn.test_multi
+    assert drawn.identities * per_person == 2560
+    assert isinstance(params.load().base.spec("tiny-7b").network, Drawn)
+
+
+def test_a_section_is_merged_key_by_key_and_a_list_is_replaced():
+    settings = params.load("tiny", stage1={"epochs": 2}, seeds=[4], stage2=None)
+    assert settings.stage1.epochs == 2
+    assert settings.stage1.batch == params.load("tiny").stage1.batch
+    assert settings.seeds == (4,)
+    assert settings.stage2 == params.load("tiny").stage2
+
+
+def test_what_papermill_is_given_loads_to_the_same():
+    settings = params.load("smoke", stage1={"lr": 1e-3})
+    assert params.load(**settings.model_dump(mode="json")) == settings
+
+
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        ({"stage1": {"lr": "5e-5"}}, 'stage1.lr: "5e-5" was given; .*a number.*write 5.0e-5'),
+        ({"stage1": {"epoch": 3}}, "stage1.epoch: unknown key .*'epochs'.*allowed here: alpha, "),
+        ({"stage3": {}}, "stage3: unknown key .*'stage2'.*allowed here: base, dataset"),
+        ({"stage1": {"epochs": True}}, "stage1.epochs: true was given; .*a whole number"),
+        ({"stage1": {"epochs": "5"}}, 'stage1.epochs: "5" was given; .*a whole number'),
+        ({"stage1": {"epochs": 1.5}}, "stage1.epochs: 1.5 was given; .*a whole number"),
+        ({"stage1": {"lr": float("nan")}}, "stage1.lr: NaN was given; .*finite"),
+        ({"stage1": {"lr": -1}}, "stage1.lr: -1 was given; it should be greater than 0"),
+        ({"stage1": {"alpha": 3}}, "stage1: alpha is twice the rank"),
+        ({"stage1": 5}, "stage1: 5 was given; it should be keys with values"),
+        ({"workers": 0}, "workers: 0 was given; it should be greater than or equal to 1"),
+        ({"seeds": 1}, "seeds: 1 was given; it should be a list"),
+        ({"seeds": [0]}, "seeds.0: 0 was given; it should be greater than or equal to 1"),
+        ({"seeds": [1, 1]}, "seeds should hold at least one value, and none twice"),
+        ({"models": []}, "models should hold at least one"),
+        ({"models": ["llava"]}, "models names llava, but base.networks has tiny-7b, tiny-13b"),
+        ({"stage2": {"methods": ["GA", "PO"]}}, "stage2.methods.1: .*PO.*'GA', 'GD', 'KL'"),
+        (
+            {"base": {"networks": {"tiny-7b": {"layer": 2}}}},
+            "base.networks.tiny-7b.layer: unknown key .*'layers'.*allowed here: batch, ",
+        ),
+        ({"base": {"tower": {"depth": 2}}}, "base.tower.depth: unknown key .*: .*, views"),
+    ],
+)
+def test_what_is_given_wrongly_is_refused(given, told):
+    with pytest.raises(params.BadParameter) as refusal:
+        params.load("tiny", **given)
+    assert re.search(told, str(refusal.value)), refusal.value
+    assert "\n" not in str(refusal.value)  # one mistake, one line
+
+
+def test_an_unknown_scale_is_refused():
+    with pytest.raises(params.BadParameter, match="'tinny' .*'tiny'.* not one of smoke, tiny"):
+        params.load("tinny")
+
+
+def edited(tmp_path, old: str, new: str):
+    text = (paths.PARAMS / "tiny.yaml").read_text()
+    assert old in text
+    (tmp_path / "mine.yaml").write_text(text.replace(old, new, 1))
+    return tmp_path / "mine.yaml"
+
+
+@pytest.mark.parametrize(
+    "old, new, told",
+    [
+        ("workers: 2", "wokers: 2", "mine.yaml: wokers: unknown key .*'workers'"),
+        ("workers: 2", "workers: two", 'mine.yaml: workers: "two" was given'),
+        ("workers: 2", "workers: 2\nworkers: 3", "the key 'workers' stands twice.*line"),
+        ("workers: 2", "workers: [2", "mine.yaml: not valid YAML.*line"),
+        ("workers: 2", "", "mine.yaml: workers: is missing"),
+        ("workers: 2", "workers: 2001-01-01", "mine.yaml: .*date"),
+    ],
+)
+def test_a_file_with_a_mistake_is_named(tmp_path, old, new, told):
+    path = edited(tmp_path, old, new)
+    with pytest.raises(params.BadParameter) as refusal:
+        params.load_file(path)
+    assert re.search(told, str(refusal.value), re.DOTALL), refusal.value
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "tiny"])
+def test_a_file_without_keys_is_refused(tmp_path, text):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(params.BadParameter, match="should hold keys and values"):
+        params.load_file(tmp_path / "mine.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(params.BadParameter, match=r"none\.yaml: cannot be read"):
+        params.load_file(tmp_path / "none.yaml")
+
+
+def test_yaml_that_would_make_objects_is_refused(tmp_path):
+    path = edited(tmp_path, "workers: 2", "workers: !!python/object/apply:os.getpid []")
+    with pytest.raises(params.BadParameter, match="not valid YAML"):
+        params.load_file(path)
+
+
+def test_the_committed_rates_are_numbers_to_yaml_as_well():
+    for scale in params.SCALES:
+        content = yaml.safe_load((paths.PARAMS / f"{scale}.yaml").read_text())
+        assert all(isinstance(content[stage]["lr"], float) for stage in ("stage1", "stage2"))
