@@ -168,6 +168,16 @@ def views(rows: pd.DataFrame, forget: Sequence[str]) -> dict[str, pd.DataFrame]:
     }
 
 
+def evaluated(rows: pd.DataFrame, forget: Sequence[str]) -> pd.DataFrame:
+    """The rows of the four views that Table 2 is made of, with the view's name in `view`: all of
+    `views` but retain, which is what training draws from."""
+    parts = views(rows.drop(columns="view", errors="ignore"), forget)
+    return pd.concat(
+        [part.assign(view=name) for name, part in parts.items() if name != "retain"],
+        ignore_index=True,
+    )
+
+
 def candidates(rows: pd.DataFrame) -> dict[str, list[str]]:
     """attribute -> its different values in the dataset, sorted: Exposure's candidate sets."""
     return {

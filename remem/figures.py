@@ -17,6 +17,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from remem import metrics
+
 
 class Mark(NamedTuple):
     colour: str
@@ -285,4 +287,46 @@ def worked_exposure(ranks: pd.DataFrame, forms: pd.DataFrame) -> Figure:
     right.set_title("Table 2 against the two forms", loc="left")
     for panel in axes.flat:
         panel.legend(fontsize=8)
+    return figure
+
+
+@_inked
+def loss(history: pd.DataFrame) -> Figure:
+    """Training loss per step, one line per seed. history: model, seed, step, loss."""
+    models = list(dict.fromkeys(history.model))
+    figure, axes = _panels(1, len(models))
+    for panel, model in zip(axes.flat, models, strict=True):
+        panel.set_title(model, loc="left")
+        for seed, line in history[history.model == model].groupby("seed"):
+            panel.plot(line.step, line.loss, linewidth=1, color=STAGE1, alpha=0.7,
+                       label=f"seed {seed}")
+        panel.set_yscale("log")
+    _axes(axes, "step", "loss per answer token, nats")
+    return figure
+
+
+@_inked
+def dialogue(image, rows: pd.DataFrame) -> Figure:
+    """A picture, and beside it each question with what was said: right answers in the colour of
+    stage 1, wrong ones in grey.
+
+    rows: question, target, and one column per speaker, in the order in which they spoke.
+    """
+    speakers = [name for name in rows if name not in ("hop", "question", "target")]
+    figure, axes = plt.subplots(
+        1, 2, figsize=(7.5, 0.2 + 0.17 * len(rows) * (1 + len(speakers))),
+        width_ratios=[1, 4], layout="constrained",
+    )  # fmt: skip
+    axes[0].imshow(image)
+    for panel in axes:
+        panel.set_axis_off()
+    lines = []
+    for row in rows.to_dict("records"):
+        lines.append((row["question"], "#000000"))
+        for name in speakers:
+            right = metrics.exact_match(row[name], row["target"])
+            lines.append((f"   {name}: {row[name]}", STAGE1 if right else "#777777"))
+    for place, (text, colour) in enumerate(lines):
+        axes[1].text(0, 1 - (place + 0.5) / len(lines), text, color=colour, fontsize=7,
+                     va="center", parse_math=False, transform=axes[1].transAxes)
     return figure

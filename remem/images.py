@@ -253,8 +253,8 @@ def _head(ink: ImageDraw.ImageDraw, look: Look, view: View, side: int) -> None:
 
     if look.style == "long":
         ink.rounded_rectangle(
-            [side * (cx - w * 1.25), side * (cy - h), side * (cx + w * 1.25), side * (cy + h * 1.3)],
-            radius=side * 0.12, fill=hair)  # fmt: skip
+            [side * (cx - w * 1.25), side * (cy - h), side * (cx + w * 1.25),
+             side * (cy + h * 1.3)], radius=side * 0.12, fill=hair)  # fmt: skip
     elif look.style == "bob":
         ink.rounded_rectangle(
             [side * (cx - w * 1.3), side * (cy - h), side * (cx + w * 1.3), side * (cy + h * 0.55)],
@@ -319,7 +319,8 @@ def _head(ink: ImageDraw.ImageDraw, look: Look, view: View, side: int) -> None:
     elif view.expression == "sad":
         ink.arc(box(fx, my + 0.045, m, 0.05), 200, 340, fill=lips, width=thick + 1)
     else:
-        ink.line([side * (fx - m), side * my, side * (fx + m), side * my], fill=lips, width=thick + 1)
+        ink.line([side * (fx - m), side * my, side * (fx + m), side * my], fill=lips,
+                 width=thick + 1)  # fmt: skip
     if look.beard in ("a moustache", "a full beard"):
         oval(fx, my - 0.045, m * 0.95, 0.018, hair)
     if look.mole:

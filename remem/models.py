@@ -31,7 +31,7 @@ from torch import Tensor
 from remem import dataset, runs
 
 # LoRA goes on the language model's attention and MLP projections and nowhere else. A list of
-# bare suffixes ("q_proj") would also match inside the CLIP tower (reference/peers.md 5.12).
+# bare suffixes ("q_proj") would also match inside the CLIP tower, as it does in other benchmarks.
 TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
 SHARD = 512  # images per file of cached features
 
@@ -336,13 +336,15 @@ def add_adapter(model, rank: int, alpha: int, seed: int):
 
 def save_adapter(peft, folder: Path) -> None:
     """Adapter "default" as PEFT writes it: base and folder alone reproduce the answers."""
-    peft.save_pretrained(folder, selected_adapters=["default"])
+    # save_embedding_layers=False, here and below: left to itself, PEFT asks the Hub whether the
+    # vocabulary has grown.
+    peft.save_pretrained(folder, selected_adapters=["default"], save_embedding_layers=False)
 
 
 def load_adapter(model, folder: Path, trainable: bool = False, reference: bool = False):
     """`model` with the adapter of `folder`; with `reference`, a second and frozen copy of it on
     the same network, for `as_reference`. CannotLoad if a saved tensor was not taken up, which
-    PEFT by itself passes over (reference/peers.md 5.14)."""
+    PEFT by itself passes over."""
     from peft import PeftModel, get_peft_model_state_dict
 
     peft = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
@@ -350,7 +352,7 @@ def load_adapter(model, folder: Path, trainable: bool = False, reference: bool =
         peft.load_adapter(str(folder), adapter_name="reference", is_trainable=False)
     saved = load_file(Path(folder) / "adapter_model.safetensors")
     for name in peft.peft_config:
-        taken = get_peft_model_state_dict(peft, adapter_name=name)
+        taken = get_peft_model_state_dict(peft, adapter_name=name, save_embedding_layers=False)
         for key, tensor in saved.items():
             if key not in taken or not torch.equal(taken[key].cpu(), tensor.to(taken[key].dtype)):
                 raise CannotLoad(

@@ -20,7 +20,7 @@ from remem.dataset import DatasetSpec
 from remem.predict import Evaluate
 from remem.pretrain import BaseSpec, Drawn, Hub, Tower
 from remem.runs import Spec
-from remem.train import Stage1
+from remem.train import Stage1, Stage1Spec
 from remem.unlearn import Stage2
 
 SCALES = ("smoke", "tiny", "paper")
@@ -86,6 +86,18 @@ class Params(Spec):
             known = ", ".join(self.base.networks)
             raise ValueError(f"models names {', '.join(unknown)}, but base.networks has {known}")
         return self
+
+    def start(self, model: str, seed: int, exclude: tuple[str, ...] = ()) -> Stage1Spec:
+        """Stage 1 of `model`; with identities to `exclude`, the model retrained without them."""
+        return Stage1Spec(
+            base=self.base.spec(model), dataset=self.dataset, stage1=self.stage1,
+            evaluate=self.evaluate, exclude=exclude, seed=seed,
+        )  # fmt: skip
+
+    def untrained(self, model: str) -> Stage1Spec:
+        """The base model, asked what stage 1 is asked: no epoch, the same code."""
+        start = self.start(model, self.seeds[0])
+        return start.model_copy(update={"stage1": start.stage1.model_copy(update={"epochs": 0})})
 
 
 def load(scale: str = "tiny", **sections: Any) -> Params:

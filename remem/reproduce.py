@@ -10,7 +10,6 @@ name only when every cell of it has run; a failed one is kept as NN.failed.ipynb
 from __future__ import annotations
 
 import argparse
-import base64
 import csv
 import fcntl
 import io
@@ -27,20 +26,12 @@ from typing import Any
 import jinja2
 import jupytext
 import nbformat
-import pandas as pd
 import papermill
 import yaml
-from markupsafe import Markup
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from remem import params, paths, tables
-
-# The order in which the paper shows them; what is ours comes after, by name.
-PAPER_ORDER = (
-    "fig1", "fig2", "fig2a", "fig2b", "fig3a", "fig3b", "fig3c", "table1",
-    "table3", "table2", "table4", "table5", "fig5", "fig6", "fig7",
-)  # fmt: skip
+from remem import page, params, paths
 
 # The tags of the cells that an executed notebook has more than its source.
 ADDED_BY_PAPERMILL = ("injected-parameters", "papermill-error-cell-tag")
@@ -58,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the notebooks that `argv` asks for; returns the exit status (0 when all ran)."""
     given = _arguments(argv)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched unless the user says so
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the runs have bars of their own
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")  # text bars will do
     try:
         settings = params.load_file(
             given.params or paths.PARAMS / f"{given.scale}.yaml", _overrides(given.set)
@@ -72,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CannotRun, params.BadParameter, paths.CannotWrite) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        return 130
 
 
 def run_notebook(
@@ -88,7 +84,8 @@ def run_notebook(
         source, executed = Path(scratch) / "in.ipynb", Path(scratch) / "out.ipynb"
         jupytext.write(_numbered(jupytext.read(notebook)), source)
         # Sockets in a folder of our own: TCP ports may be taken between choosing and binding.
-        sockets = {"transport": "ipc", "ip": str(Path(scratch) / "kernel")}
+        # (A socket's path cannot be long: then TCP after all.)
+        sockets = {"transport": "ipc", "ip": f"{scratch}/kernel"} if len(scratch) < 80 else {}
         try:
             papermill.execute_notebook(
                 str(source),
@@ -110,6 +107,9 @@ def run_notebook(
     result.metadata.setdefault("papermill", {}).update(
         input_path=notebook.name, output_path=f"{name}.ipynb"
     )
+    for output in (output for cell in result.cells for output in cell.get("outputs", ())):
+        if output.output_type == "stream":
+            output.text = _one_line_a_bar(output.text)
     reason, failed = _why_unfinished(result, failure), f"{name}.failed"
     _save(result, folders, failed if reason else name)
     if reason:
@@ -118,21 +118,6 @@ def run_notebook(
     for stale in (folders.notebooks / f"{failed}.ipynb", folders.html / f"{failed}.html"):
         stale.unlink(missing_ok=True)
     return time.perf_counter() - started
-
-
-def write_index(folders: paths.Folders) -> Path:
-    """Write index.html: the executed notebooks, and every table and figure, in one file."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("remem", "."), autoescape=True, trim_blocks=True,
-        lstrip_blocks=True, undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
-    page = environment.get_template("index.html.j2").render(
-        scale=folders.root.name,
-        notebooks=list(_notebook_rows(folders)),
-        verdicts=[_table(path) for path in sorted(folders.verdicts.glob("*.csv"))],
-        items=list(_items(folders)),
-    )
-    return paths.write(folders.root / "index.html", page)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -240,12 +225,12 @@ def _run_all(
                 print("failed", flush=True)
                 raise
             _remember(folders, notebook.stem, seconds)
-            print(f"{_duration(seconds):>8}", flush=True)
+            print(f"{page.duration(seconds):>8}", flush=True)
     except NotebookFailed as error:
         print(f"error: {error}", file=sys.stderr)
-        write_index(folders)
+        page.write(folders)
         return 1
-    print(f"all tables and figures: {write_index(folders)}")
+    print(f"all tables and figures: {page.write(folders)}")
     return 0
 
 
@@ -262,6 +247,18 @@ def _numbered(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.id = f"{kind}-{counts.setdefault(kind, 0):02d}"
         counts[kind] += 1
     return notebook
+
+
+def _one_line_a_bar(text: str) -> str:
+    """Of each progress bar only its last state: bars inside bars leave a line at every refresh."""
+    lines: dict[str | int, str] = {}
+    for number, line in enumerate(text.splitlines(keepends=True)):
+        line = line.replace("\x1b[A", "").rpartition("\r")[2]  # the cursor's ways
+        bar = re.match(r"(.*?): +\d+%\|", line)
+        if bar:
+            lines.pop(bar[1], None)
+        lines[bar[1] if bar else number] = line
+    return "".join(lines.values())
 
 
 def _why_unfinished(result: nbformat.NotebookNode, failure: Exception | None) -> str | None:
@@ -297,22 +294,14 @@ def _save(result: nbformat.NotebookNode, folders: paths.Folders, name: str) -> N
         extra_loaders=[jinja2.DictLoader({"quiet.html.j2": template})],
         template_file="quiet.html.j2",
     )
-    page, _ = exporter.from_notebook_node(result, {"metadata": {"name": name}})
-    paths.write(folders.html / f"{name}.html", page)
+    html, _ = exporter.from_notebook_node(result, {"metadata": {"name": name}})
+    paths.write(folders.html / f"{name}.html", html)
     paths.write(folders.notebooks / f"{name}.ipynb", nbformat.writes(result) + "\n")
-
-
-def _durations(folders: paths.Folders) -> dict[str, dict[str, str]]:
-    path = folders.root / "durations.csv"
-    if not path.exists():
-        return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        return {row["notebook"]: row for row in csv.DictReader(file)}
 
 
 def _remember(folders: paths.Folders, name: str, seconds: float) -> None:
     """Keep the last and the longest duration: a second run finds its training done."""
-    known = _durations(folders)
+    known = page.durations(folders)
     longest = max(seconds, float(known.get(name, {}).get("longest", 0)))
     known[name] = {"notebook": name, "seconds": f"{seconds:.1f}", "longest": f"{longest:.1f}"}
     text = io.StringIO()
@@ -320,63 +309,6 @@ def _remember(folders: paths.Folders, name: str, seconds: float) -> None:
     writer.writeheader()
     writer.writerows(known[name] for name in sorted(known))
     paths.write(folders.root / "durations.csv", text.getvalue())
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
-
-
-def _notebook_rows(folders: paths.Folders) -> Iterator[dict[str, Any]]:
-    durations = _durations(folders)
-    names = {path.name.split(".")[0] for path in folders.notebooks.glob("*.ipynb")}
-    for name in sorted(names):
-        failed = (folders.html / f"{name}.failed.html").exists()
-        known = durations.get(name, {})
-        yield {
-            "name": name,
-            "failed": failed,
-            "page": f"{folders.html.name}/{name}{'.failed' if failed else ''}.html",
-            "seconds": _duration(float(known["seconds"])) if known else "",
-            "longest": _duration(float(known["longest"])) if known else "",
-        }
-
-
-def _items(folders: paths.Folders) -> Iterator[dict[str, Any]]:
-    figures = {path.stem: path for path in folders.figures.glob("*.png")}
-    numbers = {path.stem: path for path in folders.tables.glob("*.csv")}
-    for stem in sorted(figures.keys() | numbers.keys(), key=_place):
-        figure = figures.get(stem)
-        yield {
-            "id": stem,
-            "title": _title(stem),
-            "figure": base64.b64encode(figure.read_bytes()).decode() if figure else None,
-            "pdf": f"{folders.figures.name}/{stem}.pdf" if figure else None,
-            "table": _table(numbers[stem]) if stem in numbers else None,
-        }
-
-
-def _place(stem: str) -> tuple[int, str]:
-    item = stem.split("_")[0]
-    return PAPER_ORDER.index(item) if item in PAPER_ORDER else len(PAPER_ORDER), stem
-
-
-def _title(stem: str) -> str:
-    item, _, rest = stem.partition("_")
-    known = re.fullmatch(r"(fig|table)(\d+\w?)", item)
-    if not known:
-        return stem.replace("_", " ")
-    title = f"{'Figure' if known[1] == 'fig' else 'Table'} {known[2]}"
-    return f"{title}: {rest.replace('_', ' ')}" if rest else title
-
-
-def _table(path: Path) -> dict[str, Any]:
-    table = tables.show(pd.read_csv(path)).to_html(table_uuid=path.stem)
-    return {
-        "title": _title(path.stem),
-        "link": f"{path.parent.name}/{path.name}",
-        "html": Markup(table),  # escaped by tables.show
-    }
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -83,8 +83,17 @@ def ensure(spec: Spec, make: Callable[[Path], None], runs_root: Path) -> Path:
             started = time.perf_counter()
             make(part)
             seconds = round(time.perf_counter() - started, 3)
-            paths.write(part / "spec.json", _json({"kind": spec.kind, "spec": _plain(spec),
-                                                   "seconds": seconds, **_circumstances()}))
+            paths.write(
+                part / "spec.json",
+                _json(
+                    {
+                        "kind": spec.kind,
+                        "spec": _plain(spec),
+                        "seconds": seconds,
+                        **_circumstances(),
+                    }
+                ),
+            )
             paths.write(part / "DONE", _json({"files": _manifest(part)}))
             _to_disk(part / "DONE")
             _to_disk(part)
@@ -138,8 +147,13 @@ def sweep(
         else:
             waiting[_name(target, spec)] = (target, spec)
 
-    with tqdm(desc=label, total=len(results) + len(waiting), initial=len(results), unit="run",
-              file=sys.stderr) as bar:
+    with tqdm(
+        desc=label,
+        total=len(results) + len(waiting),
+        initial=len(results),
+        unit="run",
+        file=sys.stderr,
+    ) as bar:
         for name, outcome in _outcomes(waiting, Path(runs_root), workers, threads):
             if isinstance(outcome, Exception):
                 failures[name] = outcome
@@ -216,7 +230,8 @@ def _only_one(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"{path.name}: another process is making it; waiting", file=sys.stderr)
+            if parent_process() is None:  # a worker waits in silence: its sweep shows a bar
+                print(f"{path.name}: another process is making it; waiting", file=sys.stderr)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -291,8 +306,11 @@ def _call(target: str, spec: Spec, runs_root: Path, threads: int) -> Path:
 
 
 def _worker(parent: int, threads: int) -> None:
-    """Set a worker up: few threads (before torch is loaded), and no life after its parent's."""
+    """Set a worker up: few threads (before torch is loaded), no bars beside its sweep's, and no
+    life after its parent's."""
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    tqdm.__init__ = functools.partialmethod(tqdm.__init__, disable=True)
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -306,7 +324,8 @@ def _report(jobs: Sequence[tuple[str, Spec]], failures: dict[str, Exception]) ->
     flat = {_name(target, spec): _flat(_plain(spec)) for target, spec in jobs}
     keys = sorted({key for fields in flat.values() for key in fields})
     differing = [key for key in keys if len({repr(f.get(key)) for f in flat.values()}) > 1]
-    lines = [f"{len(failures)} of {len(flat)} runs failed; the others are done and kept"]
+    kept = "; the others are done and kept" if len(failures) < len(flat) else ""
+    lines = [f"{len(failures)} of {len(flat)} runs failed{kept}"]
     for name, error in failures.items():
         fields = ", ".join(f"{key}={flat[name].get(key)}" for key in differing)
         reason = f"{type(error).__name__}: {error}"

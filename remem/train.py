@@ -217,8 +217,9 @@ def _make(spec: Stage1Spec, runs_root: Path, out: Path) -> None:
     plan = [[{"train": batch} for batch in epoch] for epoch in batches]
     history = fit(model, {"train": examples}, plan, cross_entropy, spec.stage1)
     models.save_adapter(model, out / "adapter")
+    wanted = rows["identity"].isin(spec.exclude or rows["identity"])
     predictions = predict.evaluate(
         model, processor, rows, features, dataset.candidates(rows), spec.evaluate,
-        exposed=(rows["split"] == "train") & rows["identity"].isin(spec.exclude or rows["identity"]),
+        exposed=wanted & (rows["split"] == "train"),
     )  # fmt: skip
     keep(out, history, predictions, ["split", "hop"])

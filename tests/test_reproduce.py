@@ -10,7 +10,7 @@ import nbformat
 import papermill
 import pytest
 
-from remem import params, paths, reproduce
+from remem import page, params, paths, reproduce
 
 HEADER = """# ---
 # jupyter:
@@ -70,11 +70,8 @@ def no_run(house, capsys, *arguments: str) -> str:
 def test_a_good_run_from_parameters_to_page(house, capsys):
     house(
         "01_good",
-        "import pandas as pd\nfrom remem import paths\nfolders = paths.outputs(scale)",
-        "paths.write(folders.tables / 'table3.csv', pd.DataFrame({\n"
-        "    'model': ['<b>&'], 'ROUGE': [90.123], 'ROUGE_lo': [80.0], 'ROUGE_hi': [95.0],\n"
-        "    'paper_ROUGE': [97.19]}).to_csv(index=False))\n"
-        "paths.write(folders.tables / 'ours.csv', '<i>,n\\n1,2\\n')",
+        "from remem import paths\nfolders = paths.outputs(scale)",
+        "paths.write(folders.tables / 'table3.csv', 'model,EM\\ntiny,95\\n')",
         "import time\nfrom tqdm import tqdm\n"
         "for _ in tqdm(range(40)):\n    time.sleep(0.01)",
         "import matplotlib.figure\nfigure = matplotlib.figure.Figure()\nfigure.subplots()\n"
@@ -96,15 +93,12 @@ def test_a_good_run_from_parameters_to_page(house, capsys):
     assert executed.metadata.papermill.parameters["stage1"]["lr"] == 5e-5
     assert isinstance(executed.metadata.papermill.input_path, str)
 
-    page = (folders.root / "index.html").read_text()
-    assert "&lt;b&gt;&amp;" in page and "<b>&" not in page and "<i>" not in page
-    assert "paper 97.19" in page and "90.1 <small>[80.0, 95.0]" in page
-    assert page.index("Table 3") < page.index("Figure 5") < page.index("<h3>ours")
-    assert "data:image/png;base64," in page and "http" not in page.split("</style>", 1)[1]
-    assert 'href="html/01_good.html"' in page and (folders.html / "01_good.html").exists()
+    index = (folders.root / "index.html").read_text()
+    assert index.index("Table 3") < index.index("Figure 5")
+    assert 'href="html/01_good.html"' in index and (folders.html / "01_good.html").exists()
     rows = (folders.root / "durations.csv").read_text().splitlines()
     assert rows[0] == "notebook,seconds,longest" and rows[1].startswith("01_good,")
-    assert reproduce._duration(float(rows[1].split(",")[1])) in page
+    assert page.duration(float(rows[1].split(",")[1])) in index
 
 
 @pytest.mark.parametrize(
@@ -123,8 +117,18 @@ def test_a_run_that_stops_is_kept_as_failed(house, capsys, cell, told):
     assert "01_bad.py: " in said.err and told in said.err
     assert "02_after" not in said.out
     assert left() == ["notebooks/01_bad.failed.ipynb"]
-    page = (paths.outputs("smoke").root / "index.html").read_text()
-    assert "html/01_bad.failed.html" in page and "failed</span>" in page
+    index = (paths.outputs("smoke").root / "index.html").read_text()
+    assert "html/01_bad.failed.html" in index and "failed</span>" in index
+
+
+def test_of_bars_inside_bars_one_line_each_is_left():
+    text = (
+        "runs:   0%|     | 0/2 [00:00<?]\ntraining:  50%| | 1/2 [00:01]\x1b[A\nruns:  50%|# | 1/2\n"
+        "a word of its own\n\ntraining: 100%|##| 2/2 [00:02]\x1b[A\nruns: 100%|##| 2/2\n"
+    )
+    assert reproduce._one_line_a_bar(text) == (
+        "a word of its own\n\ntraining: 100%|##| 2/2 [00:02]\nruns: 100%|##| 2/2\n"
+    )
 
 
 def test_a_cell_that_never_ran_is_told_though_nothing_failed():

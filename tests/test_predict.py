@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+import torch
+
+from remem import dataset, metrics, models, predict, qa
+
+
+@pytest.fixture
+def network(small, adapter):
+    base, processor = models.load(small.base)
+    return models.load_adapter(base, adapter), processor
+
+
+def test_batched_answers_equal_one_by_one(small, network, features):
+    rows = small.rows[::4]
+    together = predict.answers(*network, rows, features, batch=50, max_new_tokens=8)
+    alone = predict.answers(*network, rows, features, batch=1, max_new_tokens=8)
+    assert together == alone
+    assert len(set(together)) > len(rows) / 4  # else this would show nothing
+    assert all(text == text.strip() and "<" not in text for text in together)
+
+
+def test_answers_look_at_the_image(small, network, features):
+    rows = small.rows[:12]
+    swapped = rows.assign(image=list(small.rows["image"][-12:]))
+    answers = [predict.answers(*network, r, features, 12, 8) for r in (rows, swapped)]
+    assert answers[0] != answers[1]
+
+
+@pytest.mark.parametrize("wording", ["plain", "alternative"])
+def test_shared_prefixes_equal_a_plain_forward_per_candidate(small, network, features, wording):
+    model, processor = network
+    rows = small.rows[::11]
+    candidates = dataset.candidates(small.rows)
+    found = predict.candidate_logps(model, processor, rows, features, candidates, wording, 40)
+    for row, given in zip(rows.itertuples(), found, strict=True):
+        prefix = qa.prefix(row.attribute, row.hop, row.name, wording)
+        plain = []
+        for value in candidates[row.attribute]:
+            whole = models.encode(processor, "", value, models.patches(model), prefix)
+            whole = whole._replace(ids=whole.ids[:-1])  # no end-of-sequence
+            batch = models.collate([whole], features[[row.image]], 0)
+            with torch.no_grad():
+                plain.append(models.score(model, batch).logp.mean().item())
+        assert given.tolist() == pytest.approx(plain, abs=1e-4)
+
+
+def test_candidates_do_not_depend_on_the_batch(small, network, features):
+    rows, candidates = small.rows[::7], dataset.candidates(small.rows)
+    small_batch, large_batch = (
+        predict.candidate_logps(*network, rows, features, candidates, "plain", batch)
+        for batch in (1, 1000)
+    )
+    for few, many in zip(small_batch, large_batch, strict=True):
+        np.testing.assert_allclose(few, many, atol=1e-5)
+
+
+def test_evaluate_ranks_and_keeps_every_row_in_place(small, network, features, monkeypatch):
+    rows = small.rows[["job" == a for a in small.rows["attribute"]]].iloc[[5, 0, 2]]
+    candidates = {"job": ["zero", *rows["target"].unique(), "last"]}
+    scores = np.linspace(0, -1, len(candidates["job"]))  # the first is the likeliest
+    monkeypatch.setattr(predict, "candidate_logps", lambda *a: [scores] * len(a[2]))
+    settings = predict.Evaluate(batch=8, max_new_tokens=4)
+    done = predict.evaluate(
+        *network, rows, features, candidates, settings, exposed=[True, True, False]
+    )
+    assert list(done.index) == list(rows.index) and list(done["image"]) == list(rows["image"])
+    ranks = [candidates["job"].index(target) + 1 for target in rows["target"]]
+    assert done["candidate_rank"].tolist()[:2] == ranks[:2]
+    assert done["candidate_rank"].isna().tolist() == [False, False, True]
+    assert set(done["candidates"]) == {len(scores)}
+    assert done["exposure"].iloc[0] == metrics.exposure(ranks[0], len(scores))
+    assert {"answer_given", "rouge", "em", "judge_rule"} <= set(done.columns)
+
+
+def test_exposure_can_be_switched_off(small, network, features, monkeypatch):
+    monkeypatch.setattr(predict, "candidate_logps", None)
+    settings = predict.Evaluate(batch=8, max_new_tokens=4, exposure=False)
+    done = predict.evaluate(
+        *network, small.rows[:3], features, dataset.candidates(small.rows), settings
+    )
+    assert done["exposure"].isna().all()
+
+
+def test_a_target_that_is_no_candidate_is_told(small, network, features):
+    candidates = dict.fromkeys(dataset.candidates(small.rows), ["nothing"])
+    settings = predict.Evaluate(batch=8, max_new_tokens=2)
+    with pytest.raises(ValueError, match="is not among the candidates for"):
+        predict.evaluate(*network, small.rows[:2], features, candidates, settings)
+
+
+def test_means_by_hand():
+    import pandas as pd
+
+    rows = pd.DataFrame({"hop": ["single", "single", "multi"], "split": "train",
+                         "em": [1.0, 0.0, 1.0], "exposure": [50.0, np.nan, np.nan]})  # fmt: skip
+    assert predict.means(rows, ["split", "hop"]) == {
+        "train/single": {"em": 0.5, "exposure": 50.0},
+        "train/multi": {"em": 1.0},
+    }
