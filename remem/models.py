@@ -74,8 +74,9 @@ def load(where: str | Path, device: str | None = None, dtype: str = "float32"):
         raise CannotLoad(f"{where}: {len(missing)} weights are missing or of a wrong shape, "
                          f"the first is {missing[0]}")  # fmt: skip
     processor.tokenizer.padding_side = "left"
-    # PEFT writes this name into an adapter's config: a folder's name, not its place on a disk.
-    model.name_or_path = where if isinstance(where, str) and where != str(folder) else folder.name
+    # PEFT writes this name into an adapter's files: a folder's name, not its place on a disk.
+    name = folder.name if Path(where).is_dir() else str(where)
+    model.name_or_path = model.config.name_or_path = name
     return model.requires_grad_(False).eval().to(device), processor
 
 

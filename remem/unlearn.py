@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,8 +18,11 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from remem import dataset, metrics, models, predict, qa, runs, train
+from remem import claims, dataset, metrics, models, predict, qa, runs, train
 from remem.models import Scores
+
+if TYPE_CHECKING:
+    from remem import params
 
 Ask = Callable[..., Scores]
 
@@ -100,6 +103,39 @@ class UnlearnSpec(Update):
     seed: int
 
 
+class Cell(NamedTuple):
+    """One row of Table 2 for one seed: how it is called, and the job (for runs.sweep) behind it."""
+
+    model: str
+    method: str
+    seed: int
+    forget: tuple[str, ...]
+    target: str
+    spec: runs.Spec
+
+
+def cells(p: params.Params, rows: pd.DataFrame) -> list[Cell]:
+    """Table 2: for each model and seed the ceiling (before unlearning), the methods of `stage2`,
+    KL with its other reduction (first model only), and the floor (retrained)."""
+    grid = []
+    for model in p.models:
+        for seed in p.seeds:
+            forget = dataset.forget_set(rows, p.stage2.forget_ratio, seed)
+            start = p.start(model, seed)
+            named = {claims.BEFORE: start, claims.RETRAINED: p.start(model, seed, forget)}
+            for spec in p.stage2.jobs(start, forget, p.evaluate, seed):
+                named[spec.method] = spec
+            if model == p.models[0] and "KL" in named:
+                other = "answer" if p.stage2.kl_reduction == "all" else "all"
+                spec = named["KL"].model_copy(update={"kl_reduction": other})
+                named[f"KL, {other} positions"] = spec
+            grid += [
+                Cell(model, name, seed, forget, f"{type(spec).__module__}:run", spec)
+                for name, spec in named.items()
+            ]
+    return grid
+
+
 PROBE = 14  # rows per hop and forgotten identity in the curve over the epochs, as in the test set
 
 
@@ -160,11 +196,7 @@ def _make(spec: UnlearnSpec, start: Path, runs_root: Path, out: Path) -> None:
     history = train.fit(model, examples, steps, METHODS[spec.method], spec, on_epoch)
     models.save_adapter(model, out / "adapter")
     pd.concat(curve).to_csv(out / "curve.csv", index=False)
-    asked = pd.concat(
-        [views[view].assign(view=view)
-         for view in ("forget", "retain_eval", "test_forget", "test_retain")],
-        ignore_index=True,
-    )  # fmt: skip
+    asked = dataset.evaluated(rows, spec.forget)
     predictions = predict.evaluate(
         model, processor, asked, features, dataset.candidates(rows), spec.evaluate,
         exposed=asked["view"].isin(["forget", "test_forget"]),

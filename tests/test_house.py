@@ -24,7 +24,7 @@ paths runs
 images profiles qa dataset
 judge metrics claims tables figures
 models predict crowd pretrain train unlearn
-params page reproduce
+params tuning page reproduce
 """.split()
 
 ROOMS = {path.stem: path for path in sorted((paths.ROOT / "remem").glob("*.py"))}

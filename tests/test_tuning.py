@@ -1,0 +1,28 @@
+import pandas as pd
+
+from remem import params, paths, tuning
+
+
+def test_the_aim_is_the_papers_number():
+    assert tuning.target() == 27.14
+
+
+def test_the_rate_nearest_to_the_aim_is_chosen_and_every_rate_is_kept(small):
+    settings = params.load("smoke")
+    hub = small.stage1.base.network
+    p = settings.model_copy(update={
+        "dataset": small.stage1.dataset, "evaluate": small.stage1.evaluate,
+        "base": settings.base.model_copy(update={"networks": {"smoke": hub}}),
+    })  # fmt: skip
+    table = tuning.search(p, (1e-4, 1e-2), small.runs)
+    assert list(table.lr) == [1e-4, 1e-2] and (table.seed == 0).all()
+    assert table.chosen.sum() == 1
+    gap = (table["EM_f single"] - tuning.target()).abs()
+    assert gap[table.chosen].item() == gap.min()
+
+
+def test_the_log_holds_the_rate_that_tiny_uses():
+    log = pd.read_csv(paths.PARAMS / "tuning.csv")
+    tiny = log[log.scale == "tiny"]
+    assert tiny.chosen.sum() == 1 and (tiny.seed == tuning.SEED).all()
+    assert tiny.lr[tiny.chosen].item() == params.load("tiny").stage2.lr
