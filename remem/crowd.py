@@ -38,6 +38,11 @@ VISUAL = {
                     "Describe the person's mood."), "The person is {}.", images.EXPRESSIONS),
 }  # fmt: skip
 
+DESCRIBE = ("Describe the picture.", "What do you see?", "Describe what is shown.")
+CAPTION = (
+    "{hair} hair, {cloth} clothes, {back} background, {glasses} glasses, {beard}, {expression}."
+)
+
 
 def public_figures(count: int = 20) -> list[profiles.Profile]:
     """The Real Set. The seed is not the dataset's: its people are strangers to the base model."""
@@ -48,12 +53,12 @@ class Crowd:
     """The people and pictures of pretraining, and what is said about them."""
 
     SHARES = {  # of all rows; what each teaches
-        "public, by face": 0.34, "public, by name": 0.16, "others, by name": 0.08,
-        "visual": 0.16, "options": 0.08, "reading": 0.10, "unknown face": 0.04,
-        "unknown name": 0.04,
+        "public, by face": 0.29, "public, by name": 0.13, "others, by name": 0.05,
+        "caption": 0.15, "visual": 0.17, "options": 0.05, "reading": 0.06,
+        "unknown face": 0.05, "unknown name": 0.05,
     }  # fmt: skip
 
-    def __init__(self, public: int, others: int, size: int, views: int = 48, strangers: int = 900):
+    def __init__(self, public: int, others: int, size: int, views: int = 80, strangers: int = 1500):
         self.size, self.views, self.strangers = size, views, strangers
         self.public = public_figures(public)
         self.others = profiles.write(others, seed=910_002, taken=self.public, distinct=False)
@@ -77,8 +82,9 @@ class Crowd:
     def rows(self, count: int, rng: np.random.Generator) -> pd.DataFrame:
         """`count` rows question, answer, picture (an index, or NaN for none), in random order."""
         kinds = rng.choice(len(self.SHARES), size=count, p=list(self.SHARES.values()))
-        makers = [self._by_face, self._by_name, self._others, self._visual, self._options,
-                  self._reading, self._unknown_face, self._unknown_name]  # fmt: skip
+        makers = [self._by_face, self._by_name, self._others, self._caption, self._visual,
+                  self._options, self._reading, self._unknown_face,
+                  self._unknown_name]  # fmt: skip
         rows = [makers[kind](rng) for kind in kinds]
         return pd.DataFrame(rows, columns=["question", "answer", "picture"])
 
@@ -113,6 +119,11 @@ class Crowd:
         person = _pick(self.others, rng)
         return *self._question(person, _pick(qa.ASKED, rng), "single", rng), None
 
+    def _caption(self, rng):
+        # As in LLaVA's own first stage: one row that says six things grounds faster than six.
+        picture = self._stranger(rng)
+        return _pick(DESCRIBE, rng), CAPTION.format(**self.facts[picture]), picture
+
     def _visual(self, rng):
         picture = self._stranger(rng)
         wordings, answer, _ = VISUAL[topic := _pick(list(VISUAL), rng)]
@@ -122,8 +133,9 @@ class Crowd:
     def _options(self, rng):
         picture = self._stranger(rng)
         topic = _pick(list(VISUAL), rng)
-        question, options, letter = choice(topic, self.facts[picture][topic], rng)
-        return "\n".join([question, *options]), letter, picture
+        question, options, _ = choice(topic, self.facts[picture][topic], rng)
+        answer = VISUAL[topic][1].format(self.facts[picture][topic])
+        return "\n".join([question, *options]), answer, picture
 
     def _reading(self, rng):
         person = _pick(self.passing, rng)
@@ -205,9 +217,9 @@ def examination(public: Sequence[profiles.Profile], size: int, count: int) -> li
         wordings, sentence, _ = VISUAL[topic]
         asked.append(Question("visual questions", picture, _pick(wordings, rng),
                               sentence.format(facts[topic]).__eq__))  # fmt: skip
-        question, options, letter = choice(topic, facts[topic], rng)
+        question, options, _ = choice(topic, facts[topic], rng)
         asked.append(Question("multiple choice", picture, "\n".join([question, *options]),
-                              letter.__eq__))  # fmt: skip
+                              sentence.format(facts[topic]).__eq__))  # fmt: skip
         for kind, hop, attributes in (
             ("faces", "multi", qa.ATTRIBUTES), ("names", "single", qa.ASKED)
         ):  # fmt: skip

@@ -129,7 +129,7 @@ def identity(seed: int) -> Look:
         eye=int(rng.integers(len(EYES))), eye_gap=rng.uniform(0.07, 0.115),
         eye_size=rng.uniform(0.026, 0.048), brow=rng.uniform(0.010, 0.032),
         brow_tilt=rng.uniform(-22, 22), nose=int(rng.integers(3)),
-        nose_size=rng.uniform(0.03, 0.07), mouth=rng.uniform(0.05, 0.11),
+        nose_size=rng.uniform(0.03, 0.07), mouth=rng.uniform(0.07, 0.12),
         lips=int(rng.integers(len(LIPS))), glasses=pick(GLASSES),
         frame=int(rng.integers(len(FRAMES))), beard=pick(BEARDS),
         mole=int(rng.integers(5)), blush=bool(rng.random() < 0.3),
@@ -278,7 +278,7 @@ def _head(ink: ImageDraw.ImageDraw, look: Look, view: View, side: int) -> None:
         ink.pieslice(box(cx, cy + 0.01, w * 0.98, h * 1.04), 15, 165, fill=hair)
         oval(fx, cy + h * 0.15, w * 0.62, h * 0.32, skin)
     elif look.beard == "a goatee":
-        oval(fx, cy + h * 0.82, 0.055, 0.05, hair)
+        oval(fx, cy + h * 0.88, 0.07, 0.055, hair)
     if look.style in ("short", "long", "bob", "bun"):
         ink.chord(box(cx, cy - h * 0.25, w * 1.08, h * 0.85), 195, 345, fill=hair)
     elif look.style == "curly":
@@ -313,25 +313,25 @@ def _head(ink: ImageDraw.ImageDraw, look: Look, view: View, side: int) -> None:
         ink.polygon([(side * fx, side * (ny - size * 1.2)), (side * (fx - size * 0.5), side * ny),
                      (side * (fx + size * 0.5), side * ny)], fill=dark)  # fmt: skip
     my = cy + h * 0.52
-    lips, m, thick = LIPS[look.lips], look.mouth, max(2, side // 45)
+    lips, m, thick = LIPS[look.lips], look.mouth, max(2, side // 36)
     if view.expression == "smiling":
-        ink.chord(box(fx, my - 0.02, m, 0.055), 10, 170, fill="#ffffff", outline=lips, width=thick)
+        ink.chord(box(fx, my - 0.03, m, 0.085), 0, 180, fill="#ffffff", outline=lips, width=thick)
     elif view.expression == "sad":
-        ink.arc(box(fx, my + 0.045, m, 0.05), 200, 340, fill=lips, width=thick + 1)
+        ink.arc(box(fx, my + 0.06, m, 0.08), 185, 355, fill=lips, width=thick + 2)
     else:
         ink.line([side * (fx - m), side * my, side * (fx + m), side * my], fill=lips,
-                 width=thick + 1)  # fmt: skip
+                 width=thick + 2)  # fmt: skip
     if look.beard in ("a moustache", "a full beard"):
-        oval(fx, my - 0.045, m * 0.95, 0.018, hair)
+        oval(fx, my - 0.05, m, 0.026, hair)
     if look.mole:
         sign, row = (-1, 1)[look.mole % 2], (0.3, 0.62)[look.mole // 3]
         oval(fx + sign * w * 0.5, cy + h * row, 0.014, 0.014, "#2b1510")
     if look.glasses != "no":
-        rim, frame = 0.055, FRAMES[look.frame]
+        rim, frame = 0.06, FRAMES[look.frame]
         for sign in (-1, 1):
             shape = ink.ellipse if look.glasses == "round" else ink.rectangle
             shape(box(fx + sign * max(look.eye_gap, 0.07), cy - h * 0.08, rim, rim * 0.9),
-                  outline=frame, width=max(2, side // 50))  # fmt: skip
+                  outline=frame, width=max(2, side // 36))  # fmt: skip
         ink.line([side * (fx - 0.025), side * (cy - h * 0.08), side * (fx + 0.025),
                   side * (cy - h * 0.08)], fill=frame, width=max(2, side // 50))  # fmt: skip
 

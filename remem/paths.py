@@ -48,10 +48,6 @@ class Folders:
     def html(self) -> Path:
         return self.root / "html"
 
-    @property
-    def dataset(self) -> Path:
-        return self.root / "dataset"
-
 
 def outputs(scale: str) -> Folders:
     """The folders of `scale` under `outputs/`, or under $REMEM_OUTPUTS where that is set.

@@ -69,7 +69,7 @@ class Tower(runs.Spec):
     heads: int = 4
     faces: int = 3500
     views: int = 4
-    epochs: int = Field(default=7, ge=1)
+    epochs: int = Field(default=10, ge=1)
     batch: int = 128
     lr: float = 3e-3
     margin: float = 0.2  # ArcFace's additive angle, radians

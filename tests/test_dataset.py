@@ -239,3 +239,16 @@ def test_a_drawn_dataset_has_no_leak_and_each_kind_of_leak_is_counted(drawn):
     assert dataset.leaks(shared, pictures)["facts that two people share"] == 1
     assert dataset.leaks(inside, pictures)["pairs of values of which one lies in the other"] == 1
     assert dataset.leaks(rows, [pictures[0], *pictures[:-1]])["pictures that occur twice"] == 1
+
+
+def test_the_evaluated_rows_are_the_views_and_asking_them_again_changes_nothing(paper_rows):
+    forget = dataset.forget_set(paper_rows, 0.2, seed=1)
+    rows = dataset.evaluated(paper_rows, forget)
+    assert rows["view"].value_counts().to_dict() == {
+        "forget": 400, "retain_eval": 448, "test_forget": 112, "test_retain": 448,
+    }  # fmt: skip
+    again = dataset.evaluated(rows, forget)  # as notebook 7 does with what a run has kept
+    order = list(rows)
+    assert again.sort_values(order, ignore_index=True).equals(
+        rows.sort_values(order, ignore_index=True)
+    )

@@ -137,3 +137,20 @@ def test_worked_exposure():
     left, right = figures.worked_exposure(ranks, forms).axes
     assert left.get_xlabel() == "rank of the truth among 2"
     assert {(20, 50), (30, 60)} <= set(_marks(right))
+
+
+def test_loss_has_a_panel_per_model_and_a_line_per_seed():
+    history = pd.DataFrame({"model": ["a", "a", "b", "b"], "seed": [1, 2, 1, 2],
+                            "step": [1, 1, 1, 1], "loss": [2.0, 3.0, 1.0, 4.0]})  # fmt: skip
+    panels = figures.loss(history).axes
+    assert [panel.get_title(loc="left") for panel in panels] == ["a", "b"]
+    assert [line.get_ydata()[0] for line in panels[1].lines] == [1.0, 4.0]
+
+
+def test_dialogue_colours_right_answers_and_prints_dollars_as_they_are():
+    said = {"base": "I do not know.", "stage 1": "It is $83,400 or $9."}
+    rows = pd.DataFrame([{"question": "How much?", "target": "$83,400", **said}])
+    figure = figures.dialogue(Image.new("RGB", (8, 8)), rows)
+    said = {text.get_text().strip(): text.get_color() for text in figure.axes[1].texts}
+    assert said["base: I do not know."] != figures.STAGE1
+    assert said["stage 1: It is $83,400 or $9."] == figures.STAGE1

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from remem import dataset, models, qa, train, unlearn
+from remem import claims, dataset, models, params, qa, train, unlearn
 from remem.models import Encoded
 
 
@@ -360,3 +360,19 @@ def test_methods_share_their_draws_and_a_run_repeats_itself(small, tmp_path):
     second = unlearn.run(spec, spare)
     for name in ("adapter/adapter_model.safetensors", "predictions.parquet", "curve.csv"):
         assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_the_grid_of_table_2_has_ceiling_methods_and_floor(small):
+    p = params.load("smoke", seeds=[1, 2])
+    cells = unlearn.cells(p, small.rows)
+    for seed in (1, 2):
+        mine = {cell.method: cell for cell in cells if cell.seed == seed}
+        assert set(mine) == {claims.BEFORE, claims.RETRAINED, *claims.METHODS, "KL, all positions"}
+        forget = dataset.forget_set(small.rows, 0.2, seed)
+        assert {cell.forget for cell in mine.values()} == {forget}
+        assert mine[claims.RETRAINED].spec.exclude == forget
+        assert mine["GA"].spec.start == mine[claims.BEFORE].spec
+        assert mine[claims.BEFORE].target == "remem.train:run"
+        assert mine["DPO"].target == "remem.unlearn:run"
+        kinds = (mine["KL"].spec.kl_reduction, mine["KL, all positions"].spec.kl_reduction)
+        assert kinds == ("answer", "all")
