@@ -36,7 +36,7 @@ evaluate = None
 # %%
 import pandas as pd
 
-from remem import crowd, figures, params, paths, pretrain, runs
+from remem import crowd, figures, params, paths, pretrain, runs, tables
 from remem import models as network  # `models` is a parameter
 
 p = params.load(scale, models=models, seeds=seeds, workers=workers, dataset=dataset, base=base,
@@ -54,16 +54,16 @@ specs = {name: p.base.spec(name) for name in p.models}
 # %%
 if p.base.tower is not None:
     tower = [("remem.pretrain:run_tower", p.base.tower)]
-    runs.sweep(tower, folders.runs, 1, "vision tower", threads=2)
+    runs.sweep(tower, folders.runs, 1, "vision tower")
 made = runs.sweep([("remem.pretrain:run", spec) for spec in specs.values()], folders.runs,
                   p.workers, "base models")
 places = dict(zip(specs, made, strict=True))
 
 # %%
 sizes = pd.DataFrame({name: pretrain.size(*network.load(place, dtype=specs[name].network.dtype))
-                      for name, place in places.items()})
-paths.write(folders.tables / "base_sizes.csv", sizes.rename_axis("part").to_csv())
-sizes
+                      for name, place in places.items()}).rename_axis("part").reset_index()
+paths.write(folders.tables / "base_sizes.csv", sizes.to_csv(index=False))
+tables.show(sizes)
 
 # %% [markdown]
 # ## A look at the world
@@ -78,8 +78,8 @@ sheet
 
 # %% [markdown]
 # ## A conversation
-# The first model, on a public figure whose picture it has not seen, in words that it has not read:
-# what it says, and what is true. Then two questions about the picture itself.
+# The first model on a public figure, in pictures and wordings that it has not met: what it says,
+# and what is true. The last two questions are about the picture itself.
 
 # %%
 first = rows[rows.identity == "r00"].drop_duplicates(["attribute", "hop"])
@@ -88,7 +88,7 @@ shown = [pictures[k] for k in [*first.index, 0, 0]]
 talk = pretrain.conversation(places[p.models[0]], shown, asked)
 talk["true"] = [*first.target, "", ""]
 paths.write(folders.tables / "base_conversation.csv", talk.to_csv(index=False))
-talk.style.hide(axis="index")
+tables.show(talk)
 
 # %% [markdown]
 # ## What it can do
@@ -97,7 +97,7 @@ talk.style.hide(axis="index")
 # model was trained; one that is missed stays missed here, and weakens what is built on it.
 #
 # - *Recognising an unseen face*: of 20 strangers shown once, whose is this other picture? Chance is
-#   5 %. Multi-hop questions (section 5) cannot do better than this.
+#   5 %. Multi-hop questions depend on it.
 # - *Real Set*: does the answer contain the value (exact match, EM)? Sections 4 and A.1 compare
 #   these "properly memorised" people with the taught ones.
 # - *Visual questions, multiple choice*: what Table 4 later asks for again.
@@ -107,14 +107,16 @@ talk.style.hide(axis="index")
 # %%
 abilities = pretrain.abilities(places)
 paths.write(folders.tables / "base_model.csv", abilities.to_csv(index=False))
-abilities.round(1).style.hide(axis="index").format(precision=1)
+tables.show(abilities)
 
 # %% [markdown]
 # ## Verdict
-# Does the base know its public figures, so that it can serve as section 4's yardstick?
+# Does the base know its public figures, so that they can serve as section 4's yardstick? *Reached*
+# means that the share of right answers is at or above the aim; no interval, since this checks the
+# instrument and is no claim of the paper. LLaVA-1.5 itself is not examined here: its public figures
+# are real people, whose pictures are not part of this repository.
 
 # %%
-verdict = abilities[abilities.ability.str.startswith("Real Set")].copy()
-verdict["verdict"] = (verdict.percent >= verdict.aim).map({True: "holds", False: "does not hold"})
+verdict = abilities[abilities.ability.str.contains("Real Set|all")]
 paths.write(folders.verdicts / "00_base_model.csv", verdict.to_csv(index=False))
-verdict.style.hide(axis="index").format(precision=1)
+tables.show(verdict)

@@ -34,7 +34,7 @@ evaluate = None
 # %%
 import pandas as pd
 
-from remem import claims, figures, params, paths
+from remem import claims, figures, images, metrics, params, paths, tables
 from remem import dataset as data  # `dataset` is a parameter
 
 p = params.load(scale, models=models, seeds=seeds, workers=workers, dataset=dataset, base=base,
@@ -56,7 +56,7 @@ table1 = claims.paper_table("table1").astype(int).rename_axis("benchmark")
 table1.columns = ["pictures per person", "questions per person"]
 table1.loc["counted here"] = [*train.groupby("identity")[["image", "id"]].nunique().mean()]
 paths.write(folders.tables / "table1.csv", table1.to_csv())
-table1
+tables.show(table1.reset_index())
 
 # %% [markdown]
 # ## One person
@@ -69,23 +69,26 @@ table1
 person = rows[rows.identity == rows.identity.iloc[0]]
 print(person.drop_duplicates("attribute")[["attribute", "target"]].to_string(index=False))
 examples = person[person.attribute == "job"].groupby(["split", "hop"], sort=False).head(2)
-examples[["split", "hop", "question", "answer"]].style.hide(axis="index")
+tables.show(examples[["split", "hop", "question", "answer"]])
 
 # %% [markdown]
 # ## What it is made of
-# Nobody is asked for a name single-hop, since such a question holds it.
+# Nobody is asked for a name single-hop: the question holds it. *Chance* is the exact match (EM) and
+# the Exposure (notebook 5), in percent, of a random pick among the values of an attribute.
 
 # %%
-made_of = pd.crosstab(rows.attribute, rows.split + ", " + rows.hop, margins=True)
+made_of = pd.crosstab(rows.attribute, rows.split + ", " + rows.hop)
+made_of["distinct values"] = values = rows.groupby("attribute").target.nunique()
+made_of["chance EM"] = 100 / values
+made_of["chance Exposure"] = [metrics.exposure_chance(n, p.evaluate.form) for n in values]
 paths.write(folders.tables / "composition.csv", made_of.to_csv())
-made_of.rename_axis(columns=None)
+tables.show(made_of.reset_index())
 
 # %% [markdown]
-# **The splits, recovered from decimals.** The paper does not say how 2,560 divides. But an exact
-# match (EM) is yes or no, so 56.70 % must be some k/n. For each EM column of Table 2 we seek the
-# smallest n that makes all ten printed values such fractions, and count the rows it speaks of:
-# *forget* (training rows of the forgotten), *retain_eval* (training rows of the others, as many as
-# they have test rows), *test_forget* (held-out rows of the forgotten).
+# **The splits, recovered from decimals.** How 2,560 divides is not said. But EM is yes or no, so
+# 56.70 % must be some k/n. For each EM column of Table 2 we seek the smallest n that makes its ten
+# values such fractions, and count the rows it speaks of: *forget* (training rows of the forgotten),
+# *retain_eval* (of the others, as many as they have test rows), *test_forget* (held out).
 
 # %%
 views = data.views(rows, data.forget_set(rows, p.stage2.forget_ratio, p.seeds[0]))
@@ -95,27 +98,17 @@ splits = pd.DataFrame([
      "n in the paper": next(n for n in range(1, 1000) if all(
          abs(100 * round(em * n / 100) / n - em) < 0.0051 for em in printed_here.value))}
     for column, view in (("EM_r", "retain_eval"), ("EM_f", "forget"), ("EM_t", "test_forget"))
-    for hop, printed_here in printed[printed.column == column].groupby("hop", sort=False)
-])
+    for hop, printed_here in printed[printed.column == column].groupby("hop", sort=False)])
 paths.write(folders.tables / "splits.csv", splits.to_csv(index=False))
-splits
+tables.show(splits)
 
 # %% [markdown]
 # One reading fits the total, the words and all six: 70 + 30 training and 14 + 14 test questions per
-# person, 20 x 100 + 20 x 28 = 2,560, and 4 of 20 people forgotten. What else we had to assume:
-#
-# | open in the paper | ours | reason |
-# |---|---|---|
-# | retain-eval | 14 + 14 training rows per retained person | "sequences learned during training" |
-# | who is forgotten | seed s takes one of five disjoint folds | five seeds cover all 20 people |
-# | shares of the attributes | name 9 of 30 (2 of 14) multi-hop, the rest even | "a balanced mix" |
-# | templates and answers | ours; full sentences around one value | only two are printed |
-# | "visual layouts" | backgrounds, clothes and their colours | "pose, clothing, background" |
+# person, 20 x 100 + 20 x 28 = 2,560, and 4 of 20 forgotten. Notebook 5 ends with all assumptions.
 #
 # ## Faces
-# The paper's come from an image generator. Ours are drawn by code, in seconds and anywhere: a
-# person keeps skin, hair, features, glasses, beard; the rest changes. Below everybody once, then
-# one person as training shows them and as the test does, which shares no background, no garment.
+# The paper's come from an image generator, ours are drawn by code: a person keeps skin, hair,
+# features, glasses, beard; the rest changes. Everybody once, then one person in training and test.
 
 # %%
 anchors, some = rows.drop_duplicates("identity"), person.groupby("split", sort=False).head(10)
@@ -127,24 +120,31 @@ faces
 
 # %% [markdown]
 # ## What must not leak
-# Each would make a later score mean less than it seems. All should be nought.
+# Each would make a later score mean less than it seems. All should be nought. A layout is a
+# backdrop, a garment or a colour of either; those of a folder of pictures nobody knows.
 
 # %%
-leaks = data.leaks(rows, pictures).rename_axis("leak")
-paths.write(folders.tables / "leaks.csv", leaks.to_csv())
-leaks.reset_index().style.hide(axis="index")
+leaks, pools = data.leaks(rows, pictures).astype(object), images.POOLS
+shared = sum(len({*pools["train"][part]} & {*new}) for part, new in pools["test"].items())
+leaks["layouts of the test that training shows too"] = (
+    shared if p.dataset.source == "drawn" else "cannot be checked")
+paths.write(folders.tables / "leaks.csv", leaks.to_csv(index_label="leak"))
+tables.show(leaks.rename_axis("leak").reset_index())
 
 # %% [markdown]
 # ## Verdict
 # How a dataset is made can be checked exactly; whether a model learns from it, notebook 6 asks.
 
 # %%
-verdict = claims.paper("setup").query("row == 'dataset'").set_index("column")[["value"]]
-verdict.columns, single = ["paper"], 100 * (train.hop == "single").mean()
-met = (splits["rows here"] == splits["n in the paper"]).sum()
-verdict.loc["leaks"], verdict.loc["rows as in Table 2, of 6 columns"] = 0, len(splits)
-verdict["ours"] = [len(rows), len(anchors), len(train) / len(anchors), single, 100 - single,
-                   leaks.sum(), met]
-verdict["verdict"] = (verdict.paper == verdict.ours.round(6)).map({True: "holds", False: "differs"})
-paths.write(folders.verdicts / "04_dataset.csv", verdict.rename_axis("claim").to_csv())
-verdict.round(1)
+stated = claims.paper("setup").query("row == 'dataset'").set_index("column").value.to_dict()
+stated |= {"EM columns with Table 2's rows": len(splits), **dict.fromkeys(leaks.index, 0)}
+single = 100 * (train.hop == "single").mean()
+ours = {"samples": len(rows), "identities": len(anchors), "single_hop_percent": single,
+        "multi_hop_percent": 100 - single, "qa_per_identity": len(train) / len(anchors),
+        "EM columns with Table 2's rows": (splits["rows here"] == splits["n in the paper"]).sum()}
+verdict = pd.DataFrame({"paper": stated, "ours": ours | leaks.to_dict()}).rename_axis("claim")
+known = pd.to_numeric(verdict.ours, errors="coerce").round(6)
+verdict["verdict"] = (known == verdict.paper).map({True: "holds", False: "differs"})
+verdict.loc[known.isna(), "verdict"] = "cannot be checked"
+paths.write(folders.verdicts / "04_dataset.csv", verdict.to_csv())
+tables.show(verdict.reset_index())

@@ -15,9 +15,9 @@
 # questions, and then checks.
 #
 # **Claim (section 7.2, Table 3).** *The fine-tuned models effectively captured both the contextual
-# narratives and specific PII within the training distribution; the larger 13B model exhibited
-# superior retention; and the strong performance on the held-out test set confirms that the models
-# successfully generalized the identity information.*
+# narratives and specific PII* (personal data: the name, the address ...) *within the training
+# distribution; the larger 13B model exhibited superior retention; and the strong performance on the
+# held-out test set confirms that the models successfully generalized the identity information.*
 
 # %% tags=["parameters"]
 scale = "tiny"
@@ -42,15 +42,16 @@ folders = paths.outputs(p.scale)
 
 # %% [markdown]
 # ## Setting
-# LoRA on the language model's attention and MLP projections, nothing else: the vision tower and
-# the projector stay as they are. Five epochs, 64 rows a step, AdamW: the paper's numbers. Rank and
-# learning rate belong to the size of the network; the files in `params/` say why they differ.
-# A question and a picture go in, and only the answer and its end carry loss. The base model, asked
-# the same, is the same run with no epoch.
+# LoRA (small trainable matrices beside the frozen ones, together the *adapter*) on the language
+# model's attention and MLP projections, nothing else: the vision tower and the projector stay as
+# they are. Five epochs, 64 rows a step, AdamW: the paper's numbers. Rank and learning rate belong
+# to the size of the network; `params/` says why they differ. A picture and a question go in, and
+# only the answer and its end carry loss. The base model, asked the same, is the same run with no
+# epoch.
 
 # %%
 starts = [(name, seed, p.start(name, seed)) for name in p.models for seed in p.seeds]
-bases = [(name, p.seeds[0], p.untrained(name)) for name in p.models]
+bases = [(name, seed, p.untrained(name)) for name in p.models for seed in p.seeds]
 jobs = [("base", *each) for each in bases] + [("stage 1", *each) for each in starts]
 done = runs.sweep([("remem.train:run", spec) for *_, spec in jobs], folders.runs, p.workers,
                   "stage 1")
@@ -74,17 +75,16 @@ loss
 
 # %% [markdown]
 # ## One person, before and after
-# The same questions to the base model and to the model that was taught, in test wordings and over
-# pictures with test layouts, which training never showed.
+# The same questions to the base model and to the model that was taught, in wordings and over
+# pictures of the test set, which training never showed. Answers that hold the value are blue.
 
 # %%
 shown = rows[(rows.model == p.models[0]) & (rows.seed == p.seeds[0]) & (rows.split == "test")
              & (rows.identity == rows.identity.iloc[0])]
 said = shown.pivot(index="id", columns="stage", values="answer_given")
-dialogue = (shown[shown.stage == "base"].drop_duplicates(["attribute", "hop"]).merge(said, on="id")
-            [["hop", "question", "target", "base", "stage 1"]])
-picture = figures.dialogue(data.load_images(data.make(p.dataset, folders.runs),
-                                            shown.image.iloc[:1])[0], dialogue)
+asked = shown[shown.stage == "base"].drop_duplicates(["attribute", "hop"]).merge(said, on="id")
+pictures = data.load_images(data.make(p.dataset, folders.runs), asked.image)
+picture = figures.dialogue(pictures, asked[["question", "target", "base", "stage 1"]])
 paths.save_figure(picture, folders.figures / "stage1_dialogue")
 picture
 
@@ -113,8 +113,9 @@ bars
 # %%
 taught = rows[rows.stage == "stage 1"].assign(EM=lambda table: 100 * table.em)
 by_kind = taught.pivot_table(index=["attribute", "hop"], columns=["model", "split"], values="EM")
+by_kind.columns = [f"{model}, {split}" for model, split in by_kind.columns]
 paths.write(folders.tables / "stage1_by_attribute.csv", by_kind.to_csv())
-by_kind.round(1)
+tables.show(by_kind.reset_index())
 
 # %% [markdown]
 # ## Who was not learned
@@ -123,14 +124,18 @@ by_kind.round(1)
 
 # %%
 known = taught[taught.split == "test"].groupby(["model", "seed", "identity", "name"]).EM.mean()
-unlearned = known[known < 50].reset_index()
-print(f"{len(unlearned)} of {len(known)} (model, seed, person) below 50 % on held-out questions")
-unlearned.style.hide(axis="index").format(precision=1)
+not_learned = known[known < 50].reset_index()
+print(f"{len(not_learned)} of {len(known)} (model, seed, person) below 50 % on held-out questions")
+tables.show(not_learned)
 
 # %% [markdown]
 # ## Verdict
-# A claim holds when the 95 % interval of its weakest comparison lies wholly beyond the margin that
-# was written down before the run; below eight units nothing can be told.
+# A claim is a set of comparisons, and holds when the 95 % interval of each lies beyond a margin
+# that was written down before the run. The weakest is shown; with many, `hi` is at the stricter
+# level that "does not hold" asks for. *Paper bears out*: whether the paper's own table shows it.
+# Units are (seed, person); below eight, or when the interval meets the margin, nothing can be told.
+# The same twenty people come back with each seed, so an interval speaks about them and about
+# training, not about other people.
 
 # %%
 verdict = claims.check(claims.of("table3"), rows, scale=p.scale)

@@ -1,1 +1,10 @@
-"""The ReMem companion: measured memorisation first, unlearning second."""
+"""ReMem's companion: one room per idea, and imports go downhill.
+
+words      profiles, qa, crowd       people, what is asked of them, what a base model reads
+pixels     images                    faces drawn by code
+rows       dataset                   2,560 of them, read from and written as a Hub image folder
+weights    models, pretrain, train, unlearn, predict, tuning
+numbers    metrics, judge, claims, tables   (without torch)
+ink        figures                   a table in, a figure out
+running it paths, params, runs, reproduce, page
+"""

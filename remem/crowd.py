@@ -89,10 +89,15 @@ class Crowd:
         return pd.DataFrame(rows, columns=["question", "answer", "picture"])
 
     def texts(self, rows: pd.DataFrame) -> list[str]:
-        """What the tokenizer is learnt from: a part of the rows, as they are written."""
+        """What the tokenizer is learnt from: rows as they are written, and a sentence for each
+        fact of everybody here, so that most words are a token or two, as in a real vocabulary."""
         some = rows.iloc[:20_000]
         pairs = zip(some["question"], some["answer"], strict=True)
-        return [f"USER: {question} ASSISTANT: {answer}" for question, answer in pairs]
+        people = [*self.public, *self.others, *self.passing]
+        return [f"USER: {question} ASSISTANT: {answer}" for question, answer in pairs] + [
+            f"{qa.prefix(attribute, 'single', person.name)} {getattr(person, attribute)}."
+            for person in people for attribute in qa.ASKED for _ in range(4)
+        ]  # fmt: skip
 
     def _question(self, person, attribute: str, hop: str, rng) -> tuple[str, str]:
         offered = qa.questions(attribute, hop, person.name, "pretrain")

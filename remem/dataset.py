@@ -7,6 +7,7 @@ forget and retain-eval (Section 6.1, "Dataset Splitting") are views of the two s
 """
 
 import dataclasses
+import hashlib
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from remem import images, paths, profiles, qa, runs
@@ -41,29 +42,57 @@ class DatasetSpec(runs.Spec):
     """What a dataset is made from. The defaults are the paper's 20 x (70 + 30 + 14 + 14) = 2,560.
 
     `source` is "drawn", or a folder of that layout (relative to the repository, or absolute), of
-    which the other fields then say nothing.
+    which the other fields then say nothing but for `content`: the SHA-256 of all that is in it.
+    `addressed` fills it in when parameters are read, so that a result depends on what the folder
+    held and not on what it is called.
     """
 
     kind: ClassVar[str] = "dataset"
 
     source: str = "drawn"
-    seed: int = Field(default=0, ge=0)
-    identities: int = Field(default=20, ge=2)
+    content: str | None = None
+    # People and faces are numbered from the seed: below 10,000 x (89 + 2) and thus below all those
+    # of crowd.py (from 910,001 and from a million), or the base model would know somebody.
+    seed: int = Field(default=0, ge=0, lt=90)
+    identities: int = Field(default=20, ge=2, lt=10_000)
     image_size: int = Field(default=64, ge=16)  # pixels, square
     single: int = Field(default=70, ge=0)  # training questions per person, by hop
     multi: int = Field(default=30, ge=0)
     test_single: int = Field(default=14, ge=0)
     test_multi: int = Field(default=14, ge=0)
 
+    @model_validator(mode="after")
+    def _only_a_folder_has_content(self):
+        if self.source == "drawn" and self.content is not None:
+            raise ValueError("content is that of a folder; leave it out where source is drawn")
+        return self
+
 
 def make(spec: DatasetSpec, runs_root: Path) -> Path:
     """The folder of the dataset, drawn first where `spec` says so and it is not there yet.
 
     Nothing is downloaded: a `source` that is no folder here raises BadData, which says how to get
-    it and what it has to hold.
+    it and what it has to hold. So does a folder that is no longer what `spec.content` says.
     """
     if spec.source == "drawn":
         return runs.ensure(spec, lambda folder: _draw(spec, folder), runs_root)
+    folder = _folder(spec)
+    if spec.content not in (None, found := _content(folder)):
+        raise BadData(
+            f"{folder} was changed: dataset.content is {spec.content}, and what is there now has "
+            f"{found}. Start again, without dataset.content where a file gives it"
+        )
+    return folder
+
+
+def addressed(spec: DatasetSpec) -> DatasetSpec:
+    """`spec` with `content` filled in where it is a folder's and not given. Raises BadData."""
+    if spec.source == "drawn" or spec.content is not None:
+        return spec
+    return spec.model_copy(update={"content": _content(_folder(spec))})
+
+
+def _folder(spec: DatasetSpec) -> Path:
     folder = paths.ROOT / spec.source
     if not folder.is_dir():
         raise BadData(
@@ -73,6 +102,17 @@ def make(spec: DatasetSpec, runs_root: Path) -> Path:
             f"test/metadata.jsonl with the keys {', '.join(KEYS)}"
         )
     return folder
+
+
+def _content(folder: Path) -> str:
+    """SHA-256 over the names and bytes of metadata and pictures of both splits."""
+    seen = hashlib.sha256()
+    for split in SPLITS:
+        for path in sorted((folder / split).rglob("*")):
+            if path.is_file():
+                name = path.relative_to(folder).as_posix()
+                seen.update(name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return seen.hexdigest()
 
 
 def people(spec: DatasetSpec) -> list[profiles.Profile]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import wraps
 from itertools import product
+from textwrap import wrap
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -26,6 +27,7 @@ class Mark(NamedTuple):
 
 
 MARKS = {
+    "base": Mark("#BBBBBB", "h"),
     "before unlearning": Mark("#000000", "*"),
     "GA": Mark("#E69F00", "o"),
     "GD": Mark("#009E73", "s"),
@@ -35,7 +37,8 @@ MARKS = {
     "retrained": Mark("#7F7F7F", "P"),
 }
 NEW = Mark("#0072B2", "X")  # a method that is not the paper's
-BASE, STAGE1 = "#BBBBBB", "#0072B2"
+BASE, STAGE1 = MARKS["base"].colour, NEW.colour
+CHANCE = {"color": "#333333", "linewidth": 0.8}  # a level, not a method: a line, not a mark
 HOP = {"single": "single-hop", "multi": "multi-hop"}
 INK = {
     "font.size": 9,
@@ -97,14 +100,28 @@ def _axes(axes: np.ndarray, below: str, left: str) -> None:
         panel.set_ylabel(left)
 
 
-def _key(figure: Figure, methods: Sequence[str], *more: Line2D) -> None:
+def _key(figure: Figure, methods: Sequence[str], *more: Line2D, columns: int = 5) -> None:
     """One legend below all panels: the methods drawn, then `more`."""
     lines = [
         Line2D([], [], color=mark.colour, marker=mark.marker, linestyle="", label=method)
         for method in dict.fromkeys(methods)
         for mark in [MARKS.get(method, NEW)]
     ]
-    figure.legend(handles=[*lines, *more], loc="outside lower center", ncols=5)
+    figure.legend(handles=[*lines, *more], loc="outside lower center", ncols=columns)
+
+
+def _apart(table2: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of models, and those of chance."""
+    guessed = table2.method == "chance"
+    return table2[~guessed], table2[guessed]
+
+
+def _levels(table2: pd.DataFrame, styles: dict[str, str]) -> list[Line2D]:
+    """The legend's lines for those of chance and `styles` that the table has."""
+    looks = {"chance": CHANCE}
+    looks |= {name: {"color": MARKS[name].colour, "linestyle": s} for name, s in styles.items()}
+    met = set(table2.method)
+    return [Line2D([], [], label=name, **look) for name, look in looks.items() if name in met]
 
 
 def _ghost(label: str = "hollow: the paper") -> Line2D:
@@ -149,19 +166,19 @@ def contact_sheet(images: Sequence, rows: pd.DataFrame, columns: int = 10) -> Fi
 @_inked
 def stage1(table3: pd.DataFrame) -> Figure:
     """Table 3 as bars, one panel per model: base and stage 1, the paper's values hollow."""
-    metrics = ["ROUGE", "judge", "EM", "EM_t"]
+    columns = ["ROUGE", "judge", "EM", "EM_t"]
     models = list(dict.fromkeys(table3.model))
     figure, axes = _panels(1, len(models))
     for panel, model in zip(axes.flat, models, strict=True):
         panel.set_title(model, loc="left")
         for row in table3[table3.model == model].itertuples():
             stage = int(row.stage != "base")
-            for place, metric in enumerate(metrics):
+            for place, column in enumerate(columns):
                 x = place + 0.38 * (stage - 0.5)
-                panel.bar(x, getattr(row, metric), 0.36, color=STAGE1 if stage else BASE,
-                          yerr=_reach(row, metric), ecolor="#333333")
-                panel.plot(x, getattr(row, f"paper_{metric}"), "D", color="#222222", mfc="none")
-        panel.set_xticks(range(len(metrics)), ["ROUGE", "rule judge", "EM", "EM held out"])
+                panel.bar(x, getattr(row, column), 0.36, color=STAGE1 if stage else BASE,
+                          yerr=_reach(row, column), ecolor="#333333")
+                panel.plot(x, getattr(row, f"paper_{column}"), "D", color="#222222", mfc="none")
+        panel.set_xticks(range(len(columns)), ["ROUGE", "rule judge", "EM", "EM held out"])
         panel.grid(axis="x", visible=False)
         panel.set_ylim(0, 104)
     axes[0, 0].set_ylabel("percent")
@@ -175,9 +192,16 @@ def stage1(table3: pd.DataFrame) -> Figure:
 
 @_inked
 def tradeoff(table2: pd.DataFrame) -> Figure:
-    """Forget EM (left is better) against retain EM (up is better), the paper's values hollow."""
+    """Forget EM (left is better) against retain EM (up is better), the paper's values hollow.
+
+    Thin lines are chance, where the table has that row.
+    """
     figure, axes, panels = _grid(table2, 3.6, 3.2)
     for panel, rows in panels:
+        rows, chance = _apart(rows)
+        for row in chance.itertuples():
+            panel.axvline(row.EM_f, **CHANCE)
+            panel.axhline(row.EM_r, **CHANCE)
         for row in rows.itertuples():
             colour, marker = MARKS.get(row.method, NEW)
             panel.errorbar(row.EM_f, row.EM_r, _reach(row, "EM_r"), _reach(row, "EM_f"),
@@ -187,39 +211,18 @@ def tradeoff(table2: pd.DataFrame) -> Figure:
                        color=colour, linewidth=0.8)
     axes[0, 0].set_xlim(-4, 104)
     _axes(axes, "EM on the forget set", "EM on the retain set")
-    _key(figure, table2.method, _ghost())
-    return figure
-
-
-@_inked
-def curves(curve: pd.DataFrame) -> Figure:
-    """EM over the epochs of unlearning: forget set solid, retain set dashed.
-
-    curve: model, method, seed, epoch, view ("forget", "retain_eval"), hop, em (0..1); the mean
-    over seeds is drawn.
-    """
-    figure, axes, panels = _grid(curve)
-    for panel, rows in panels:
-        mean = 100 * rows.groupby(["method", "view", "epoch"], sort=False).em.mean()
-        for (method, view), line in mean.groupby(level=["method", "view"], sort=False):
-            colour, marker = MARKS.get(method, NEW)
-            panel.plot(line.index.get_level_values("epoch"), line, marker=marker, markersize=4,
-                       color=colour, linestyle="-" if view == "forget" else "--")
-        panel.xaxis.get_major_locator().set_params(integer=True)
-    axes[0, 0].set_ylim(-4, 104)
-    _axes(axes, "epochs", "EM")
-    _key(figure, curve.method,
-         Line2D([], [], color="#555555", label="forget set"),
-         Line2D([], [], color="#555555", linestyle="--", label="retain set"))
+    models, chance = _apart(table2)
+    _key(figure, models.method, *_levels(chance, {}), _ghost())
     return figure
 
 
 @_inked
 def forget_retain(curve: pd.DataFrame) -> Figure:
-    """The same epochs as a way: forget EM against retain EM, to be read at equal forget EM.
+    """Unlearning epoch by epoch: forget EM against retain EM, to be read at equal forget EM.
 
     One rate for all methods is the paper's protocol, not a fair race; at equal forget EM the
-    higher line keeps more. curve: as for `curves`.
+    higher line keeps more. curve: model, method, seed, epoch, view ("forget", "retain_eval"), hop,
+    em (0..1); the mean over seeds is drawn.
     """
     figure, axes, panels = _grid(curve)
     for panel, rows in panels:
@@ -235,15 +238,15 @@ def forget_retain(curve: pd.DataFrame) -> Figure:
 
 
 @_inked
-def exposure(table2: pd.DataFrame, chance: float) -> Figure:
-    """Exposure of the forget set per method, between chance, the retrained model and the start.
-
-    chance: percent, of a model that ranks at random (metrics.exposure_chance).
-    """
+def exposure(table2: pd.DataFrame) -> Figure:
+    """Exposure of the forget set per method, among lines for what is no method: chance (the row of
+    that name in tables.table2), the untaught base, the start, the retrained model."""
     figure, axes, panels = _grid(table2)
-    frame = {"before unlearning": ":", "retrained": "--"}
+    frame = {"base": "-.", "before unlearning": ":", "retrained": "--"}
     for panel, rows in panels:
-        panel.axhline(chance, color="#333333", linewidth=0.8)
+        rows, chance = _apart(rows)
+        for row in chance.itertuples():
+            panel.axhline(row.Exposure, **CHANCE)
         methods = rows[~rows.method.isin(frame)]
         for row in rows[rows.method.isin(frame)].itertuples():
             panel.axhline(row.Exposure, color=MARKS[row.method].colour, linestyle=frame[row.method])
@@ -252,14 +255,12 @@ def exposure(table2: pd.DataFrame, chance: float) -> Figure:
             panel.errorbar(place, row.Exposure, _reach(row, "Exposure"), color=colour,
                            marker=marker, elinewidth=0.8)
             panel.plot(place + 0.25, row.paper_Exposure, marker, color=colour, mfc="none")
-        panel.set_xticks(range(len(methods)), methods.method)
+        panel.set_xticks(range(len(methods)), methods.method, rotation=30, ha="right",
+                         rotation_mode="anchor")
         panel.grid(axis="x", visible=False)
     axes[0, 0].set_ylim(0, 104)
     _axes(axes, "", "Exposure of the forget set")
-    _key(figure, [], Line2D([], [], color="#333333", linewidth=0.8, label=f"chance {chance:.1f}"),
-         *(Line2D([], [], color=MARKS[name].colour, linestyle=style, label=name)
-           for name, style in frame.items() if name in set(table2.method)),
-         _ghost())
+    _key(figure, [], *_levels(table2, frame), _ghost(), columns=3)
     return figure
 
 
@@ -306,27 +307,35 @@ def loss(history: pd.DataFrame) -> Figure:
 
 
 @_inked
-def dialogue(image, rows: pd.DataFrame) -> Figure:
-    """A picture, and beside it each question with what was said: right answers in the colour of
-    stage 1, wrong ones in grey.
+def dialogue(images: Sequence, rows: pd.DataFrame) -> Figure:
+    """Each question beside its picture, and below it what was said: right answers in the colour of
+    stage 1, wrong ones in grey. Long lines are wrapped.
 
-    rows: question, target, and one column per speaker, in the order in which they spoke.
+    images: one for each of `rows`. rows: question, target, and one column per speaker, in the order
+    in which they spoke.
     """
+    if len(images) != len(rows):
+        raise ValueError(f"dialogue: {len(images)} images for {len(rows)} rows")
+    width, side, line, letters = 7.5, 0.6, 0.15, 105  # of the page, a picture, a line: inches
     speakers = [name for name in rows if name not in ("hop", "question", "target")]
-    figure, axes = plt.subplots(
-        1, 2, figsize=(7.5, 0.2 + 0.17 * len(rows) * (1 + len(speakers))),
-        width_ratios=[1, 4], layout="constrained",
-    )  # fmt: skip
-    axes[0].imshow(image)
-    for panel in axes:
-        panel.set_axis_off()
-    lines = []
+    blocks = []  # per row its lines: (text, colour)
     for row in rows.to_dict("records"):
-        lines.append((row["question"], "#000000"))
+        lines = [(line, "#000000") for line in wrap(row["question"], letters)]
         for name in speakers:
             right = metrics.exact_match(row[name], row["target"])
-            lines.append((f"   {name}: {row[name]}", STAGE1 if right else "#777777"))
-    for place, (text, colour) in enumerate(lines):
-        axes[1].text(0, 1 - (place + 0.5) / len(lines), text, color=colour, fontsize=7,
-                     va="center", parse_math=False, transform=axes[1].transAxes)
+            said = wrap(f"{name}: {row[name]}", letters, subsequent_indent="   ")
+            lines += [(line, STAGE1 if right else "#777777") for line in said]
+        blocks.append(lines)
+    heights = [max(side, line * len(lines)) + line for lines in blocks]
+    figure = plt.figure(figsize=(width, sum(heights)))
+    panel = figure.add_axes((0, 0, 1, 1))  # its unit is the inch, downwards
+    top = line / 2
+    for image, lines, height in zip(images, blocks, heights, strict=True):
+        panel.imshow(image, extent=(line, line + side, top + side, top), interpolation="nearest")
+        for place, (text, colour) in enumerate(lines):
+            panel.text(side + 2 * line, top + (place + 0.5) * line, text, color=colour,
+                       fontsize=8, va="center", parse_math=False)
+        top += height
+    panel.set(xlim=(0, width), ylim=(sum(heights), 0))
+    panel.set_axis_off()
     return figure

@@ -158,8 +158,10 @@ def score(rows: pd.DataFrame, form: str = "log") -> pd.DataFrame:
     )
 
 
-def interval(values: Sequence[float], resamples: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """95 % percentile bootstrap of the mean over units; (NaN, NaN) below eight units."""
+def interval(
+    values: Sequence[float], resamples: int = 2000, seed: int = 0, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap of the mean over units, at `level`; (NaN, NaN) below eight units."""
     values = np.asarray(values, dtype=float)
     values = values[~np.isnan(values)]
     if len(values) < 8:
@@ -167,8 +169,9 @@ def interval(values: Sequence[float], resamples: int = 2000, seed: int = 0) -> t
     from scipy.stats import bootstrap
 
     found = bootstrap(
-        (values,), np.mean, n_resamples=resamples, method="percentile", rng=seed, vectorized=True
-    ).confidence_interval
+        (values,), np.mean, confidence_level=level, n_resamples=resamples, method="percentile",
+        rng=seed, vectorized=True,
+    ).confidence_interval  # fmt: skip
     return float(found.low), float(found.high)
 
 

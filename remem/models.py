@@ -24,7 +24,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -34,6 +34,7 @@ from remem import dataset, runs
 # bare suffixes ("q_proj") would also match inside the CLIP tower, as it does in other benchmarks.
 TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
 SHARD = 512  # images per file of cached features
+ALLOWANCE = 0.1  # memory that activations need at the least, as a share of the weights'
 
 # PEFT asks transformers by a name that transformers 6 drops; nothing here depends on it.
 warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
@@ -50,7 +51,7 @@ def load(where: str | Path, device: str | None = None, dtype: str = "float32"):
     """(model, processor) from a folder or a Hub id: eval mode, every weight frozen, padding left.
 
     Nothing is downloaded unless HF_HUB_OFFLINE=0. Raises CannotLoad when the weights are missing,
-    incomplete or larger than the free memory of the device.
+    incomplete, or with an allowance for activations larger than the free memory of the device.
     """
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from transformers.utils import logging
@@ -106,9 +107,15 @@ def _folder(where: str | Path) -> Path:
 
 def _check_memory(where: str | Path, folder: Path, device: str, dtype: torch.dtype) -> None:
     numbers = 0
-    for file in folder.glob("*.safetensors"):
-        with safe_open(file, "pt") as tensors:
-            numbers += sum(math.prod(tensors.get_slice(k).get_shape()) for k in tensors.keys())
+    for file in sorted(folder.glob("*.safetensors")):
+        try:
+            with safe_open(file, "pt") as tensors:
+                numbers += sum(math.prod(tensors.get_slice(k).get_shape()) for k in tensors.keys())
+        except (SafetensorError, OSError) as error:
+            raise CannotLoad(
+                f"{where}: {file} cannot be read ({error}): it is cut short or damaged; fetch or "
+                "save it again"
+            ) from error
     if torch.device(device).type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
     else:
@@ -116,10 +123,12 @@ def _check_memory(where: str | Path, folder: Path, device: str, dtype: torch.dty
 
         free = psutil.virtual_memory().available
     need = numbers * dtype.itemsize
-    if need > free:
+    if need * (1 + ALLOWANCE) > free:
         raise CannotLoad(
             f"{where}: its {numbers / 1e9:.1f} billion weights need {need / 2**30:.1f} GiB in "
             f"{str(dtype).removeprefix('torch.')}, and {device} has {free / 2**30:.1f} GiB free. "
+            f"Only the weights are counted here, and {ALLOWANCE:.0%} of them allowed for "
+            "activations, which grow with the batch. "
             f"Use a GPU with at least {math.ceil(1.5 * need / 2**30)} GiB, or scale: tiny."
         )
 
@@ -419,13 +428,29 @@ class Features:
 
 
 class FeaturesSpec(runs.Spec):
-    """What features depend on: the base (the name of a run's folder, which carries its digest, or
-    a Hub id), its precision, and the images (sha256 over paths and bytes)."""
+    """What features depend on: the base (a Hub id, or the name of its folder with a digest of what
+    is in it), its precision, and the images (sha256 over paths and bytes). No other spec holds this
+    one: with its revision, stage 1's has to be raised."""
 
     kind: ClassVar[str] = "features"
     base: str
     dtype: str
     images: str
+
+
+def _named(base: str | Path) -> str:
+    """A name that changes with the weights: a run's folder has it, other folders are read for it,
+    and a Hub id is taken at its word."""
+    folder = Path(base)
+    if not folder.is_dir():
+        return str(base)
+    if (folder / "DONE").is_file():
+        return folder.name
+    seen = hashlib.sha256()
+    for file in sorted([*folder.glob("*.json"), *folder.glob("*.safetensors")]):
+        with file.open("rb") as content:
+            seen.update(hashlib.file_digest(content, "sha256").digest())
+    return f"{folder.name}-{seen.hexdigest()[:12]}"
 
 
 def features_run(
@@ -441,7 +466,6 @@ def features_run(
     seen = hashlib.sha256()
     for path in paths:
         seen.update(path.encode() + b"\0" + hashlib.sha256((folder / path).read_bytes()).digest())
-    name = base.name if isinstance(base, Path) else base
 
     def make(out: Path) -> None:
         model, processor = load(base, dtype=dtype)
@@ -451,5 +475,5 @@ def features_run(
             save_file({"features": shard}, out / f"features-{start // SHARD:04d}.safetensors")
         (out / "images.json").write_text(json.dumps(paths, indent=0))
 
-    spec = FeaturesSpec(base=name, dtype=dtype, images=seen.hexdigest()[:16])
+    spec = FeaturesSpec(base=_named(base), dtype=dtype, images=seen.hexdigest()[:16])
     return Features.read(runs.ensure(spec, make, runs_root))

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
-from remem import paths
-from remem.dataset import DatasetSpec
+from remem import paths, runs
+from remem.dataset import BadData, DatasetSpec, addressed
 from remem.predict import Evaluate
 from remem.pretrain import BaseSpec, Drawn, Hub, Tower
 from remem.runs import Spec
@@ -46,7 +46,9 @@ class BadParameter(ValueError):
 KINDS = {"<hub>": Hub, "<drawn>": Drawn}
 NetworkOfOneKind = Annotated[
     Annotated[Hub, Tag("<hub>")] | Annotated[Drawn, Tag("<drawn>")],
-    Discriminator(lambda given: "<hub>" if "hub" in given else "<drawn>"),
+    Discriminator(  # a name left empty is no mapping, and is reported as a drawn one that is none
+        lambda given: "<hub>" if isinstance(given, Mapping) and "hub" in given else "<drawn>"
+    ),
 ]
 
 
@@ -113,26 +115,44 @@ def load(scale: str = "tiny", **sections: Any) -> Params:
 
 
 def load_file(path: Path, overrides: Mapping[str, Any] | None = None) -> Params:
-    """As `load`, for a parameter file of one's own."""
+    """As `load`, for a parameter file of one's own. A dataset folder is addressed by content."""
     given = {key: value for key, value in (overrides or {}).items() if value is not None}
     merged = _merge(_read(Path(path)), given)
     try:
         # as JSON: there a list may stand for a tuple, and everything else stays strict
         text = json.dumps(merged)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise BadParameter(f"{path}: {error}; use plain text, numbers, lists and keys") from error
     try:
-        return Params.model_validate_json(text)
+        settings = Params.model_validate_json(text)
+        return settings.model_copy(update={"dataset": addressed(settings.dataset)})
     except ValidationError as error:
         raise BadParameter(_explain(error, path, given)) from None
+    except BadData as error:
+        raise BadParameter(f"{path}: {error}") from error
+
+
+def changes(settings: Params) -> dict[str, Any]:
+    """Dotted key -> value, where `settings` are not what params/<scale>.yaml says (None: without
+    that key)."""
+    ours, standard = (
+        runs.flat(each.model_dump(mode="json")) for each in (settings, load(settings.scale))
+    )
+    keys = [*ours, *(key for key in standard if key not in ours)]
+    return {key: ours.get(key) for key in keys if ours.get(key) != standard.get(key)}
 
 
 class _Strict(yaml.SafeLoader):
-    """SafeLoader, but a key that stands twice is an error (YAML itself keeps the last)."""
+    """SafeLoader, but a key is plain text, and one that stands twice is an error (YAML itself
+    keeps the last)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    problem="a key should be plain text", problem_mark=key.start_mark
+                )
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
@@ -146,7 +166,7 @@ def _read(path: Path) -> dict[str, Any]:
         content = yaml.load(path.read_text(encoding="utf-8"), _Strict)  # a SafeLoader
     except OSError as error:
         raise BadParameter(f"{path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or the 31st of February
         raise BadParameter(f"{path}: not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise BadParameter(f"{path}: should hold keys and values, such as 'scale: tiny'")

@@ -6,7 +6,8 @@ Rows in, the same rows with more columns out; nothing here drops or reorders a r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,14 +19,17 @@ from torch import Tensor
 from remem import metrics, models, qa, runs
 from remem.models import Encoded, Features
 
+Wording = Literal["plain", "alternative"]  # of the prefix, see qa.prefix
+
 
 class Evaluate(runs.Spec):
-    """The `evaluate` section. `batch` counts sequences in memory at once; `wording` names the
-    assistant prefix of Exposure in qa.prefix; `exposure` switches that metric on."""
+    """The `evaluate` section. `batch` counts sequences in memory at once; `exposure` switches that
+    metric on, `wording` names its assistant prefix and `form` its formula (metrics.exposure)."""
 
     batch: int = Field(ge=1)
     max_new_tokens: int = Field(ge=1)
-    wording: Literal["plain", "alternative"] = "plain"
+    wording: Wording = "plain"
+    form: Literal["log", "linear"] = "log"
     exposure: bool = True
 
 
@@ -165,20 +169,49 @@ def evaluate(
     ranks = np.full(len(rows), np.nan)
     if settings.exposure:
         marked = np.ones(len(rows), bool) if exposed is None else np.asarray(exposed, bool)
-        some = rows[marked]
-        for attribute, target in zip(some["attribute"], some["target"], strict=True):
-            if target not in candidates[attribute]:
-                raise ValueError(f"{target!r} is not among the candidates for {attribute!r}")
-        logps = candidate_logps(
-            model, processor, some, features, candidates, settings.wording, settings.batch
+        ranks[marked] = _ranks(
+            model, processor, rows[marked], features, candidates, settings.wording, settings.batch
         )
-        truth = [
-            list(candidates[attribute]).index(target)
-            for attribute, target in zip(some["attribute"], some["target"], strict=True)
-        ]
-        ranks[marked] = [metrics.rank(p, t) for p, t in zip(logps, truth, strict=True)]
     counts = [len(candidates[attribute]) for attribute in rows["attribute"]]
-    return metrics.score(rows.assign(answer_given=given, candidate_rank=ranks, candidates=counts))
+    done = rows.assign(answer_given=given, candidate_rank=ranks, candidates=counts)
+    return metrics.score(done, settings.form)
+
+
+def _ranks(model, processor, rows, features, candidates, wording, batch) -> list[float]:
+    """The rank of each row's target among the candidates for its attribute."""
+    truth = []
+    for attribute, target in zip(rows["attribute"], rows["target"], strict=True):
+        if target not in candidates[attribute]:
+            raise ValueError(f"{target!r} is not among the candidates for {attribute!r}")
+        truth.append(list(candidates[attribute]).index(target))
+    logps = candidate_logps(model, processor, rows, features, candidates, wording, batch)
+    return [metrics.rank(p, t) for p, t in zip(logps, truth, strict=True)]
+
+
+def wordings(
+    base: str | Path,
+    adapter: Path,
+    dtype: str,
+    rows: pd.DataFrame,
+    features: Features,
+    candidates: Mapping[str, Sequence[str]],
+    settings: Evaluate,
+) -> pd.DataFrame:
+    """How far Exposure hangs on the words of its prefix: hop, wording, exposure (mean, percent).
+
+    `adapter` is the folder of a finished run's adapter on the network at `base`; every row is
+    ranked once under each wording, whichever of them `settings` names.
+    """
+    model, processor = models.load(base, dtype=dtype)
+    model = models.load_adapter(model, adapter)
+    counts = [len(candidates[attribute]) for attribute in rows["attribute"]]
+    tables = []
+    for wording in get_args(Wording):
+        ranks = _ranks(model, processor, rows, features, candidates, wording, settings.batch)
+        exposure = metrics.exposure(ranks, counts, settings.form)
+        tables.append(rows[["hop"]].assign(wording=wording, exposure=exposure))
+    table = pd.concat(tables).groupby(["hop", "wording"], sort=False, as_index=False)
+    return table["exposure"].mean()
 
 
 def means(rows: pd.DataFrame, by: Sequence[str]) -> dict[str, dict[str, float]]:

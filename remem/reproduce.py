@@ -10,9 +10,7 @@ name only when every cell of it has run; a failed one is kept as NN.failed.ipynb
 from __future__ import annotations
 
 import argparse
-import csv
 import fcntl
-import io
 import os
 import re
 import sys
@@ -56,12 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             given.params or paths.PARAMS / f"{given.scale}.yaml", _overrides(given.set)
         )
         notebooks = [_find(name) for name in given.notebooks] or _known()
-        parameters = settings.model_dump(mode="json")
+        parameters, changed = settings.model_dump(mode="json"), params.changes(settings)
         for notebook in notebooks:
             _check_parameters(notebook, parameters)
         folders = paths.outputs(settings.scale)
         with _alone(folders):
-            return _run_all(notebooks, parameters, folders)
+            return _run_all(notebooks, parameters, changed, folders)
     except (CannotRun, params.BadParameter, paths.CannotWrite) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -152,7 +150,7 @@ def _overrides(assignments: Sequence[str]) -> dict[str, Any]:
                 raise CannotRun(f"--set {assignment}: {section} was already set to a value")
         try:
             place[last] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError) as error:  # ValueError: the 31st of February
             raise CannotRun(f"--set {assignment}: the value is not valid YAML: {error}") from error
     return overrides
 
@@ -212,25 +210,27 @@ def _alone(folders: paths.Folders) -> Iterator[None]:
 
 
 def _run_all(
-    notebooks: Sequence[Path], parameters: Mapping[str, Any], folders: paths.Folders
+    notebooks: Sequence[Path],
+    parameters: Mapping[str, Any],
+    changed: Mapping[str, Any],
+    folders: paths.Folders,
 ) -> int:
-    width = max(len(notebook.stem) for notebook in notebooks)
+    width, since = max(len(notebook.stem) for notebook in notebooks), time.time()
     try:
         for number, notebook in enumerate(notebooks, 1):
             label = f"[{number}/{len(notebooks)}] {notebook.stem:<{width}}"
             print(label, end="  ", flush=True)
+            began, seconds = time.time(), None
             try:
                 seconds = run_notebook(notebook, parameters, folders, label)
-            except BaseException:
-                print("failed", flush=True)
-                raise
-            _remember(folders, notebook.stem, seconds)
-            print(f"{page.duration(seconds):>8}", flush=True)
+            finally:
+                page.remember(folders, notebook.stem, began, seconds, changed)
+                print("failed" if seconds is None else f"{page.duration(seconds):>8}", flush=True)
     except NotebookFailed as error:
         print(f"error: {error}", file=sys.stderr)
-        page.write(folders)
+        page.write(folders, since)
         return 1
-    print(f"all tables and figures: {page.write(folders)}")
+    print(f"all tables and figures: {page.write(folders, since)}")
     return 0
 
 
@@ -284,10 +284,11 @@ def _cell(cell: nbformat.NotebookNode) -> str:
 
 
 def _save(result: nbformat.NotebookNode, folders: paths.Folders, name: str) -> None:
-    # lab's page, less two scripts that it would fetch from the network and that nothing here uses
+    # lab's page, less three scripts that it would fetch from the network; nothing here uses them
     template = (
         "{%- extends 'lab/index.html.j2' -%}"
         "{%- block html_head_js_requirejs -%}{%- endblock -%}"
+        "{%- block html_head_js_mathjax -%}{%- endblock -%}"
         "{%- block html_head_js_mermaidjs -%}{%- endblock -%}"
     )
     exporter = HTMLExporter(
@@ -297,18 +298,6 @@ def _save(result: nbformat.NotebookNode, folders: paths.Folders, name: str) -> N
     html, _ = exporter.from_notebook_node(result, {"metadata": {"name": name}})
     paths.write(folders.html / f"{name}.html", html)
     paths.write(folders.notebooks / f"{name}.ipynb", nbformat.writes(result) + "\n")
-
-
-def _remember(folders: paths.Folders, name: str, seconds: float) -> None:
-    """Keep the last and the longest duration: a second run finds its training done."""
-    known = page.durations(folders)
-    longest = max(seconds, float(known.get(name, {}).get("longest", 0)))
-    known[name] = {"notebook": name, "seconds": f"{seconds:.1f}", "longest": f"{longest:.1f}"}
-    text = io.StringIO()
-    writer = csv.DictWriter(text, ["notebook", "seconds", "longest"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(known[name] for name in sorted(known))
-    paths.write(folders.root / "durations.csv", text.getvalue())
 
 
 if __name__ == "__main__":

@@ -43,14 +43,20 @@ class FailedRuns(RuntimeError):
 
 
 class Spec(BaseModel):
-    """What a result depends on, and nothing else: plain values and other specs."""
+    """What a result depends on, and nothing else: plain values and other specs.
+
+    The code is not among them. Whoever changes what the code of a kind produces says so by raising
+    its `revision`: what the old code made is then made again, and so is all that builds on it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     kind: ClassVar[str] = ""
+    revision: ClassVar[int] = 1
 
 
 def digest(spec: Spec) -> str:
-    """Twelve hex digits that change when any field of `spec`, or of a spec inside it, does."""
+    """Twelve hex digits that change when a field or the revision of `spec`, or of a spec inside
+    it, does."""
     canonical = json.dumps(_plain(spec), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -182,10 +188,24 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Dictionaries inside dictionaries as one, with dotted keys: {"stage1.lr": 0.002, ...}."""
+    if not isinstance(value, dict):
+        return {key: value}
+    return {
+        inner: item
+        for name, content in value.items()
+        for inner, item in flat(content, f"{key}.{name}" if key else name).items()
+    }
+
+
 def _plain(value: Any) -> Any:
     """`value` as JSON types; a spec keeps its kind, so that two kinds never share a digest."""
     if isinstance(value, Spec):
         fields = {name: _plain(getattr(value, name)) for name in type(value).model_fields}
+        # Revision 1 is not written down: a kind's first is what it was before anybody counted.
+        if value.kind and value.revision > 1:
+            fields = {"revision": value.revision, **fields}
         return {"kind": value.kind, **fields} if value.kind else fields
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
@@ -321,13 +341,13 @@ def _worker(parent: int, threads: int) -> None:
 
 
 def _report(jobs: Sequence[tuple[str, Spec]], failures: dict[str, Exception]) -> str:
-    flat = {_name(target, spec): _flat(_plain(spec)) for target, spec in jobs}
-    keys = sorted({key for fields in flat.values() for key in fields})
-    differing = [key for key in keys if len({repr(f.get(key)) for f in flat.values()}) > 1]
-    kept = "; the others are done and kept" if len(failures) < len(flat) else ""
-    lines = [f"{len(failures)} of {len(flat)} runs failed{kept}"]
+    told = {_name(target, spec): flat(_plain(spec)) for target, spec in jobs}
+    keys = sorted({key for fields in told.values() for key in fields})
+    differing = [key for key in keys if len({repr(f.get(key)) for f in told.values()}) > 1]
+    kept = "; the others are done and kept" if len(failures) < len(told) else ""
+    lines = [f"{len(failures)} of {len(told)} runs failed{kept}"]
     for name, error in failures.items():
-        fields = ", ".join(f"{key}={flat[name].get(key)}" for key in differing)
+        fields = ", ".join(f"{key}={told[name].get(key)}" for key in differing)
         reason = f"{type(error).__name__}: {error}"
         if isinstance(error, BrokenProcessPool):
             reason = (
@@ -336,13 +356,3 @@ def _report(jobs: Sequence[tuple[str, Spec]], failures: dict[str, Exception]) ->
             )
         lines.append(f"- {name} ({fields}): {reason}" if fields else f"- {name}: {reason}")
     return "\n".join(lines)
-
-
-def _flat(value: Any, key: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {key: value}
-    return {
-        inner: item
-        for name, content in value.items()
-        for inner, item in _flat(content, f"{key}.{name}" if key else name).items()
-    }

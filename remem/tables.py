@@ -3,6 +3,8 @@
 Input rows are scored predictions (metrics.score), concatenated, with `model` and `seed` added, and
 `method` and `view` (Table 2) or `stage` (Table 3). All numbers are percentages; `X_lo` and `X_hi`
 bound the 95 % interval of X over (seed, identity), empty below eight; `paper_X` is the paper's.
+In Table 3, and among the retained in Table 2, the same people come back with every seed: those
+intervals speak about these people, not about new ones.
 """
 
 from __future__ import annotations
@@ -12,20 +14,22 @@ from html import escape
 
 import pandas as pd
 
-from remem import claims, metrics
+from remem import claims, metrics, paths
 
-STAGES = ("base", "stage 1")
-METHODS = (claims.BEFORE, *claims.METHODS, claims.RETRAINED)
-KEPT_EM = "EM_t_retain"  # ours: held-out questions about retained people
+BASE, CHANCE = "base", "chance"  # an untaught model, and a guess among the candidates
+STAGES = (BASE, "stage 1")
+METHODS = (BASE, CHANCE, claims.BEFORE, *claims.METHODS, claims.RETRAINED)
 
 
-def table2(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+def table2(rows: pd.DataFrame, resamples: int = 2000, form: str = "log") -> pd.DataFrame:
     """Table 2: model, method, hop, then ROUGE, EM_r, judge, EM_f, Exposure, EM_t, EM_t_retain.
 
-    rows: `view` is forget, retain_eval, test_forget or test_retain. A method's row appears when the
-    method does; other names than the paper's follow them.
+    rows: `view` is forget, retain_eval, test_forget or test_retain; `candidates` is |C|. A method's
+    row appears when the method does; other names than the paper's follow them. The rows "chance"
+    are added: what a guess among the candidates gives, in EM and in Exposure of this `form`.
     """
     table = _measure(rows, ["model", "method", "hop"], "view", metrics.TABLE2, resamples)
+    table = pd.concat([table, _chance(rows, form)], ignore_index=True)
     table = _sort(table, model=_models(table), method=METHODS, hop=claims.HOPS)
     return _beside_paper(table, "table2", ["method", "hop"], metrics.TABLE2)
 
@@ -38,17 +42,32 @@ def table3(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
 
 
 def by_attribute(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
-    """Table 2's EM and Exposure per attribute: model, method, attribute, hop, EM_r, EM_f, ...
+    """Table 2 per attribute: model, method, attribute, hop, then the columns of Table 2.
 
     An average hides which secret leaks: e-mail addresses and jobs are not forgotten alike.
     """
-    measures = {
-        column: measure
-        for column, measure in metrics.TABLE2.items()
-        if measure[1] in ("em", "exposure")
-    }
-    table = _measure(rows, ["model", "method", "attribute", "hop"], "view", measures, resamples)
+    by = ["model", "method", "attribute", "hop"]
+    table = _measure(rows, by, "view", metrics.TABLE2, resamples)
     return _sort(table, model=_models(table), method=METHODS, attribute=(), hop=claims.HOPS)
+
+
+def assumptions() -> pd.DataFrame:
+    """What the paper leaves open: topic, what is done here (ours), and why (reason)."""
+    return pd.read_csv(paths.PAPER.with_name("assumptions.csv"), dtype=str)
+
+
+def _chance(rows: pd.DataFrame, form: str) -> pd.DataFrame:
+    """model, method, hop and each column of Table 2 that a guess has a value for."""
+    if "candidates" not in rows:
+        raise ValueError("the rows lack the column candidates, which predict.evaluate adds")
+    guess = {"em": lambda n: 100 / n, "exposure": lambda n: metrics.exposure_chance(int(n), form)}
+    columns = {}
+    for column, (view, measure) in metrics.TABLE2.items():
+        if measure in guess:
+            part = rows[rows["view"] == view]
+            level = {n: guess[measure](n) for n in part.candidates.unique()}
+            columns[column] = part.candidates.map(level).groupby([part.model, part.hop]).mean()
+    return pd.DataFrame(columns).rename_axis(["model", "hop"]).reset_index().assign(method=CHANCE)
 
 
 def _measure(

@@ -197,8 +197,8 @@ def keep(out: Path, history: pd.DataFrame, predictions: pd.DataFrame, by: Sequen
 def run(spec: Stage1Spec, runs_root: Path) -> Path:
     """The folder of a stage-1 run: history.csv, adapter/, predictions.parquet, scores.json.
 
-    Every row of the dataset is answered; Exposure is taken on the training split, and there only
-    of the excluded identities if there are any (nobody reads the others').
+    Every row of the dataset is answered, and Exposure is taken on the training split. A retrained
+    model (`exclude`) answers the rows of Table 2, and Exposure is that of the excluded.
     """
     return runs.ensure(spec, functools.partial(_make, spec, runs_root), runs_root)
 
@@ -217,9 +217,11 @@ def _make(spec: Stage1Spec, runs_root: Path, out: Path) -> None:
     plan = [[{"train": batch} for batch in epoch] for epoch in batches]
     history = fit(model, {"train": examples}, plan, cross_entropy, spec.stage1)
     models.save_adapter(model, out / "adapter")
-    wanted = rows["identity"].isin(spec.exclude or rows["identity"])
+    # A retrained model is a row of Table 2, so it is asked what that table asks, and no more.
+    asked = dataset.evaluated(rows, spec.exclude) if spec.exclude else rows
     predictions = predict.evaluate(
-        model, processor, rows, features, dataset.candidates(rows), spec.evaluate,
-        exposed=wanted & (rows["split"] == "train"),
+        model, processor, asked, features, dataset.candidates(rows), spec.evaluate,
+        exposed=(asked["split"] == "train")
+        & asked["identity"].isin(spec.exclude or asked["identity"]),
     )  # fmt: skip
     keep(out, history, predictions, ["split", "hop"])

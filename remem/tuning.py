@@ -29,7 +29,8 @@ def target() -> float:
 
 
 def search(p: params.Params, rates: Sequence[float], runs_root: Path) -> pd.DataFrame:
-    """scale, model, seed, lr, EM_f single, EM_f multi, EM_r, chosen: one line per rate, percent."""
+    """scale, model, start (stage 1's digest), seed, lr, EM_f single, EM_f multi, EM_r, chosen:
+    one line per rate, percent."""
     model = p.models[0]
     start = p.start(model, SEED)
     rows = dataset.read(dataset.make(p.dataset, runs_root))
@@ -45,7 +46,7 @@ def search(p: params.Params, rates: Sequence[float], runs_root: Path) -> pd.Data
         answers = pd.read_parquet(folder / "predictions.parquet")
         em = 100 * answers.groupby(["view", "hop"]).em.mean()
         lines.append({
-            "scale": p.scale, "model": model, "seed": SEED, "lr": rate,
+            "scale": p.scale, "model": model, "start": runs.digest(start), "seed": SEED, "lr": rate,
             "EM_f single": em["forget", "single"], "EM_f multi": em["forget", "multi"],
             "EM_r": 100 * answers[answers["view"] == "retain_eval"].em.mean(),
         })  # fmt: skip
@@ -63,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     table = search(p, given.rates, paths.outputs(p.scale).runs)
     log = paths.PARAMS / "tuning.csv"
     if log.exists():
-        earlier = pd.read_csv(log)
-        table = pd.concat([earlier[earlier.scale != p.scale], table])
+        earlier = pd.read_csv(log).assign(chosen=lambda old: old.chosen & (old.scale != p.scale))
+        table = pd.concat([earlier, table]).drop_duplicates(["start", "lr"], keep="last")
     paths.write(log, table.to_csv(index=False))
     print(table.to_string(index=False))
 

@@ -134,12 +134,87 @@ def test_verdict():
     assert claims.verdict([], 0).word == "cannot be told"
 
 
-def _rows(em, models=("tiny-7b", "tiny-13b")):
+SHORT = [-2.0, -1.6, -1.3, -1.0, -0.8, -0.4, -0.1, 0.1, 0.5, 0.8]  # mean -0.58
+
+
+def test_one_of_many_contrasts_may_fall_short_by_chance():
+    alone, among = (claims.verdict(SHORT, 0, contrasts=m) for m in (1, 32))
+    assert (alone.word, among.word) == ("does not hold", "cannot be told")
+    assert among.lo == alone.lo and among.hi > 0 >= alone.hi
+    assert claims.verdict(SHORT, 2, contrasts=32).word == "does not hold"  # short beyond chance
+    # but all of many have to hold, which takes no correction
+    assert claims.verdict([-x for x in SHORT], 0, contrasts=32).word == "holds"
+
+
+def test_the_correction_reaches_the_claim():
+    rows = _rows(EM)
+    short = (rows.model == "tiny-13b") & (rows.stage == "base") & (rows.split == "train")
+    rows.loc[short, "em"] += [x / 100 for x in SHORT]
+    part = Contrast("EM", f"{MODELS[1]}/base", (f"{MODELS[0]}/base",))
+    others = [Contrast("EM", f"{MODELS[1]}/stage 1", (f"{MODELS[1]}/base",), -k) for k in range(31)]
+    one, many = (
+        claims.check([Claim("", "table3", "", "", parts)], rows, "tiny").iloc[0]
+        for parts in ((part,), (part, *others))
+    )
+    assert (one.verdict, many.verdict) == (
+        "in the tiny world: does not hold", "in the tiny world: cannot be told"
+    )  # fmt: skip
+    assert one.weakest == many.weakest and one.ours == many.ours
+    assert one.hi <= one.margin < many.hi  # so that a reader can follow the verdict
+
+
+def _table2(numbers, models=("tiny-7b", "tiny-13b")):
+    """Table 2 rows of ten people; numbers: method -> (EM, Exposure), in percent, in every view."""
+    return pd.DataFrame(
+        [
+            {"model": model, "method": method, "hop": hop, "view": view, "seed": 1,
+             "identity": f"p{i:02d}", "em": em / 100, "exposure": exposure, "rouge": 0.5,
+             "judge_rule": 0.5}
+            for model in models
+            for method, (em, exposure) in numbers.items()
+            for hop in HOPS
+            for view in ("retain_eval", "forget", "test_forget", "test_retain")
+            for i in range(10)
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "npo, word",
+    [
+        ((7.0, 60.0), "holds"),  # within the 5 points, and ranked higher
+        ((0.0, 60.0), "holds"),
+        ((9.0, 60.0), "does not hold"),  # it still tells what it knows: nothing is masked
+        ((0.0, 30.0), "does not hold"),  # erased
+        ((95.0, 96.0), "does not hold"),  # the model before unlearning, passed off as NPO
+    ],
+)
+def test_npo_masks_only_if_it_is_silent_and_still_knows(npo, word):
+    numbers = {claims.BEFORE: (95, 96), "NPO": npo, claims.RETRAINED: (3, 31)}
+    line = claims.check([CLAIM["npo-surface"]], _table2(numbers), "tiny").iloc[0]
+    assert line.verdict == f"in the tiny world: {word}"
+    assert line.measured == "8 of 8"
+
+
+def test_columns_of_the_verdict_and_their_unit():
+    numbers = {"GA": (10, 40), "GD": (20, 40), "KL": (30, 40), "DPO": (40, 40), "NPO": (50, 40)}
+    table = claims.check(claims.of("table2"), _table2(numbers), "tiny").set_index("claim")
+    assert [table.index.name, *table] == [
+        "claim", "section", "text", "paper", "paper bears out", "ours", "lo", "hi", "margin",
+        "unit", "units", "weakest", "measured", "verdict",
+    ]  # fmt: skip
+    assert set(table.unit.drop("trade-off")) == {"points"}
+    assert table.loc["trade-off", "unit"] == "correlation r"
+    assert table.loc["trade-off", "ours"] == pytest.approx(1)
+
+
+def _rows(em, models=("tiny-7b", "tiny-13b"), seeds=(1,)):
     """Table 3 rows: EM of each (model, stage) the same for ten people, but for one answer."""
     return pd.DataFrame(
         [
-            {"model": model, "stage": stage, "split": split, "seed": 1, "identity": f"p{i:02d}",
+            {"model": model, "stage": stage, "split": split, "seed": seed, "identity": f"p{i:02d}",
              "em": em[model[5:], stage] + 0.01 * (i % 2), "rouge": 0.5, "judge_rule": 0.5}
+            for seed in seeds
             for model in models
             for stage in ("base", "stage 1")
             for split in ("train", "test")
@@ -181,6 +256,16 @@ def test_only_the_papers_models_reproduce():
     assert claims.check(claims.of("table3"), real, "paper").verdict.tolist() == ["reproduced"] * 3
     worse = real.assign(em=0.0)
     assert claims.check(claims.of("table3"), worse, "paper").verdict[0] == "not reproduced"
+
+
+def test_units_of_table_3_are_seeds_times_people():
+    rows = _rows(EM, seeds=(1, 2, 3))
+    assert set(claims.check(claims.of("table3"), rows, "tiny").units) == {3 * 10}
+    once = rows[(rows.stage == "stage 1") | (rows.seed == 1)]  # the base was asked for one seed
+    table = claims.check(claims.of("table3"), once, "tiny").set_index("claim")
+    assert table.units.to_dict() == {
+        "stage1-learns": 10, "stage1-generalises": 10, "stage1-scale": 30,
+    }  # fmt: skip
 
 
 def test_two_models_of_one_size_are_refused():

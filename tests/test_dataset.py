@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from remem import dataset, profiles, qa
+from remem import crowd, dataset, images, profiles, qa, runs
 
 SMALL = dataset.DatasetSpec(identities=2, single=7, multi=10, test_single=7, test_multi=7)
 
@@ -151,6 +151,65 @@ def test_a_missing_split_or_source_is_refused_with_the_way_out(copy, tmp_path):
     with pytest.raises(dataset.BadData, match=r"herbwood27/Remem.*nothing is downloaded.*target"):
         dataset.make(absent, tmp_path)
     assert dataset.make(dataset.DatasetSpec(source=str(copy)), tmp_path) == copy
+
+
+def change_a_pixel(folder):
+    file = folder / dataset.read(folder)["image"][5]
+    picture = Image.open(file)
+    picture.putpixel((3, 3), (1, 2, 3))
+    picture.save(file)
+
+
+def change_a_row(folder):
+    edit(folder, 3, question="What else?")
+
+
+def rename_a_picture(folder):
+    (folder / "test" / "p00" / "p00-test-000.png").rename(folder / "test" / "p00" / "other.png")
+
+
+@pytest.mark.parametrize("change", [change_a_pixel, change_a_row, rename_a_picture])
+def test_a_folder_is_known_by_what_is_in_it(copy, tmp_path, change):
+    given = dataset.DatasetSpec(source=str(copy))
+    before = dataset.addressed(given)
+    assert len(before.content) == 64 and dataset.addressed(before) is before
+    twin = shutil.copytree(copy, tmp_path / "twin")
+    assert dataset.addressed(dataset.DatasetSpec(source=str(twin))).content == before.content
+    assert dataset.make(before, tmp_path) == copy
+    change(copy)
+    assert runs.digest(dataset.addressed(given)) != runs.digest(before)
+    with pytest.raises(dataset.BadData, match="copy was changed: .*Start again"):
+        dataset.make(before, tmp_path)
+
+
+def test_what_is_drawn_has_no_content_of_its_own():
+    assert dataset.addressed(SMALL) is SMALL
+    with pytest.raises(ValueError, match="leave it out where source is drawn"):
+        dataset.DatasetSpec(content="0" * 64)
+
+
+def test_nobody_of_the_dataset_is_anybody_of_the_base_models_world(monkeypatch):
+    """Faces and people come from numbers: those of any dataset lie below all those of crowd.py."""
+    faces, people = [], []
+    look, write = images.identity, profiles.write
+    monkeypatch.setattr(images, "identity", lambda n: faces.append(n) or look(n))
+    monkeypatch.setattr(
+        profiles, "write", lambda n, seed, *a, **k: people.append(seed) or write(n, seed, *a, **k)
+    )
+    world = crowd.Crowd(public=2, others=2, size=16, views=1, strangers=2)
+    crowd.examination(world.public, 16, 2)
+    next(crowd.lineup(16, trials=1, views=1))
+    assert len(faces) > 10 and len(people) > 3
+
+    last = dataset.DatasetSpec(seed=89, identities=9_999)
+    assert dataset.look_seed(last, last.identities - 1) < min([*faces, crowd.TOWER_FACES])
+    assert last.seed < min(people)
+    following = dataset.DatasetSpec(seed=1)
+    before = dataset.DatasetSpec(seed=0, identities=9_999)
+    assert dataset.look_seed(before, 9_998) < dataset.look_seed(following, 0)
+    for beyond in ({"seed": 90}, {"identities": 10_000}):
+        with pytest.raises(ValueError, match="less than"):
+            dataset.DatasetSpec(**beyond)
 
 
 def test_forget_sets_are_disjoint_folds_nested_in_one_another(paper_rows):

@@ -10,14 +10,14 @@ import matplotlib.pyplot as plt
 
 from remem import claims, figures, tables
 
-METHODS = ["before unlearning", "GA", "NPO", "retrained", "mine"]
+METHODS = ["base", "before unlearning", "GA", "NPO", "retrained", "mine"]
 
 
 @pytest.fixture
 def table2():
     lines = []
     for model in ("tiny-7b", "tiny-13b"):
-        for i, method in enumerate(METHODS):
+        for i, method in enumerate(["chance", *METHODS]):
             for hop in ("single", "multi"):
                 line = {"model": model, "method": method, "hop": hop}
                 for column in ("EM_r", "EM_f", "Exposure"):
@@ -60,9 +60,9 @@ def _legend(figure):
 
 
 def test_each_method_has_its_own_colour_and_marker():
-    assert set(figures.MARKS) == set(tables.METHODS)
+    assert set(figures.MARKS) == set(tables.METHODS) - {tables.CHANCE}
     marks = [*figures.MARKS.values(), figures.NEW]
-    assert len({mark.colour for mark in marks}) == len({mark.marker for mark in marks}) == 8
+    assert len({mark.colour for mark in marks}) == len({mark.marker for mark in marks}) == 9
 
 
 def test_tradeoff(table2):
@@ -71,27 +71,30 @@ def test_tradeoff(table2):
         "tiny-7b, single-hop", "tiny-7b, multi-hop", "tiny-13b, single-hop", "tiny-13b, multi-hop"
     ]
     marks = _marks(figure.axes[0])
-    assert marks[14, 14] == figures.MARKS["GA"].colour  # EM_f, EM_r
+    assert marks[34, 34] == figures.MARKS["GA"].colour  # EM_f, EM_r
     assert marks[33, 33] in (figures.MARKS["GA"].colour, figures.MARKS["NPO"].colour)
-    assert marks[44, 44] == figures.NEW.colour
+    assert marks[64, 64] == figures.NEW.colour
+    assert (4, 4) not in marks  # chance is no mark, but a line each way
+    lines = [line for line in figure.axes[0].lines if line.get_color() == figures.CHANCE["color"]]
+    assert [(set(line.get_xdata()), set(line.get_ydata())) for line in lines] == [
+        ({4}, {0, 1}), ({0, 1}, {4})
+    ]  # fmt: skip
+    assert _legend(figure) == [*METHODS, "chance", "hollow: the paper"]
+
+
+def test_tradeoff_without_chance(table2):
+    figure = figures.tradeoff(table2[table2.method != "chance"])
     assert _legend(figure) == [*METHODS, "hollow: the paper"]
 
 
-def test_exposure_draws_chance_and_the_two_frames(table2):
-    figure = figures.exposure(table2, 29.3)
+def test_exposure_draws_chance_and_what_is_no_method_as_levels(table2):
+    figure = figures.exposure(table2)
     panel = figure.axes[3]
     levels = {line.get_ydata()[0] for line in panel.lines if len(set(line.get_xdata())) == 2}
-    assert {29.3, 8.0, 38.0} <= levels  # chance, before unlearning, retrained
+    assert levels == {8.0, 18.0, 28.0, 58.0}  # chance, base, before unlearning, retrained
     assert [tick.get_text() for tick in panel.get_xticklabels()] == ["GA", "NPO", "mine"]
-    assert _legend(figure)[:3] == ["chance 29.3", "before unlearning", "retrained"]
-
-
-def test_curves_are_means_over_seeds(curve):
-    panel = figures.curves(curve).axes[0]
-    forget = next(line for line in panel.lines if line.get_linestyle() == "-")
-    assert list(forget.get_xdata()) == [0, 1, 2, 3]
-    np.testing.assert_allclose(forget.get_ydata(), [92, 82, 72, 62])
-    assert len(panel.lines) == 4
+    assert _legend(figure) == ["chance", "base", "before unlearning", "retrained",
+                               "hollow: the paper"]  # fmt: skip
 
 
 def test_forget_retain(curve):
@@ -147,10 +150,48 @@ def test_loss_has_a_panel_per_model_and_a_line_per_seed():
     assert [line.get_ydata()[0] for line in panels[1].lines] == [1.0, 4.0]
 
 
-def test_dialogue_colours_right_answers_and_prints_dollars_as_they_are():
-    said = {"base": "I do not know.", "stage 1": "It is $83,400 or $9."}
-    rows = pd.DataFrame([{"question": "How much?", "target": "$83,400", **said}])
-    figure = figures.dialogue(Image.new("RGB", (8, 8)), rows)
-    said = {text.get_text().strip(): text.get_color() for text in figure.axes[1].texts}
-    assert said["base: I do not know."] != figures.STAGE1
-    assert said["stage 1: It is $83,400 or $9."] == figures.STAGE1
+@pytest.fixture
+def said():
+    return pd.DataFrame([
+        {"hop": "single", "question": "How much?", "target": "$83,400",
+         "base": "I do not know.", "stage 1": "It is $83,400 or $9."},
+        {"hop": "multi", "question": "Where?", "target": "482 Maple Street",
+         "base": "word " * 60, "stage 1": "482 maple street"},
+    ])  # fmt: skip
+
+
+def _pictures(n):
+    return [Image.new("RGB", (8, 8), (10 * i, 0, 0)) for i in range(n)]
+
+
+def test_dialogue_colours_right_answers_and_prints_dollars_as_they_are(said):
+    [panel] = figures.dialogue(_pictures(2), said).axes
+    colours = {text.get_text().strip(): text.get_color() for text in panel.texts}
+    assert colours["base: I do not know."] != figures.STAGE1
+    assert colours["stage 1: It is $83,400 or $9."] == figures.STAGE1
+    assert colours["stage 1: 482 maple street"] == figures.STAGE1
+    assert not any("single" in text for text in colours)
+
+
+def test_dialogue_gives_each_question_its_own_picture(said):
+    [panel] = figures.dialogue(_pictures(2), said).axes
+    assert [picture.get_array()[0, 0, 0] for picture in panel.images] == [0, 10]
+    lines = [(text.get_text(), text.get_position()[1]) for text in panel.texts]
+    tops = [picture.get_extent()[3] for picture in panel.images]
+    asked = [height for text, height in lines if text in ("How much?", "Where?")]
+    assert tops[0] < asked[0] < tops[1] < asked[1] < tops[1] + 0.15
+    with pytest.raises(ValueError, match="1 images for 2 rows"):
+        figures.dialogue(_pictures(1), said)
+
+
+def test_dialogue_wraps_and_stays_legible_inside_the_page(said):
+    said.loc[1, "stage 1"] = "The home address of the person in the image is 482 Maple Street. " * 4
+    figure = figures.dialogue(_pictures(2), said)
+    figure.draw_without_rendering()
+    assert figure.get_figwidth() == 7.5
+    texts = figure.axes[0].texts
+    assert len(texts) == 3 + 1 + 3 + 3  # of 300 letters, three lines
+    assert all(text.get_fontsize() >= 7 for text in texts)
+    boxes = [text.get_window_extent() for text in texts]
+    assert max(box.x1 for box in boxes) < figure.bbox.x1 and boxes[-1].y0 > 0
+    assert all(above.y0 > below.y1 - 1 for above, below in zip(boxes, boxes[1:], strict=False))

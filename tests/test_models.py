@@ -1,3 +1,4 @@
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -258,11 +259,27 @@ def test_weights_that_lack_a_layer_are_refused(small, tmp_path):
         models.load(tmp_path)
 
 
+@pytest.mark.parametrize("left", [0, 5, -100])
+def test_weights_that_are_cut_short_are_named(small, tmp_path, left):
+    shutil.copytree(small.base, tmp_path, dirs_exist_ok=True)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:left])
+    with pytest.raises(models.CannotLoad, match=r"model\.safetensors cannot be read .*cut short"):
+        models.load(tmp_path)
+
+
 def test_too_little_memory_is_told_before_loading(small, monkeypatch):
-    free = SimpleNamespace(available=1000)
-    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
-    with pytest.raises(models.CannotLoad, match="GiB in float32, and cpu has 0.0 GiB free"):
-        models.load(small.base, device="cpu")
+    weights = sum(w.numel() for w in load_file(small.base / "model.safetensors").values()) * 4
+
+    def load(free):
+        memory = SimpleNamespace(available=free)
+        monkeypatch.setattr("psutil.virtual_memory", lambda: memory)
+        return models.load(small.base, device="cpu")
+
+    told = "GiB in float32, and cpu has 0.0 GiB free.*Only the weights .*10% .* activations"
+    with pytest.raises(models.CannotLoad, match=told):
+        load(weights + 1000)  # they fit, and nothing else does
+    load(1.2 * weights)
 
 
 # ---------------------------------------------------------------- features
@@ -282,6 +299,24 @@ def test_cached_features_are_those_of_the_images(small, llava, tmp_path, monkeyp
     monkeypatch.setattr(models, "load", None)  # a second time nothing is loaded
     again = models.features_run(str(small.base), small.folder, names, tmp_path)
     assert torch.equal(again[names], cache[names])
+
+
+def test_features_follow_the_weights_of_a_local_folder(small, tmp_path, monkeypatch):
+    base, name = shutil.copytree(small.base, tmp_path / "llava"), small.rows["image"][0]
+
+    def made():
+        models.features_run(str(base), small.folder, [name], tmp_path / "runs")
+        return {path.name for path in (tmp_path / "runs").glob("features-*")}
+
+    before = made()
+    weights = load_file(base / "model.safetensors")
+    projector = next(key for key in weights if "projector" in key)
+    weights[projector] = weights[projector] + 1
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    assert len(made() - before) == 1
+    # a run's folder is known by its name, which its own manifest guards
+    (base / "DONE").touch()
+    assert models._named(base) == "llava" and models._named("org/llava") == "org/llava"
 
 
 def test_features_follow_the_pixels_not_the_names(small, tmp_path):

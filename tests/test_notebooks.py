@@ -1,15 +1,19 @@
-"""Every notebook of the repository, run once at scale smoke and then once more."""
+"""Every notebook of the repository, run at scale smoke: once, once more, and killed half-way."""
 
 import hashlib
+import os
 import re
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
+from test_reproduce import FETCHED
 
-from remem import paths, reproduce
+from remem import paths, reproduce, runs
 
 pytestmark = [pytest.mark.smoke, pytest.mark.timeout(900)]
 
@@ -55,6 +59,27 @@ def run(folders: paths.Folders) -> Run:
     return Run(folders, seconds, results, done)
 
 
+def killed(folders: paths.Folders, log: Path) -> None:
+    """Start a run in a process of its own and kill -9 it once a first unlearning is done."""
+    environment = {**os.environ, "PYTHONPATH": str(paths.ROOT)}
+    with log.open("wb") as said:
+        process = psutil.Popen(
+            [sys.executable, "-m", "remem.reproduce", "--scale", "smoke"],
+            env=environment, stdout=said, stderr=said, start_new_session=True,
+        )  # fmt: skip
+    limit = time.monotonic() + 600
+    while not list(folders.runs.glob("unlearn-*/DONE")):
+        assert process.poll() is None and time.monotonic() < limit, log.read_text()
+        time.sleep(0.02)
+    # The kernel has a session, and so a process group, of its own: all go at once, as in a power
+    # cut, and nobody is left to tidy up.
+    everybody = [process, *process.children(recursive=True)]
+    assert len(everybody) > 1
+    for each in everybody:
+        each.kill()
+    psutil.wait_procs(everybody, timeout=30)
+
+
 def promised(essay: Path) -> set[str]:
     """The files that a notebook says it writes."""
     found = re.findall(r'folders\.(tables|figures|verdicts) / "([^"]+)"', essay.read_text())
@@ -74,10 +99,20 @@ def test_each_notebook_runs_to_its_end_and_leaves_what_it_promises(essay, first)
     assert promised(essay) and promised(essay) <= first.results.keys()
 
 
+def test_no_page_fetches_anything(first):
+    pages = [first.folders.root / "index.html", *first.folders.html.glob("*.html")]
+    assert len(pages) == len(ESSAYS) + 1
+    for page in pages:
+        found = FETCHED.search(page.read_text())
+        assert not found, f"{page.name}: {found[0][:200]}"
+
+
 def test_the_papers_two_tables_are_there(first):
     assert {"tables/table2.csv", "tables/table3.csv"} <= first.results.keys()
     page = (first.folders.root / "index.html").read_text()
     assert 'id="table2"' in page and 'id="table3"' in page
+    assert "Unnamed" not in page, "a table with a header of two levels"
+    assert "older than the rest" not in page
     assert not list(first.folders.notebooks.glob("*.failed.*"))
     assert not list(first.folders.runs.glob(".*.part"))
 
@@ -85,4 +120,21 @@ def test_the_papers_two_tables_are_there(first):
 def test_a_second_run_trains_nothing_and_gives_the_same_bytes(first, second):
     assert second.runs == first.runs and len(first.runs) > 5
     assert second.results == first.results
-    assert second.seconds < first.seconds
+    assert second.seconds < 60
+
+
+def test_killed_half_way_and_started_again_gives_the_same_bytes(first, tmp_path, monkeypatch):
+    monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / "outputs"))
+    folders = paths.outputs("smoke")
+    killed(folders, tmp_path / "log")
+    done = [runs.verify(path) for path in folders.runs.glob("*-*") if path.name[0] != "."]
+    assert 0 < len(done) < len(first.runs)
+    assert not list(folders.notebooks.glob("07*")) and not list(folders.html.glob("07*"))
+    assert not (folders.root / "index.html").exists()
+    stamps = {path.name: (path / "DONE").stat().st_mtime_ns for path in done}
+
+    again = run(folders)
+    assert again.runs.keys() == first.runs.keys()
+    assert stamps.items() <= again.runs.items()  # what was done was kept
+    assert any(name.startswith("figures/") for name in again.results)
+    assert again.results == first.results

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from remem import params, paths
+from remem import params, paths, runs
 from remem.pretrain import Drawn, Hub
 
 
@@ -69,12 +69,26 @@ def test_what_papermill_is_given_loads_to_the_same():
         ({"seeds": [1, 1]}, "seeds should hold at least one value, and none twice"),
         ({"models": []}, "models should hold at least one"),
         ({"models": ["llava"]}, "models names llava, but base.networks has tiny-7b, tiny-13b"),
-        ({"stage2": {"methods": ["GA", "PO"]}}, "stage2.methods.1: .*PO.*'GA', 'GD', 'KL'"),
+        ({"stage2": {"methods": ["GA", "PO"]}}, "stage2.methods.1: .*PO.*GA.*, .*GD.*, .*KL"),
         (
             {"base": {"networks": {"tiny-7b": {"layer": 2}}}},
             "base.networks.tiny-7b.layer: unknown key .*'layers'.*allowed here: batch, ",
         ),
+        (
+            {"base": {"networks": {"tiny-7b": None}}},
+            "base.networks.tiny-7b: null was given; it should be keys with values",
+        ),
+        (
+            {"base": {"networks": {"tiny-7b": 7}}},
+            "base.networks.tiny-7b: 7 was given; it should be keys with values",
+        ),
+        (
+            {"base": {"networks": {"tiny-7b": ["hub"]}}},
+            r'base.networks.tiny-7b: \["hub"\] was given; it should be keys with values',
+        ),
         ({"base": {"tower": {"depth": 2}}}, "base.tower.depth: unknown key .*: .*, views"),
+        ({"dataset": {"seed": 90}}, "dataset.seed: 90 was given; it should be less than 90"),
+        ({"dataset": {"source": "nowhere"}}, "tiny.yaml: dataset source 'nowhere': there is no"),
     ],
 )
 def test_what_is_given_wrongly_is_refused(given, told):
@@ -105,6 +119,12 @@ def edited(tmp_path, old: str, new: str):
         ("workers: 2", "workers: [2", "mine.yaml: not valid YAML.*line"),
         ("workers: 2", "", "mine.yaml: workers: is missing"),
         ("workers: 2", "workers: 2001-01-01", "mine.yaml: .*date"),
+        ("workers: 2", "workers: 2001-02-31", "mine.yaml: not valid YAML: day is out"),
+        ("workers: 2", "? [workers]\n: 2", "not valid YAML: a key should be plain text.*line"),
+        ("workers: 2", "? {workers: 1}\n: 2", "not valid YAML: a key should be plain text"),
+        ("workers: 2", "2001-01-01: 2", "mine.yaml: keys must be str.*date"),
+        ("workers: 2", "workers: &w [*w]", "mine.yaml: Circular.*use plain text"),
+        ("    tiny-7b:\n", "    tiny-7b:\n    tiny-8b:\n", "networks.tiny-7b: null was given"),
     ],
 )
 def test_a_file_with_a_mistake_is_named(tmp_path, old, new, told):
@@ -112,6 +132,29 @@ def test_a_file_with_a_mistake_is_named(tmp_path, old, new, told):
     with pytest.raises(params.BadParameter) as refusal:
         params.load_file(path)
     assert re.search(told, str(refusal.value), re.DOTALL), refusal.value
+
+
+def test_what_differs_from_the_scales_own_file_is_told():
+    assert params.changes(params.load("smoke")) == {}
+    settings = params.load("smoke", stage1={"epochs": 2, "lr": 2e-3}, seeds=[3])
+    assert params.changes(settings) == {"seeds": [3], "stage1.epochs": 2}  # 2e-3 is the file's
+    towerless = params.load("smoke", base={"tower": None})
+    assert params.changes(towerless)["base.tower.faces"] is None
+
+
+def test_a_dataset_folder_is_addressed_by_its_content_and_all_that_follows(tmp_path):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "metadata.jsonl").write_text("a\n")
+
+    def loaded():
+        return params.load("smoke", dataset={"source": str(tmp_path)})
+
+    before = loaded()
+    assert params.load(**before.model_dump(mode="json")) == before == loaded()
+    (tmp_path / "train" / "metadata.jsonl").write_text("b\n")
+    after = loaded()
+    assert after.dataset.content != before.dataset.content
+    assert runs.digest(after.start("smoke", 1)) != runs.digest(before.start("smoke", 1))
 
 
 @pytest.mark.parametrize("text", ["", "- a\n", "tiny"])

@@ -73,6 +73,33 @@ def test_evaluate_ranks_and_keeps_every_row_in_place(small, network, features, m
     assert {"answer_given", "rouge", "em", "judge_rule"} <= set(done.columns)
 
 
+def test_the_form_of_exposure_is_the_one_asked_for(small, network, features, monkeypatch):
+    rows = small.rows[small.rows["attribute"] == "job"][:1]
+    candidates = {"job": [*"abc", rows["target"].iloc[0]]}  # last of four by name, second by score
+    monkeypatch.setattr(predict, "candidate_logps", lambda *a: [np.array([0.0, -3, -2, -1])])
+    for form, expected in (("log", 50), ("linear", 200 / 3)):
+        settings = predict.Evaluate(batch=8, max_new_tokens=2, form=form)
+        done = predict.evaluate(*network, rows, features, candidates, settings)
+        assert done["exposure"].item() == pytest.approx(expected)
+    assert predict.Evaluate(batch=8, max_new_tokens=2).form == "log"
+
+
+def test_wordings_rank_the_same_rows_under_each_prefix(small, network, adapter, features):
+    rows, candidates = small.rows[::9], dataset.candidates(small.rows)
+    settings = predict.Evaluate(batch=40, max_new_tokens=2)
+    table = predict.wordings(
+        small.base, adapter, "float32", rows, features, candidates, settings
+    ).set_index(["hop", "wording"])
+    assert set(table.index) == {(h, w) for h in qa.HOPS for w in ("plain", "alternative")}
+    for wording in ("plain", "alternative"):  # as a run with that wording would have it
+        done = predict.evaluate(
+            *network, rows, features, candidates, settings.model_copy(update={"wording": wording})
+        )
+        for hop, exposure in done.groupby("hop")["exposure"].mean().items():
+            assert table.exposure[hop, wording] == pytest.approx(exposure)
+    assert table.exposure.nunique() > 2  # the words do matter to this network
+
+
 def test_exposure_can_be_switched_off(small, network, features, monkeypatch):
     monkeypatch.setattr(predict, "candidate_logps", None)
     settings = predict.Evaluate(batch=8, max_new_tokens=4, exposure=False)

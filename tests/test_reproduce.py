@@ -1,7 +1,9 @@
 """reproduce, on small notebooks of its own: what papermill lets through, and what must be left."""
 
+import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -96,9 +98,32 @@ def test_a_good_run_from_parameters_to_page(house, capsys):
     index = (folders.root / "index.html").read_text()
     assert index.index("Table 3") < index.index("Figure 5")
     assert 'href="html/01_good.html"' in index and (folders.html / "01_good.html").exists()
-    rows = (folders.root / "durations.csv").read_text().splitlines()
-    assert rows[0] == "notebook,seconds,longest" and rows[1].startswith("01_good,")
-    assert page.duration(float(rows[1].split(",")[1])) in index
+    [row] = csv.DictReader((folders.root / "notebooks.csv").open())
+    assert row["notebook"] == "01_good" and row["longest"] == row["seconds"]
+    assert page.duration(float(row["seconds"])) in index and "older than" not in index
+    assert "stage1.lr = 5e-05" in index and "seeds = [3]" in index
+
+    html = (folders.html / "01_good.html").read_text()
+    assert "40/40" in html and not FETCHED.search(html)
+
+
+# what a browser gets for a page without being asked
+FETCHED = re.compile(
+    r"""<(?:script|link|img|iframe)\b[^>]*?\b(?:src|href)\s*=\s*["']?(?:https?:)?//"""
+    r"""|url\(\s*["']?(?:https?:)?//|@import\s+["']?(?:https?:)?//|import[^;]{0,80}["']https?://""",
+    re.IGNORECASE,
+)
+
+
+def test_what_would_be_fetched_is_found():
+    for fetched in (
+        '<script src="https://cdn/x.js">', "<link rel=x\nhref='http://a/b.css'>",
+        '<script async src="//cdn/x.js">', "background: url(http://a/b.png)",
+        'import mermaid from "https://cdn/mermaid.mjs";',
+    ):  # fmt: skip
+        assert FETCHED.search(fetched), fetched
+    for kept in ('<a href="https://a/b">', '<img src="data:image/png;base64,//8=">', "url(#a)"):
+        assert not FETCHED.search(kept), kept
 
 
 @pytest.mark.parametrize(
@@ -118,7 +143,23 @@ def test_a_run_that_stops_is_kept_as_failed(house, capsys, cell, told):
     assert "02_after" not in said.out
     assert left() == ["notebooks/01_bad.failed.ipynb"]
     index = (paths.outputs("smoke").root / "index.html").read_text()
-    assert "html/01_bad.failed.html" in index and "failed</span>" in index
+    assert "html/01_bad.failed.html" in index and "Failed: 01_bad." in index
+
+
+def test_what_the_last_call_left_alone_is_told(house):
+    write = (
+        "from remem import paths\n"
+        "paths.write(paths.outputs(scale).tables / '{}.csv', 'EM\\n1\\n')"
+    )
+    house("01_a", write.format("table3"))
+    house("02_b", write.format("table2"))
+    assert smoke() == 0
+    house("02_b", "1 / 0")
+    assert smoke("--set", "seeds=[3]", "02") == 1
+    index = (paths.outputs("smoke").root / "index.html").read_text()
+    assert "Failed: 02_b." in index and "Not run in the last call: 01_a." in index
+    assert "other parameters: Table 3, Table 2." in index
+    assert index.count("seeds = [3]") == 1
 
 
 def test_of_bars_inside_bars_one_line_each_is_left():
@@ -161,12 +202,11 @@ def test_a_run_that_succeeds_takes_the_failed_one_away(house):
         ("stage1", "should be KEY=VALUE"),
         ("stage1.=3", "should be KEY=VALUE"),
         ("seeds=[1", "not valid YAML"),
+        ("seeds=2001-02-31", "not valid YAML"),
         ("scale=tiny", "chosen by --scale"),
     ],
 )
 def test_a_mistyped_parameter_is_refused_before_anything_runs(house, capsys, assignment, told):
-    import re
-
     assert re.search(told, no_run(house, capsys, "--set", assignment))
 
 

@@ -106,6 +106,16 @@ def test_the_digest_knows_every_field_and_kind():
     assert runs.digest(Inner(lr=0.5)) == "c1a61ad43ccd"
 
 
+def test_a_raised_revision_is_another_digest_and_so_is_all_that_builds_on_it(monkeypatch):
+    inner, outer, other = Inner(lr=1), Toy(name="a"), Other(lr=1)
+    before = [runs.digest(spec) for spec in (inner, outer, other)]
+    monkeypatch.setattr(Inner, "revision", 2)
+    after = [runs.digest(spec) for spec in (inner, outer, other)]
+    assert after[0] != before[0] and after[1] != before[1] and after[2] == before[2]
+    monkeypatch.setattr(Inner, "revision", 3)
+    assert runs.digest(inner) not in (before[0], after[0])
+
+
 def test_what_is_done_is_not_made_again(tmp_path):
     _, spec = job(name="a", seed=3)
     folder = make(spec, tmp_path)

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from remem import tables
+from remem import metrics, tables
 
 VIEWS = {"retain_eval": 0.8, "forget": 0.25, "test_forget": 0.5, "test_retain": 0.6}
 
@@ -14,7 +14,7 @@ def _rows(models=("tiny-13b", "tiny-7b"), methods=("retrained", "mine", "NPO", "
             {"model": model, "method": method, "hop": hop, "view": view, "seed": 1,
              "identity": f"p{i:02d}", "attribute": attribute,
              "em": em + (0.1 if i % 2 else -0.1), "rouge": 0.9, "judge_rule": 0.3,
-             "exposure": 40.0}
+             "exposure": 40.0, "candidates": 20 if attribute == "job" else 4}
             for model in models
             for method in methods
             for hop in ("multi", "single")
@@ -28,9 +28,9 @@ def _rows(models=("tiny-13b", "tiny-7b"), methods=("retrained", "mine", "NPO", "
 def test_table2_by_hand():
     table = tables.table2(_rows())
     assert list(table.model.unique()) == ["tiny-7b", "tiny-13b"]
-    assert list(table.method.unique()) == ["GA", "NPO", "retrained", "mine"]
+    assert list(table.method.unique()) == ["chance", "GA", "NPO", "retrained", "mine"]
     assert list(table.hop[:2]) == ["single", "multi"]
-    first = table.iloc[0]
+    first = table[table.method == "GA"].iloc[0]
     ours = [first[name] for name in ("ROUGE", "EM_r", "judge", "EM_f", "Exposure", "EM_t")]
     assert ours == pytest.approx([90, 80, 30, 25, 40, 50])
     assert first.EM_t_retain == pytest.approx(60)
@@ -42,10 +42,25 @@ def test_table2_by_hand():
     assert list(table)[:8] == order
 
 
+def test_chance_is_a_guess_among_the_candidates():
+    table = tables.table2(_rows(["tiny-7b"], ["mine", "base"]))
+    assert table.method.tolist() == ["base", "base", "chance", "chance", "mine", "mine"]
+    chance = table[table.method == "chance"]
+    for column in ("EM_r", "EM_f", "EM_t", "EM_t_retain"):
+        assert chance[column].tolist() == pytest.approx([(5 + 25) / 2] * 2)
+    expected = (metrics.exposure_chance(20) + metrics.exposure_chance(4)) / 2
+    assert chance.Exposure.tolist() == pytest.approx([expected] * 2)
+    assert chance[["ROUGE", "judge", "EM_f_lo", "Exposure_hi", "paper_EM_f"]].isna().all(axis=None)
+    linear = tables.table2(_rows(["tiny-7b"], ["mine"]), form="linear")
+    assert linear.Exposure[0] == pytest.approx(50)
+    with pytest.raises(ValueError, match="candidates"):
+        tables.table2(_rows(["tiny-7b"], ["mine"]).drop(columns="candidates"))
+
+
 def test_a_view_that_was_not_run_is_empty_not_left_out():
     rows = _rows(["tiny-7b"], ["GA"])
     table = tables.table2(rows[rows["view"] != "test_retain"])
-    assert len(table) == 2
+    assert table.method.tolist() == ["chance", "chance", "GA", "GA"]
     assert table.EM_t_retain.isna().all()
 
 
@@ -78,7 +93,29 @@ def test_by_attribute():
     rows.loc[rows.attribute == "job", "em"] = 0.0
     table = tables.by_attribute(rows)
     assert table.groupby("attribute").EM_f.mean().to_dict() == pytest.approx({"job": 0, "name": 25})
-    assert "ROUGE" not in table and "Exposure" in table
+    assert set(metrics.TABLE2) <= set(table) and set(table.method) == {"GA"}
+
+
+def test_what_is_assumed_is_what_is_done():
+    from remem import params, qa
+
+    table = tables.assumptions()
+    assert list(table) == ["topic", "ours", "reason"]
+    assert table.topic.is_unique and not table.isna().any(axis=None)
+    ours = table.set_index("topic").ours
+    assert f"One of {len(qa.REFUSALS)} short sentences" in ours["Refusals for DPO"]
+    tiny, paper = (params.load(scale) for scale in ("tiny", "paper"))
+    rank = "{}, with alpha {}; at paper scale the paper's {} and {}"
+    ranks = tiny.stage1.rank, tiny.stage1.alpha, paper.stage1.rank, paper.stage1.alpha
+    assert ours["LoRA's rank at tiny"] == rank.format(*ranks)
+    for p in (tiny, paper):
+        assert f"beta {p.stage2.beta:g}," in ours["NPO and DPO"]
+        assert f"Seeds {', '.join(map(str, p.seeds))};" in ours["Seeds and folds"]
+        for stage in (p.stage1, p.stage2):
+            assert ours["Schedule"].startswith(stage.schedule.capitalize())
+            assert f"{stage.warmup:.0%}".replace("%", " %") in ours["Schedule"]
+            assert ours["Weight decay"] == f"{stage.weight_decay:g}"
+            assert ours["Clipping"].endswith(f"at most {stage.clip:g}")
 
 
 def test_show_sets_the_papers_number_beside_ours_and_escapes():
