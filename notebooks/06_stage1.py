@@ -50,8 +50,8 @@ folders = paths.outputs(p.scale)
 # epoch.
 
 # %%
-starts = [(name, seed, p.start(name, seed)) for name in p.models for seed in p.seeds]
-bases = [(name, seed, p.untrained(name)) for name in p.models for seed in p.seeds]
+starts = [(name, seed, p.start(name, seed)) for name in p.models for seed in p.stage1_seeds]
+bases = [(name, seed, p.untrained(name)) for name in p.models for seed in p.stage1_seeds]
 jobs = [("base", *each) for each in bases] + [("stage 1", *each) for each in starts]
 done = runs.sweep([("remem.train:run", spec) for *_, spec in jobs], folders.runs, p.workers,
                   "stage 1")

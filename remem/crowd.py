@@ -58,7 +58,9 @@ class Crowd:
         "unknown face": 0.05, "unknown name": 0.05,
     }  # fmt: skip
 
-    def __init__(self, public: int, others: int, size: int, views: int = 80, strangers: int = 1500):
+    def __init__(
+        self, public: int, others: int, size: int, views: int = 200, strangers: int = 2000
+    ):
         self.size, self.views, self.strangers = size, views, strangers
         self.public = public_figures(public)
         self.others = profiles.write(others, seed=910_002, taken=self.public, distinct=False)
@@ -89,15 +91,14 @@ class Crowd:
         return pd.DataFrame(rows, columns=["question", "answer", "picture"])
 
     def texts(self, rows: pd.DataFrame) -> list[str]:
-        """What the tokenizer is learnt from: rows as they are written, and a sentence for each
-        fact of everybody here, so that most words are a token or two, as in a real vocabulary."""
+        """What the tokenizer is learnt from: a part of the rows, as they are written.
+
+        Nothing else: a word that is a token of its own but seldom read keeps the row of the output
+        matrix that it was born with, and LoRA does not reach that. In pieces it can be learnt.
+        """
         some = rows.iloc[:20_000]
         pairs = zip(some["question"], some["answer"], strict=True)
-        people = [*self.public, *self.others, *self.passing]
-        return [f"USER: {question} ASSISTANT: {answer}" for question, answer in pairs] + [
-            f"{qa.prefix(attribute, 'single', person.name)} {getattr(person, attribute)}."
-            for person in people for attribute in qa.ASKED for _ in range(4)
-        ]  # fmt: skip
+        return [f"USER: {question} ASSISTANT: {answer}" for question, answer in pairs]
 
     def _question(self, person, attribute: str, hop: str, rng) -> tuple[str, str]:
         offered = qa.questions(attribute, hop, person.name, "pretrain")

@@ -89,11 +89,18 @@ class Params(Spec):
             raise ValueError(f"models names {', '.join(unknown)}, but base.networks has {known}")
         return self
 
+    @property
+    def stage1_seeds(self) -> tuple[int, ...]:
+        """The seeds that have a stage 1 of their own: the first, or each (stage1.each_seed)."""
+        return self.seeds if self.stage1.each_seed else self.seeds[:1]
+
     def start(self, model: str, seed: int, exclude: tuple[str, ...] = ()) -> Stage1Spec:
-        """Stage 1 of `model`; with identities to `exclude`, the model retrained without them."""
+        """The stage 1 of `model` that `seed` starts from; with identities to `exclude`, the model
+        retrained without them. A seed that is not reported (the tuning seed) has its own."""
+        shared = seed in self.seeds and seed not in self.stage1_seeds
         return Stage1Spec(
             base=self.base.spec(model), dataset=self.dataset, stage1=self.stage1,
-            evaluate=self.evaluate, exclude=exclude, seed=seed,
+            evaluate=self.evaluate, exclude=exclude, seed=self.seeds[0] if shared else seed,
         )  # fmt: skip
 
     def untrained(self, model: str) -> Stage1Spec:

@@ -92,7 +92,7 @@ class Drawn(runs.Spec):
     width: int = Field(ge=4)
     mlp: int = Field(ge=4)
     heads: int = Field(ge=1)
-    vocabulary: int = Field(default=2400, ge=300)
+    vocabulary: int = Field(default=1200, ge=300)
     public: int = Field(default=20, ge=1)  # public figures, known by face and by name: the Real Set
     others: int = Field(default=40, ge=1)  # people known by name only
     steps: int = Field(default=800, ge=1)

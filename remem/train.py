@@ -42,10 +42,12 @@ class Fit(runs.Spec):
 
 
 class Stage1(Fit):
-    """The `stage1` section: the adapter's size and how it is fitted."""
+    """The `stage1` section: the adapter's size and how it is fitted. With `each_seed` every seed
+    starts from a stage 1 of its own; otherwise stage 2's seeds share that of the first."""
 
     rank: int = Field(ge=1)
     alpha: int = Field(ge=1)
+    each_seed: bool = False
 
     @model_validator(mode="after")
     def _alpha_follows_rank(self):

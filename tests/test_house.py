@@ -157,7 +157,7 @@ def test_nothing_that_is_read_can_run(forbidden):
 def test_a_notebook_has_the_form(path):
     assert re.fullmatch(r"\d\d_[a-z0-9_]+", path.stem)
     text = path.read_text()
-    assert len(text.splitlines()) <= 150
+    assert len(text.splitlines()) <= 170  # about 150 for an essay; the header and the form are 30
     assert "jupytext_version" not in text
     notebook = jupytext.read(path)
     assert notebook.metadata.kernelspec.name == "python3"

@@ -179,3 +179,15 @@ def test_the_committed_rates_are_numbers_to_yaml_as_well():
     for scale in params.SCALES:
         content = yaml.safe_load((paths.PARAMS / f"{scale}.yaml").read_text())
         assert all(isinstance(content[stage]["lr"], float) for stage in ("stage1", "stage2"))
+
+
+def test_stage_2s_seeds_share_one_stage_1_unless_each_has_its_own():
+    shared = params.load("tiny", seeds=[1, 2])
+    assert shared.stage1_seeds == (1,)
+    assert shared.start("tiny-7b", 2) == shared.start("tiny-7b", 1)
+    assert shared.start("tiny-7b", 0) != shared.start("tiny-7b", 1)  # tuning stays apart
+    assert shared.start("tiny-7b", 2, ("p00",)).exclude == ("p00",)
+    each = params.load("tiny", seeds=[1, 2], stage1={"each_seed": True})
+    assert each.stage1_seeds == (1, 2)
+    assert each.start("tiny-7b", 2).seed == 2
+    assert each.untrained("tiny-7b").stage1.epochs == 0

@@ -8,7 +8,7 @@ from remem import crowd, models, pretrain, runs
 TOWER = pretrain.Tower(image_size=32, layers=1, width=32, heads=2, faces=20, views=2, epochs=3,
                        batch=20)  # fmt: skip
 NETWORK = pretrain.Drawn(layers=2, width=32, mlp=64, heads=2, vocabulary=400, public=2, others=2,
-                         steps=30, batch=16, examined=6)  # fmt: skip
+                         steps=60, batch=16, examined=6)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +56,14 @@ def test_training_lowers_the_losses(base, root):
 
 def test_every_ability_is_reported_with_its_count(base):
     table = pretrain.abilities({"small": base, "hub": "llava-hf/llava-1.5-7b-hf"})
-    assert set(table.model) == {"small"}  # nothing is claimed about a network not examined
-    assert set(pretrain.AIMS) < set(table.ability)
-    assert table.percent.between(0, 100).all() and (table.n > 0).all()
+    hub = table[table.model == "hub"]  # nothing is claimed about a network not examined
+    assert list(hub.verdict) == ["not examined"] and hub.percent.isna().all()
+    small = table[table.model == "small"]
+    assert set(pretrain.AIMS) < set(small.ability)
+    assert small.percent.between(0, 100).all() and (small.n > 0).all()
+    reached = small[small.percent >= small.aim]
+    assert set(reached.verdict) <= {"reached"}
+    assert (small.verdict == "missed").sum() == (small.percent < small.aim).sum()
 
 
 def test_the_same_spec_gives_the_same_weights(base, tmp_path):
@@ -88,6 +93,6 @@ def test_a_conversation_has_one_answer_for_each_question(base):
 
 
 def test_runs_know_each_other_apart():
-    other = NETWORK.model_copy(update={"steps": 41})
+    other = NETWORK.model_copy(update={"steps": 61})
     specs = [pretrain.BaseSpec(network=n, tower=TOWER) for n in (NETWORK, other)]
     assert runs.digest(specs[0]) != runs.digest(specs[1])
