@@ -20,7 +20,7 @@ import pandas as pd
 from remem import claims, dataset, params, paths, runs
 
 SEED = 0
-RATES = (3e-5, 6e-5, 1e-4, 1.5e-4, 2e-4, 3e-4)
+RATES = (6e-5, 1e-4, 1.5e-4, 2e-4, 2.3e-4, 2.6e-4, 3e-4)
 
 
 def target() -> float:

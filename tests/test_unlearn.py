@@ -315,8 +315,8 @@ def test_the_curve_asks_as_many_retained_as_forgotten():
 
     probe = unlearn._probe({"forget": table(2, 50), "retain_eval": table(16, 14)}, 2, seed=1)
     sizes = probe.groupby(["view", "hop"]).size()
-    assert sizes.tolist() == [28] * 4  # 28 rows of each forgotten person, as many retained
-    assert probe[probe["view"] == "forget"].groupby("identity").size().tolist() == [28, 28]
+    assert sizes.tolist() == [14] * 4  # 14 rows of each forgotten person, as many retained
+    assert probe[probe["view"] == "forget"].groupby("identity").size().tolist() == [14, 14]
 
 
 def test_a_run_forgets_and_says_what_it_did(small):
