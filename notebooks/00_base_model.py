@@ -17,8 +17,8 @@
 # describe a picture, and declines what it cannot know.
 #
 # Without a GPU or a network there is no LLaVA-1.5. So a small world is made, and a small LLaVA is
-# trained in it from nothing: the same architecture, processor and prompt ("USER: <image> ...
-# ASSISTANT:"), a few million parameters, and as its public figures twenty people invented for the
+# trained in it from nothing: the same architecture, processor and prompt (`USER: <image> ...
+# ASSISTANT:`), a few million parameters, and as its public figures twenty people invented for the
 # purpose, the *Real Set*. The people that later notebooks teach take no part here. At scale
 # `paper` this notebook loads LLaVA-1.5 instead.
 

@@ -175,7 +175,6 @@ def choice(topic: str, value: str, rng) -> tuple[str, list[str], str]:
     return _pick(wordings, rng), options, "ABCD"[int(np.argmin(order))]
 
 
-
 def real_set(public: list[profiles.Profile], size: int) -> tuple[pd.DataFrame, list]:
     """The Real Set as rows of the tidy table with their pictures: test layouts, test wordings."""
     rows, pictures = [], []

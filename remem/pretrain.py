@@ -50,7 +50,6 @@ CHOICES = {
 LENGTHS = [f.name for f in fields(images.Look) if f.type == "float"]
 
 
-
 class Hub(runs.Spec):
     """A network from the Hub or a local folder in its format."""
 

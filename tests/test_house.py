@@ -252,3 +252,12 @@ def test_make_lists_its_targets_and_each_sets_itself_up():
     ):
         planned = make("-n", target, "VENV=none", "SCALE=tiny")
         assert planned.index("pip install") < planned.index(runs)
+
+
+def test_what_the_readme_points_to_is_there():
+    text = (paths.ROOT / "README.md").read_text()
+    linked = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
+    assert len(linked) > 8
+    for link in linked:
+        assert (paths.ROOT / link).exists(), link
+    assert not re.search(r"@\w+@", text), "a number was never filled in"
