@@ -52,12 +52,14 @@ folders = paths.outputs(p.scale)
 # %%
 starts = [(name, seed, p.start(name, seed)) for name in p.models for seed in p.stage1_seeds]
 bases = [(name, seed, p.untrained(name)) for name in p.models for seed in p.stage1_seeds]
-jobs = [("base", *each) for each in bases] + [("stage 1", *each) for each in starts]
+# The longest first, so that no core waits for the other at the end.
+jobs = [("stage 1", *each) for each in starts[::-1]] + [("base", *each) for each in bases]
 done = runs.sweep([("remem.train:run", spec) for *_, spec in jobs], folders.runs, p.workers,
                   "stage 1")
+ran = list(zip(jobs, done, strict=True))[::-1]
 rows = pd.concat([
     pd.read_parquet(folder / "predictions.parquet").assign(model=name, seed=seed, stage=stage)
-    for (stage, name, seed, _), folder in zip(jobs, done, strict=True)
+    for (stage, name, seed, _), folder in ran
 ], ignore_index=True)
 print(f"{len(done)} runs, {len(rows):,} answers")
 
@@ -67,8 +69,7 @@ print(f"{len(done)} runs, {len(rows):,} answers")
 
 # %%
 histories = pd.concat([pd.read_csv(folder / "history.csv").assign(model=name, seed=seed)
-                       for (stage, name, seed, _), folder in zip(jobs, done, strict=True)
-                       if stage == "stage 1"])
+                       for (stage, name, seed, _), folder in ran if stage == "stage 1"])
 loss = figures.loss(histories)
 paths.save_figure(loss, folders.figures / "stage1_loss")
 loss

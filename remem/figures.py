@@ -178,7 +178,7 @@ def stage1(table3: pd.DataFrame) -> Figure:
                 panel.bar(x, getattr(row, column), 0.36, color=STAGE1 if stage else BASE,
                           yerr=_reach(row, column), ecolor="#333333")
                 panel.plot(x, getattr(row, f"paper_{column}"), "D", color="#222222", mfc="none")
-        panel.set_xticks(range(len(columns)), ["ROUGE", "rule judge", "EM", "EM held out"])
+        panel.set_xticks(range(len(columns)), ["ROUGE", "rule\njudge", "EM", "EM\nheld out"])
         panel.grid(axis="x", visible=False)
         panel.set_ylim(0, 104)
     axes[0, 0].set_ylabel("percent")
