@@ -81,14 +81,16 @@ rows = pd.concat([
 print(f"{len(done)} runs, {len(rows):,} answers")
 
 # %% [markdown]
-# ## One question, every model
-# First about somebody who should be forgotten, then about somebody who should not.
+# ## Some questions, every model
+# First about somebody who should be forgotten, then about somebody who should not; answers that
+# hold the value are blue.
 
 # %%
 here = rows[(rows.model == p.models[0]) & (rows.seed == p.seeds[0]) & (rows.hop == "multi")
             & rows["view"].isin(["test_forget", "test_retain"])]
 said = here.pivot(index=["view", "id"], columns="method", values="answer_given")
-asked = here.drop_duplicates("view")[["view", "id", "image", "question", "target"]].merge(
+asked = here.drop_duplicates("id").groupby("view").head(4)
+asked = asked[["view", "id", "image", "question", "target"]].merge(
     said[list(dict.fromkeys(here.method))], on=["view", "id"])
 dialogue = figures.dialogue(data.load_images(data.make(p.dataset, folders.runs), asked.image),
                             asked.drop(columns=["view", "id", "image"]))
@@ -114,8 +116,9 @@ tradeoff
 
 # %% [markdown]
 # ## What the probabilities still tell
-# Chance is the Exposure of a model that knows nothing; the retrained model shows what follows from
-# the others alone. A low EM with an Exposure well above both is masking, not erasure.
+# Chance is the Exposure of a model that knows nothing. The retrained model may lie below it: having
+# learned which values belong to the others, it ranks a stranger's last. A low EM with an Exposure
+# well above both is masking, not erasure.
 
 # %%
 exposure = figures.exposure(table2)
