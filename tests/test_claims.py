@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from remem import claims, paths
-from remem.claims import CLAIMS, HOPS, METHODS, MODELS, Claim, Contrast, Correlation
+from remem.claims import CLAIMS, HOPS, METHODS, MODELS, Claim
+from remem.contrasts import Contrast, Correlation
 
 CLAIM = {claim.id: claim for claim in CLAIMS}
 
@@ -18,7 +19,7 @@ def test_paper_csv_is_whole():
     keys = [(line["item"], line["row"], line["column"]) for line in lines if line["item"] != "text"]
     assert len(set(keys)) == len(keys)
     assert all(line["where"] for line in lines)
-    sizes = {"table2": 120, "table3": 16, "table4": 12, "table5": 6}
+    sizes = {"table1": 20, "table2": 120, "table3": 16, "table4": 12, "table5": 6}
     assert {item: len(claims.paper(item)) for item in sizes} == sizes
 
 
@@ -33,10 +34,12 @@ def test_paper_csv_is_whole():
         ("table2", "llava-1.5-13b/NPO/single", "Exposure", 50.02),
         ("table3", "llava-1.5-7b/base", "EM", 13.33),
         ("table3", "llava-1.5-13b/stage 1", "EM_t", 87.98),
-        ("table4", "llava-1.5-7b/before unlearning", "MMBench", 71.30),
+        ("table4", "llava-1.5-7b/base", "MMBench", 71.30),
         ("table4", "llava-1.5-13b/KL", "MMBench", 73.64),
         ("table5", "FIUBench", "min_k", 0.05),
         ("table5", "ReMem", "inverse_perplexity", 33.65),
+        ("table1", "ReMem", "column 3", 1),
+        ("table1", "CLEAR", "column 4", 0),
     ],
 )
 def test_paper_numbers(item, row, column, value):
@@ -78,22 +81,6 @@ def test_counterpart(model, papers):
     assert claims.counterpart(model) == papers
 
 
-def test_every_contrast_names_rows_and_columns_that_exist():
-    for claim in CLAIMS:
-        names = {
-            "table2": {"/".join(key) for key in product(
-                MODELS, (*METHODS, claims.BEFORE, claims.RETRAINED), HOPS)},
-            "table3": {"/".join(key) for key in product(MODELS, ("base", "stage 1"))},
-        }[claim.item]
-        for part in claim.contrasts:
-            if isinstance(part, Contrast):
-                assert {part.left, *part.right} <= names
-                assert part.column in claims.paper_table(claim.item)
-            else:
-                assert set(part.rows) <= names
-    assert len(CLAIM) == len(CLAIMS)
-
-
 @pytest.mark.parametrize(
     "claim, borne_out, weakest",
     [
@@ -111,6 +98,16 @@ def test_every_contrast_names_rows_and_columns_that_exist():
         ("scale-resists", "yes", 44.64 - 42.14),
         ("npo-surface", "not in the paper", np.nan),
         ("npo-drop", "not in the paper", np.nan),
+        ("kl-is-ga", "yes", 26.67 - 28.33),
+        ("mmbench-drop", "yes", 73.99 - 73.74),
+        ("mmbench-gd", "yes", 70.71 - 70.18),
+        ("mmbench-npo", "yes", 69.60 - 68.72),
+        ("mmbench-scale", "yes", (71.30 - 70.71) - (73.99 - 73.43)),
+        ("table5-low", "yes", 10 - 9.76),
+        ("table5-remem", "yes", 7.33 - 0.41),
+        ("table5-order", "yes", 0.41 - 0.05),
+        ("samples-grow", "not in the paper", np.nan),
+        ("ratio-gd", "not in the paper", np.nan),
     ],
 )
 def test_whether_the_papers_own_numbers_bear_it_out(claim, borne_out, weakest):
@@ -119,31 +116,7 @@ def test_whether_the_papers_own_numbers_bear_it_out(claim, borne_out, weakest):
     assert gap == pytest.approx(weakest, nan_ok=True)
 
 
-def test_verdict():
-    high, low, mixed = [6.0, 7, 8, 9] * 2, [-6.0, -7, -8, -9] * 2, [-9.0, 9] * 4
-    assert claims.verdict(high, 5).word == "holds"
-    assert claims.verdict(high, 7).word == "cannot be told"  # the interval spans the margin
-    assert claims.verdict(high, 9).word == "does not hold"
-    assert claims.verdict(low, 0).word == "does not hold"
-    assert claims.verdict(low, -10).word == "holds"
-    assert claims.verdict(mixed, 0).word == "cannot be told"
-    assert claims.verdict([0.0] * 8, 0).word == "does not hold"  # no difference is not above 0
-    few = claims.verdict(high[:7], 0)
-    assert (few.word, few.units) == ("cannot be told", 7)
-    assert np.isnan([few.lo, few.hi]).all()
-    assert claims.verdict([], 0).word == "cannot be told"
-
-
 SHORT = [-2.0, -1.6, -1.3, -1.0, -0.8, -0.4, -0.1, 0.1, 0.5, 0.8]  # mean -0.58
-
-
-def test_one_of_many_contrasts_may_fall_short_by_chance():
-    alone, among = (claims.verdict(SHORT, 0, contrasts=m) for m in (1, 32))
-    assert (alone.word, among.word) == ("does not hold", "cannot be told")
-    assert among.lo == alone.lo and among.hi > 0 >= alone.hi
-    assert claims.verdict(SHORT, 2, contrasts=32).word == "does not hold"  # short beyond chance
-    # but all of many have to hold, which takes no correction
-    assert claims.verdict([-x for x in SHORT], 0, contrasts=32).word == "holds"
 
 
 def test_the_correction_reaches_the_claim():
@@ -169,7 +142,7 @@ def _table2(numbers, models=("tiny-7b", "tiny-13b")):
         [
             {"model": model, "method": method, "hop": hop, "view": view, "seed": 1,
              "identity": f"p{i:02d}", "em": em / 100, "exposure": exposure, "rouge": 0.5,
-             "judge_rule": 0.5}
+             "judge": 0.5, "judged_by": "gemini"}
             for model in models
             for method, (em, exposure) in numbers.items()
             for hop in HOPS
@@ -200,8 +173,8 @@ def test_columns_of_the_verdict_and_their_unit():
     numbers = {"GA": (10, 40), "GD": (20, 40), "KL": (30, 40), "DPO": (40, 40), "NPO": (50, 40)}
     table = claims.check(claims.of("table2"), _table2(numbers), "tiny").set_index("claim")
     assert [table.index.name, *table] == [
-        "claim", "section", "text", "paper", "paper bears out", "ours", "lo", "hi", "margin",
-        "unit", "units", "weakest", "measured", "verdict",
+        "claim", "section", "text", "verdict", "paper", "paper bears out", "ours", "lo", "hi",
+        "margin", "unit", "units", "weakest", "measured", "note",
     ]  # fmt: skip
     assert set(table.unit.drop("trade-off")) == {"points"}
     assert table.loc["trade-off", "unit"] == "correlation r"
@@ -213,7 +186,8 @@ def _rows(em, models=("tiny-7b", "tiny-13b"), seeds=(1,)):
     return pd.DataFrame(
         [
             {"model": model, "stage": stage, "split": split, "seed": seed, "identity": f"p{i:02d}",
-             "em": em[model[5:], stage] + 0.01 * (i % 2), "rouge": 0.5, "judge_rule": 0.5}
+             "em": em[model[5:], stage] + 0.01 * (i % 2), "rouge": 0.5, "judge": 0.5,
+             "judged_by": "rule"}
             for seed in seeds
             for model in models
             for stage in ("base", "stage 1")
@@ -275,32 +249,11 @@ def test_two_models_of_one_size_are_refused():
         claims.check(claims.of("table3"), both, "tiny")
 
 
-def test_differences_are_paired_within_units():
-    index = pd.MultiIndex.from_tuples([(1, "p0"), (1, "p1"), (2, "p0")], names=["seed", "identity"])
-    table = {"a": [9.0, 5, 7], "b": [1.0, 2, np.nan], "c": [3.0, 4, 5]}
-    cells = {"EM_f": pd.DataFrame(table, index)}
-    assert Contrast("EM_f", "a", ("b",)).units(cells).tolist() == [8, 3]
-    assert Contrast("EM_f", "a", ("b", "c")).units(cells).tolist() == [7, 2]
-    assert Contrast("EM_f", "a", ("never run",)).units(cells).empty
-
-
-def test_correlation_meets_a_seeds_mean():
-    kept = pd.MultiIndex.from_tuples([(1, "p8"), (1, "p9")], names=["seed", "identity"])
-    lost = pd.MultiIndex.from_tuples([(1, "p0"), (1, "p1"), (1, "p2")], names=["seed", "identity"])
-    cells = {
-        "EM_r": pd.DataFrame([[0.0, 30, 40], [20.0, 10, 20]], kept, list("abc")),  # 10, 20, 30
-        "EM_f": pd.DataFrame([[1.0, 2, 3], [3.0, 2, 1], [5.0, 5, 5]], lost, list("abc")),
-    }
-    found = Correlation("EM_r", "EM_f", tuple("abc")).units(cells)
-    assert found.tolist() == pytest.approx([1, -1])  # the third is constant: no correlation
-    assert Correlation("EM_r", "EM_f", tuple("abd")).units(cells).empty
-
-
 def test_correlation_of_the_paper():
-    table = claims.paper_table("table2")
     rows = tuple(f"llava-1.5-7b/{method}/single" for method in METHODS)
     by_hand = np.corrcoef([56.70, 74.55, 56.70, 71.43, 50.45], [27.14, 28.57, 27.14, 42.14, 21.79])
-    assert Correlation("EM_r", "EM_f", rows).paper(table) == pytest.approx(by_hand[0, 1])
+    part = Correlation("EM_r", "EM_f", rows)
+    assert CLAIM["trade-off"].printed(part) == pytest.approx(by_hand[0, 1], abs=1e-6)
 
 
 def test_one_failing_contrast_fails_the_claim():
@@ -310,3 +263,237 @@ def test_one_failing_contrast_fails_the_claim():
     assert "does not hold" in claims.check([claim], _rows(EM), "tiny").verdict[0]
     assert "holds" in claims.check([Claim("one", "table3", "", "", parts[:1])], _rows(EM),
                                    "tiny").verdict[0]
+
+
+# ---------------------------------------------------------------- every item, every claim
+
+MEASURES = ("em", "rouge", "judge", "plain", "circular", "exposure", "perplexity", "min_k",
+            "inverse_perplexity")  # fmt: skip
+
+
+def _frame(people=2, seed=0, **columns):
+    """Every combination of the columns' values, for some people, with numbers of no meaning."""
+    columns = {"model": ["tiny-7b"], **columns, "seed": [1], "identity": range(people)}
+    rows = pd.DataFrame(list(product(*columns.values())), columns=list(columns))
+    rows["identity"] = rows.identity.map("p{:02d}".format)
+    numbers = np.random.default_rng(seed).random((len(rows), len(MEASURES)))
+    return rows.assign(**dict(zip(MEASURES, numbers.T, strict=True)), judged_by="gemini")
+
+
+def _traced(effects, total=0.5, people=8, layers=8):
+    """Traces of the sets: name -> {(state, layer, position): effect}, 0 everywhere else."""
+    rows = _frame(people, set=list(effects), corruption=["subject", "image"],
+                  state=["mlp", "attention", "residual"], layer=range(layers),
+                  position=["image", "subject", "last"])
+    found = [effects[row.set].get((row.state, row.layer, row.position), 0.0)
+             for row in rows.itertuples()]
+    return rows.assign(total=total, effect=found)
+
+
+BOTH = ["tiny-7b", "tiny-13b"]
+SETS = ["Real Set", "FIUBench", "MLLMU-Bench", "ReMem"]
+FRAMES = {
+    "fig1": lambda: _frame(benchmark=SETS[1:], split=["train", "test"]),
+    "fig2a": lambda: _frame(set=SETS),
+    "table5": lambda: _frame(set=SETS),
+    "fig3a": lambda: _frame(samples=range(20, 201, 20), control=["five epochs", "equal updates"]),
+    "fig3b": lambda: _frame(samples=range(20, 201, 20), control=["five epochs", "equal updates"]),
+    "fig3c": lambda: _frame(setting=["one person", "20 people"], share=range(0, 101, 10), hop=HOPS),
+    "table2": lambda: _frame(
+        model=BOTH, method=[*METHODS, claims.BEFORE, claims.RETRAINED], hop=HOPS,
+        view=["retain_eval", "forget", "test_forget", "test_retain"],
+    ),
+    "table3": lambda: _frame(model=BOTH, stage=["base", "stage 1"], split=["train", "test"]),
+    "table4": lambda: _frame(
+        model=BOTH, method=["base", claims.BEFORE, *METHODS, claims.RETRAINED]
+    ),
+    "fig6": lambda: _frame(
+        model=BOTH, method=METHODS, hop=HOPS, ratio=[5, 10, 15, 20],
+        view=["retain_eval", "forget", "test_forget"], control=["five epochs", "equal updates"],
+    ),
+    "fig2b": lambda: _traced({name: {("mlp", 0, "subject"): 0.1} for name in SETS}, people=2),
+    "fig5": lambda: _traced({name: {("mlp", 0, "subject"): 0.1} for name in SETS}, people=2),
+}  # fmt: skip
+
+
+def test_every_claim_has_its_item_and_its_own_name():
+    assert set(FRAMES) == set(claims.ITEMS) == {claim.item for claim in CLAIMS}
+    assert len(CLAIM) == len(CLAIMS)
+    assert {claim.section.removeprefix("ours, ") for claim in CLAIMS} == {
+        "§1", "§4", "§5", "§7.2", "§7.3", "A.1", "A.2", "A.3"
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="no claim is about 'fig4'.*fig3a"):
+        claims.of("fig4")
+
+
+@pytest.mark.parametrize("item", FRAMES)
+def test_every_contrast_finds_its_rows_and_columns(item):
+    rows = FRAMES[item]()
+    table = claims.check(claims.of(item), rows, "tiny")
+    for line in table.itertuples():
+        count = len(CLAIM[line.claim].contrasts)
+        assert line.measured == f"{count} of {count}"
+    assert set(table.verdict) == {"in the tiny world: cannot be told"}  # two people
+    assert set(table.note) == {""}
+
+
+@pytest.mark.parametrize("item", FRAMES)
+def test_a_frame_that_lacks_a_column_is_refused(item):
+    with pytest.raises(ValueError, match=f"claims about {item} need the column.*seed"):
+        claims.check(claims.of(item), FRAMES[item]().drop(columns="seed"), "tiny")
+
+
+def test_the_rule_decides_no_claim_about_the_gpt_score():
+    numbers = {"GA": 50, "GD": 50, "KL": 50, "DPO": 50, "NPO": 10}
+    rows = _table2({name: (level, 40) for name, level in numbers.items()})
+    rows["judge"] = rows.em
+    gemini, rule = (
+        claims.check([CLAIM["npo-forgets-most"]], rows.assign(judged_by=who), "tiny").iloc[0]
+        for who in ("gemini", "rule")
+    )
+    assert gemini.verdict.endswith(" holds") and gemini.note == ""
+    assert rule.verdict.endswith("cannot be told") and rule.measured == "16 of 32"
+    assert "only the rule" in rule.note and rule.weakest.startswith("EM_f")
+    rows.loc[rows.method == "NPO", "em"] = 0.9  # what EM says stands
+    told = claims.check([CLAIM["npo-forgets-most"]], rows.assign(judged_by="rule"), "tiny").iloc[0]
+    assert told.verdict.endswith("does not hold")
+
+
+def test_a_missing_score_is_missing_and_not_zero():
+    rows = _frame(people=9, benchmark=SETS[1:], split=["train"]).assign(judge=0.5)
+    rows.loc[(rows.identity == "p00") & (rows.benchmark == "ReMem"), "judge"] = np.nan
+    cells = claims._cells("fig1", rows, 0)["judge"]
+    assert cells["ReMem"].dropna().tolist() == [50.0] * 8
+
+
+def test_one_figure_shows_one_model():
+    rows = FRAMES["fig1"]()
+    other = rows.assign(model="tiny-13b", em=0.0)
+    both = claims.check(claims.of("fig1"), pd.concat([other, rows]), "tiny")
+    pd.testing.assert_frame_equal(both, claims.check(claims.of("fig1"), rows, "tiny"))
+    alone = claims.check(claims.of("fig1"), other, "tiny").set_index("claim")
+    assert alone.loc["fig1-fails", "ours"] == 50
+
+
+def _world(rows, **numbers):
+    """The same rows with numbers by their columns."""
+    return rows.assign(**{name: [number(row) for row in rows.itertuples()]
+                          for name, number in numbers.items()})
+
+
+def test_samples_and_perplexity_as_the_paper_has_them():
+    rows = _world(
+        _frame(8, samples=range(20, 201, 20), control=["five epochs", "equal updates"]),
+        em=lambda row: row.samples / 200 if row.control == "five epochs" else 0.5,
+        rouge=lambda row: row.samples / 400,
+        perplexity=lambda row: 3.0 if row.samples >= 180 else 2 - row.samples / 200,
+    )
+    told = claims.check(claims.of("fig3a"), rows, "tiny")
+    assert told.verdict.tolist() == ["in the tiny world: holds", "in the tiny world: does not hold"]
+    assert told.unit.tolist() == ["rank correlation", "points"]  # the weakest contrast's
+    spike = claims.check(claims.of("fig3b"), rows, "tiny").iloc[0]
+    assert spike.verdict.endswith(" holds")
+    flat = claims.check(claims.of("fig3b"), rows.assign(perplexity=1.5), "tiny").iloc[0]
+    assert flat.verdict.endswith("does not hold")
+
+
+def test_the_peak_of_the_mix():
+    rows = _frame(8, setting=["one person", "20 people"], share=range(0, 101, 10), hop=HOPS)
+    top = {"one person": 70, "20 people": 40}
+    rows = _world(rows, em=lambda row: 0.9 - abs(row.share - top[row.setting]) / 200)
+    told = claims.check(claims.of("fig3c"), rows, "tiny").set_index("claim").verdict
+    assert told.str.removeprefix("in the tiny world: ").to_dict() == {
+        "mix-peak": "holds", "mix-extremes": "holds", "mix-peak-20": "does not hold",
+        "mix-extremes-20": "holds",
+    }  # fmt: skip
+
+
+def test_flatter_curves_and_the_steepest():
+    steep = {"GA": 4, "GD": 2, "KL": 4, "DPO": 4, "NPO": 6}
+    rows = _frame(8, model=BOTH, method=METHODS, ratio=[5, 10, 15, 20], hop=["single"],
+                  view=["retain_eval"], control=["five epochs"])
+    rows = _world(rows, em=lambda row: 0.9 - row.ratio / 500 * steep[row.method])
+    rows.loc[rows.model == "tiny-13b", "em"] += rows.ratio / 500  # each falls by 3 points less
+    rows["rouge"] = rows.em
+    told = claims.check(claims.of("fig6"), rows, "tiny").set_index("claim")
+    word = told.verdict.str.removeprefix("in the tiny world: ")
+    assert word[["ratio-costs", "ratio-gd", "ratio-npo-drop", "ratio-scale"]].eq("holds").all()
+    assert word["ratio-forgets"] == word["ratio-costs-equal"] == "cannot be told"
+    assert told.loc["ratio-forgets", "measured"] == "0 of 30"
+    assert told.loc["ratio-scale", "ours"] == pytest.approx(3)
+
+
+def test_where_effects_are():
+    early = {(state, layer, "subject"): 0.2 for state in ("mlp", "attention") for layer in (0, 1)}
+    late = {(state, 7, "last"): 0.2 for state in ("mlp", "attention")}
+    rows = _traced({"Real Set": early, "FIUBench": {}, "MLLMU-Bench": late, "ReMem": early})
+    both = claims.of("fig2b") + claims.of("fig5")
+    word = claims.check(both, rows, "tiny").set_index("claim").verdict
+    assert word.str.removeprefix("in the tiny world: ").to_dict() == {
+        "trace-real": "holds", "trace-real-early": "holds", "trace-fiubench": "holds",
+        "trace-mllmu": "does not hold", "trace-mllmu-image": "does not hold",
+        "trace-remem": "holds", "trace-remem-image": "holds",
+    }  # fmt: skip
+
+
+def test_a_total_effect_below_the_floor_tells_nothing():
+    rows = _traced({"FIUBench": {}, "ReMem": {}})
+    rows.loc[rows.set == "FIUBench", "total"] = 0.01
+    both = claims.of("fig2b") + claims.of("fig5")
+    told = claims.check(both, rows, "tiny").set_index("claim")
+    assert told.verdict["trace-fiubench"].endswith("cannot be told")
+    assert told.note["trace-fiubench"] == "total effect below the floor"
+    assert told.verdict["trace-remem"].endswith("does not hold")
+    lower = claims.check(both, rows, "tiny", floor=0.001).set_index("claim")
+    assert lower.verdict["trace-fiubench"].endswith(" holds")
+
+
+def test_scattered_effects_have_no_peak():
+    rows = _traced({"FIUBench": {}})
+    # each person's whole effect sits in a cell of its own
+    own = rows.layer == rows.identity.str[1:].astype(int)
+    rows["effect"] = np.where(own & (rows.position == "last"), 0.5, 0.0)
+    peaks = claims._cells("fig2b", rows, 0)["peak"]["FIUBench/subject/mlp"]
+    assert peaks.tolist() == [0.0] * 8
+
+
+# ---------------------------------------------------------------- the scorecard
+
+
+def test_the_scorecard_has_every_claim_in_the_papers_order():
+    verdicts = claims.check(claims.of("table3"), _rows(EM), "tiny").iloc[::-1]
+    table = claims.scorecard({"06_stage1": verdicts})
+    assert table.claim.tolist() == [claim.id for claim in CLAIMS]
+    sections = table.section.str.removeprefix("ours, ").drop_duplicates().tolist()
+    assert sections == ["§1", "§4", "§5", "§7.2", "§7.3", "A.1", "A.2", "A.3"]
+    assert set(verdicts) | {"notebook"} == set(table)
+    table = table.set_index("claim")
+    ran = table[table.notebook == "06_stage1"]
+    assert ran.index.tolist() == [claim.id for claim in claims.of("table3")]
+    assert ran.verdict.tolist() == verdicts.set_index("claim").verdict[ran.index].tolist()
+    others = table.drop(ran.index)
+    assert set(others.verdict) == {"not run"} and set(others.units) == {0}
+    assert others.loc["gd-utility", "paper bears out"] == "yes"
+
+
+def test_the_scorecard_reads_what_check_wrote(tmp_path):
+    verdicts = claims.check(claims.of("table3"), _rows(EM), "tiny")
+    verdicts.to_csv(tmp_path / "06.csv", index=False)
+    written = pd.read_csv(tmp_path / "06.csv")
+    old = written.drop(columns="note")
+    direct, read, older = (claims.scorecard({"06": each}) for each in (verdicts, written, old))
+    pd.testing.assert_frame_equal(direct, read)
+    pd.testing.assert_frame_equal(direct, older)
+    assert claims.scorecard({}).verdict.eq("not run").all()
+
+
+def test_two_verdicts_on_one_claim_are_refused():
+    verdicts = claims.check(claims.of("table3"), _rows(EM), "tiny")
+    with pytest.raises(ValueError, match="stage1-learns has a verdict from 06 and from old"):
+        claims.scorecard({"06": verdicts, "old": verdicts})
+
+
+def test_verdicts_on_other_matters_are_passed_over():
+    others = {"00": pd.DataFrame({"ability": ["all"], "reached": [True]}),
+              "04": pd.DataFrame({"claim": ["fig1-fails"], "verdict": ["holds"]})}
+    assert claims.scorecard(others).verdict.eq("not run").all()
