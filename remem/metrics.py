@@ -21,7 +21,7 @@ from remem import judge
 TABLE2 = {
     "ROUGE": ("retain_eval", "rouge"),
     "EM_r": ("retain_eval", "em"),
-    "judge": ("forget", "judge_rule"),
+    "judge": ("forget", "judge"),
     "EM_f": ("forget", "em"),
     "Exposure": ("forget", "exposure"),
     "EM_t": ("test_forget", "em"),
@@ -31,10 +31,16 @@ TABLE2 = {
 # that stage 1 trains on; the paper's EM values fit neither 2,000 nor 2,560 rows.
 TABLE3 = {
     "ROUGE": ("train", "rouge"),
-    "judge": ("train", "judge_rule"),
+    "judge": ("train", "judge"),
     "EM": ("train", "em"),
     "EM_t": ("test", "em"),
 }
+# Columns that are in a table's own unit already: percent, or a number that is no share. Every other
+# one lies between 0 and 1 and is multiplied by 100.
+AS_STATED = frozenset(
+    ["exposure", "min_k", "inverse_perplexity", "mean_probability", "perplexity", "tokens"]
+)
+FEWEST = 8  # units below which no interval is given
 
 
 @cache
@@ -129,6 +135,11 @@ def inverse_perplexity(logps: Sequence[float]) -> float:
     return 100 / perplexity(logps)
 
 
+def mean_probability(logps: Sequence[float]) -> float:
+    """100 x the arithmetic mean of p over the tokens, in percent: one sure token lifts it."""
+    return float(100 * np.exp(_logps(logps)).mean())
+
+
 def min_k(logps: Sequence[float], k: float = 0.2) -> float:
     """100 exp(mean log p) of the max(1, ceil(k T)) least likely tokens, in percent (section 4).
 
@@ -164,7 +175,7 @@ def interval(
     """Percentile bootstrap of the mean over units, at `level`; (NaN, NaN) below eight units."""
     values = np.asarray(values, dtype=float)
     values = values[~np.isnan(values)]
-    if len(values) < 8:
+    if len(values) < FEWEST:
         return np.nan, np.nan
     from scipy.stats import bootstrap
 
@@ -175,15 +186,25 @@ def interval(
     return float(found.low), float(found.high)
 
 
+def resample(values: np.ndarray, resamples: int = 2000, seed: int = 0) -> np.ndarray:
+    """Bootstrap means: (units, cells) -> (resamples, cells), the same units drawn for all cells.
+
+    For intervals of what is computed from several means: a ratio, or the place of the largest.
+    """
+    units = len(values)
+    drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), resamples)
+    return drawn @ values / units
+
+
 def summarise(
     rows: pd.DataFrame, by: Sequence[str], column: str, resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """by..., mean, lo, hi (percent) and units: one line per group, in order of appearance.
 
     A unit is one (seed, identity); rows are averaged within a unit and units count alike. A row
-    whose value is missing counts in no unit. Exposure is in percent already and stays so.
+    whose value is missing counts in no unit. What is AS_STATED stays so.
     """
-    percent = 1 if column == "exposure" else 100
+    percent = 1 if column in AS_STATED else 100
     units = rows.groupby([*by, "seed", "identity"], sort=False)[column].mean() * percent
     lines = []
     for key, values in units.groupby(level=list(range(len(by))), sort=False):

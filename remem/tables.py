@@ -1,8 +1,9 @@
-"""The paper's tables from scored rows, with its own numbers beside ours.
+"""The paper's tables, and those behind its figures, from scored rows; its own numbers beside ours.
 
-Input rows are scored predictions (metrics.score), concatenated, with `model` and `seed` added, and
-`method` and `view` (Table 2) or `stage` (Table 3). All numbers are percentages; `X_lo` and `X_hi`
-bound the 95 % interval of X over (seed, identity), empty below eight; `paper_X` is the paper's.
+Input rows are scored predictions (metrics.score, judge.score), concatenated, with `model`, `seed`
+and what tells the runs apart: `method` and `view` (Table 2), `stage` (Table 3), `benchmark` (Fig 1)
+and so on. All numbers are percentages; `X_lo` and `X_hi` bound the 95 % interval of X over (seed,
+identity), empty below eight; `paper_X` is the paper's; `judged_by` says whose the judge's score is.
 In Table 3, and among the retained in Table 2, the same people come back with every seed: those
 intervals speak about these people, not about new ones.
 """
@@ -11,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from remem import claims, metrics, paths
@@ -19,6 +22,142 @@ from remem import claims, metrics, paths
 BASE, CHANCE = "base", "chance"  # an untaught model, and a guess among the candidates
 STAGES = (BASE, "stage 1")
 METHODS = (BASE, CHANCE, claims.BEFORE, *claims.METHODS, claims.RETRAINED)
+SETS = ("Real Set", "FIUBench", "MLLMU-Bench", "ReMem")
+STATES = ("mlp", "attention", "residual")
+POSITIONS = ("image", "before", "subject", "after", "prefix", "last")  # as they are read
+CONTROLS = ("five epochs", "equal updates")
+SETTINGS = ("one person", "20 people")
+RULE = "rule"  # judged_by, where it is not a model's name
+
+
+def fig1(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+    """Fig 1: model, benchmark, then the columns of Table 3; the paper's are Table 3's (ReMem)."""
+    by = ["model", "benchmark"]
+    table = _measure(rows, by, metrics.TABLE3, resamples, where="split")
+    table = _sort(table, model=_models(table), benchmark=SETS)
+    stage = table.benchmark.map({"ReMem": "stage 1"})
+    return _beside_paper(table, "table3", _papers(table.assign(stage=stage), "stage"))
+
+
+def causes(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+    """What makes stage 1 fail: model, change (from ReMem's data), then the columns of Table 3."""
+    table = _measure(rows, ["model", "change"], metrics.TABLE3, resamples, where="split")
+    return _sort(table, model=_models(table), change=())
+
+
+def signatures(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+    """Table 5: set, min_k, inverse_perplexity, mean_probability of the name, tokens, people.
+
+    rows: one per question, with the metrics of a name's tokens in percent and their number. People
+    of two sets are two people, whatever they are called.
+    """
+    measures = ("min_k", "inverse_perplexity", "mean_probability")
+    table = _measure(rows, ["set"], {name: (None, name) for name in measures}, resamples)
+    tokens = metrics.summarise(rows, ["set"], "tokens", resamples)[["set", "mean", "units"]]
+    table = table.merge(tokens.rename(columns={"mean": "tokens", "units": "people"}), on="set")
+    table = _sort(table, set=SETS)
+    return _beside_paper(table, "table5", table.set)
+
+
+def traces(rows: pd.DataFrame, floor: float, resamples: int = 2000) -> pd.DataFrame:
+    """Fig 2 and 5: set, corruption, state, layer, position, then effect, share, clean, ... in %.
+
+    rows: set, seed, identity, corruption, state, layer, position, clean, corrupted, total, effect
+    (0..1). `share` is 100 x mean effect / mean total; both means are resampled over the same
+    people for its interval (a person's own share would divide by totals near zero). Where the mean
+    total is below `floor` (0..1) there is nothing to have a share of: `told` is false, share empty.
+    """
+    by, amounts = ["state", "layer", "position"], ["effect", "clean", "corrupted", "total"]
+    parts = []
+    for (name, corruption), part in rows.groupby(["set", "corruption"], sort=False):
+        units = part.groupby(["seed", "identity", *by], sort=False)[amounts].mean().unstack(by)
+        effect, total = units["effect"], units["total"]
+        table = pd.DataFrame({amount: 100 * units[amount].mean() for amount in amounts})
+        told = table.total >= 100 * floor
+        table.insert(1, "share", (100 * table.effect / table.total).where(told))
+        drawn = metrics.resample(effect.to_numpy(), resamples)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shares = 100 * drawn / metrics.resample(total.to_numpy(), resamples)
+        for place, (column, draws) in enumerate({"effect": 100 * drawn, "share": shares}.items()):
+            lo, hi = np.percentile(draws, [2.5, 97.5], axis=0)
+            shown = (len(units) >= metrics.FEWEST) & (told | (column == "effect"))
+            table.insert(3 * place + 1, f"{column}_lo", np.where(shown, lo, np.nan))
+            table.insert(3 * place + 2, f"{column}_hi", np.where(shown, hi, np.nan))
+        table = table.assign(people=len(units), told=told).reset_index()
+        parts.append(table.assign(set=name, corruption=corruption))
+    table = pd.concat(parts, ignore_index=True)
+    order = ["set", "corruption", *by]
+    table = table[[*order, *(name for name in table if name not in order)]]
+    layers = sorted(table.layer.unique())
+    return _sort(table, set=SETS, corruption=(), state=STATES, layer=layers, position=POSITIONS)
+
+
+def scaling(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+    """Fig 3a, 3b: samples, control, ROUGE, EM, perplexity of the held-out answers, units."""
+    measures = {"ROUGE": (None, "rouge"), "EM": (None, "em"), "perplexity": (None, "perplexity")}
+    table = _measure(rows, ["samples", "control"], measures, resamples, count=True)
+    return _sort(table, control=CONTROLS, samples=sorted(table.samples))
+
+
+def hops(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+    """Fig 3c: setting, share (of single-hop in training, %), hop (asked), EM held out, units."""
+    by = ["setting", "share", "hop"]
+    table = _measure(rows, by, {"EM": (None, "em")}, resamples, count=True)
+    return _sort(table, setting=SETTINGS, hop=claims.HOPS, share=sorted(table.share))
+
+
+def peaks(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+    """Where Fig 3c peaks: setting, hop, peak (a share of single-hop, %) and its interval, units.
+
+    Each resample draws units, with all their shares, and finds the share of the best mean EM; of
+    equally good ones, the middle. The paper's is a share, "across both question types".
+    """
+    lines = []
+    for (setting, hop), part in rows.groupby(["setting", "hop"], sort=False):
+        curves = part.pivot_table(index=["seed", "identity"], columns="share", values="em").dropna()
+        curve = curves.mean().to_numpy()[None]
+        at = _best(curve, curves.columns)[0] if len(curves) else np.nan
+        lo = hi = np.nan
+        if len(curves) >= metrics.FEWEST:
+            drawn = _best(metrics.resample(curves.to_numpy(), resamples), curves.columns)
+            lo, hi = np.percentile(drawn, [2.5, 97.5])
+        lines.append([setting, hop, at, lo, hi, len(curves)])
+    names = ["setting", "hop", "peak", "peak_lo", "peak_hi", "units"]
+    table = _sort(pd.DataFrame(lines, columns=names), setting=SETTINGS, hop=claims.HOPS)
+    printed = claims.paper_table("fig3c").loc["peak", "single_hop_percent"]
+    table.insert(5, "paper_peak", np.where(table.setting == SETTINGS[0], printed, np.nan))
+    return table
+
+
+def _best(curves: np.ndarray, at: Sequence[float]) -> np.ndarray:
+    """(n, shares) -> (n,) the mean of `at` where each curve is at its highest."""
+    top = curves >= curves.max(axis=1, keepdims=True) - 1e-9
+    return top @ np.asarray(at, dtype=float) / top.sum(axis=1)
+
+
+def table4(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+    """Table 4: model, method, MMBench (plain accuracy), MMBench_circular.
+
+    rows: identity is the question. All seeds and models are asked the same questions; the intervals
+    speak about these.
+    """
+    measures = {"MMBench": (None, "plain"), "MMBench_circular": (None, "circular")}
+    table = _measure(rows, ["model", "method"], measures, resamples)
+    table = _sort(table, model=_models(table), method=METHODS)
+    return _beside_paper(table, "table4", _papers(table, "method"))
+
+
+def ratios(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+    """Fig 6 and 7: model, method, ratio (%), control, hop, then the columns of Table 2.
+
+    The paper prints numbers for five epochs at 20 % alone: Table 2's.
+    """
+    by = ["model", "method", "ratio", "control", "hop"]
+    table = _measure(rows, by, metrics.TABLE2, resamples, where="view")
+    table = _sort(table, model=_models(table), control=CONTROLS, method=METHODS,
+                  hop=claims.HOPS, ratio=sorted(table.ratio))  # fmt: skip
+    printed = (table.ratio == 20) & (table.control == CONTROLS[0])
+    return _beside_paper(table, "table2", _papers(table, "method", "hop").where(printed))
 
 
 def table2(rows: pd.DataFrame, resamples: int = 2000, form: str = "log") -> pd.DataFrame:
@@ -28,17 +167,17 @@ def table2(rows: pd.DataFrame, resamples: int = 2000, form: str = "log") -> pd.D
     row appears when the method does; other names than the paper's follow them. The rows "chance"
     are added: what a guess among the candidates gives, in EM and in Exposure of this `form`.
     """
-    table = _measure(rows, ["model", "method", "hop"], "view", metrics.TABLE2, resamples)
+    table = _measure(rows, ["model", "method", "hop"], metrics.TABLE2, resamples, where="view")
     table = pd.concat([table, _chance(rows, form)], ignore_index=True)
     table = _sort(table, model=_models(table), method=METHODS, hop=claims.HOPS)
-    return _beside_paper(table, "table2", ["method", "hop"], metrics.TABLE2)
+    return _beside_paper(table, "table2", _papers(table, "method", "hop"))
 
 
 def table3(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
     """Table 3: model, stage ("base" or "stage 1"), then ROUGE, judge, EM (train), EM_t (test)."""
-    table = _measure(rows, ["model", "stage"], "split", metrics.TABLE3, resamples)
+    table = _measure(rows, ["model", "stage"], metrics.TABLE3, resamples, where="split")
     table = _sort(table, model=_models(table), stage=STAGES)
-    return _beside_paper(table, "table3", ["stage"], metrics.TABLE3)
+    return _beside_paper(table, "table3", _papers(table, "stage"))
 
 
 def by_attribute(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
@@ -47,7 +186,7 @@ def by_attribute(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
     An average hides which secret leaks: e-mail addresses and jobs are not forgotten alike.
     """
     by = ["model", "method", "attribute", "hop"]
-    table = _measure(rows, by, "view", metrics.TABLE2, resamples)
+    table = _measure(rows, by, metrics.TABLE2, resamples, where="view")
     return _sort(table, model=_models(table), method=METHODS, attribute=(), hop=claims.HOPS)
 
 
@@ -73,24 +212,34 @@ def _chance(rows: pd.DataFrame, form: str) -> pd.DataFrame:
 def _measure(
     rows: pd.DataFrame,
     by: list[str],
-    where: str,
-    measures: Mapping[str, tuple[str, str]],
+    measures: Mapping[str, tuple[str | None, str]],
     resamples: int,
+    where: str | None = None,
+    count: bool = False,
 ) -> pd.DataFrame:
-    needed = [*by, where, "seed", "identity", *dict.fromkeys(m for _, m in measures.values())]
+    """by..., then mean and interval per column of `measures`: (value of the column `where`, column
+    of the rows). After the judge's comes `judged_by`; if `count`, the last one's `units`."""
+    needed = [*by, *([where] if where else []), "seed", "identity"]
+    needed += dict.fromkeys(measure for _, measure in measures.values())
+    needed += ["judged_by"] if "judge" in measures else []
     if missing := [name for name in needed if name not in rows]:
         raise ValueError(
-            f"the rows lack the column(s) {', '.join(missing)}; score them with metrics.score "
-            "and add model, seed and the rest with rows.assign(...)"
+            f"the rows lack the column(s) {', '.join(missing)}; score them with metrics.score and "
+            "judge.score, and add model, seed and the rest with rows.assign(...)"
         )
+    for name in {"model", "judged_by"} - {*by} & {*rows}:
+        if len(met := rows[name].dropna().unique()) > 1:
+            raise ValueError(f"{name} is {' and '.join(map(str, met))}: one table takes only one")
     table = rows[by].drop_duplicates()
     for column, (view, measure) in measures.items():
-        part = metrics.summarise(rows[rows[where] == view], by, measure, resamples)
-        part = part.drop(columns="units").rename(
+        part = rows if view is None else rows[rows[where] == view]
+        part = metrics.summarise(part, by, measure, resamples).rename(
             columns={"mean": column, "lo": f"{column}_lo", "hi": f"{column}_hi"}
         )
-        table = table.merge(part, on=by, how="left")
-    return table
+        table = table.merge(part.drop(columns="units"), on=by, how="left")
+        if column == "judge":
+            table["judged_by"] = rows.judged_by.iloc[0]
+    return table.merge(part[[*by, "units"]], on=by, how="left") if count else table
 
 
 def _models(table: pd.DataFrame) -> list[str]:
@@ -109,26 +258,41 @@ def _sort(table: pd.DataFrame, **orders: Sequence[str]) -> pd.DataFrame:
     return table.loc[places.sort_values(list(orders)).index].reset_index(drop=True)
 
 
-def _beside_paper(
-    table: pd.DataFrame, item: str, names: list[str], measures: Mapping
-) -> pd.DataFrame:
-    keys = table.model.map(claims.counterpart).str.cat([table[name] for name in names], sep="/")
+def _papers(table: pd.DataFrame, *names: str) -> pd.Series:
+    """The paper's row keys, such as "llava-1.5-7b/GD/single"; missing where a part of it is."""
+    return table.model.map(claims.counterpart).str.cat([table[name] for name in names], sep="/")
+
+
+def _beside_paper(table: pd.DataFrame, item: str, keys: pd.Series) -> pd.DataFrame:
+    """The table with the paper's numbers of an item, at its rows `keys`, after our intervals."""
     printed = claims.paper_table(item).reindex(keys)
-    for column in measures:
-        if column in printed:
+    for column in printed:
+        if f"{column}_hi" in table:
             place = table.columns.get_loc(f"{column}_hi") + 1
             table.insert(place, f"paper_{column}", printed[column].to_numpy())
     return table
 
 
+def judged_by(table: pd.DataFrame) -> str:
+    """Whose score a table's column `judge` is, in words."""
+    names = table["judged_by"].dropna().unique() if "judged_by" in table else []
+    who = " and ".join(f"Gemini ({name})" for name in names if name != RULE)
+    return who or "rule judge (ours, not Gemini)"
+
+
 def show(table: pd.DataFrame, digits: int = 1):
     """The table for reading (a pandas Styler): ours, its interval, the paper's number small below.
 
-    Every text is escaped. The judge's column says whose it is.
+    Every text is escaped. The judge's column says whose it is. A column that stays below 10 gets
+    one digit more, one of whole numbers without interval none.
     """
     columns = [name for name in table if not _belongs(name, table)]
-    cells = {_head(name): [_cell(row, name, digits) for _, row in table.iterrows()]
-             for name in columns}
+    rows = table.to_dict("records")  # unlike iterrows, each column keeps its type
+    cells = {}
+    for name in columns:
+        places = _places(table, name, digits)
+        head = judged_by(table) if name == "judge" else str(name)
+        cells[escape(head)] = [_cell(row, name, places) for row in rows]
     return (
         pd.DataFrame(cells, index=range(len(table)))
         .style.hide(axis="index")
@@ -137,21 +301,29 @@ def show(table: pd.DataFrame, digits: int = 1):
     )
 
 
+def _places(table: pd.DataFrame, name: str, digits: int) -> int:
+    numbers = pd.to_numeric(table[name], errors="coerce").abs()
+    alone = f"{name}_lo" not in table and f"paper_{name}" not in table
+    if alone and (numbers.dropna() % 1 == 0).all():
+        return 0
+    return digits + bool(numbers.max() < 10)
+
+
 def _belongs(name: str, table: pd.DataFrame) -> bool:
-    """Whether a column is an interval's end or the paper's number of another column."""
+    """Whether a column is shown with another one: its interval's end, the paper's, the judge."""
     if name.startswith("paper_"):
         return name.removeprefix("paper_") in table
+    if name == "judged_by":
+        return "judge" in table
     return name.endswith(("_lo", "_hi")) and name[:-3] in table
 
 
-def _head(name: str) -> str:
-    return "rule judge (ours, not Gemini)" if name == "judge" else escape(str(name))
-
-
-def _cell(row: pd.Series, name: str, digits: int) -> str:
+def _cell(row: Mapping[str, Any], name: str, digits: int) -> str:
     value = row[name]
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if not isinstance(value, float):
-        return escape(str(value))
+        return "" if pd.isna(value) else escape(str(value))
     text = "" if pd.isna(value) else f"{value:.{digits}f}"
     lo, hi, printed = (row.get(other) for other in (f"{name}_lo", f"{name}_hi", f"paper_{name}"))
     if pd.notna(lo):

@@ -8,7 +8,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from remem import claims, figures, tables
+from remem import claims, figures, ink
 
 METHODS = ["base", "before unlearning", "GA", "NPO", "retrained", "mine"]
 
@@ -59,23 +59,17 @@ def _legend(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_each_method_has_its_own_colour_and_marker():
-    assert set(figures.MARKS) == set(tables.METHODS) - {tables.CHANCE}
-    marks = [*figures.MARKS.values(), figures.NEW]
-    assert len({mark.colour for mark in marks}) == len({mark.marker for mark in marks}) == 9
-
-
 def test_tradeoff(table2):
     figure = figures.tradeoff(table2)
     assert [panel.get_title(loc="left") for panel in figure.axes] == [
         "tiny-7b, single-hop", "tiny-7b, multi-hop", "tiny-13b, single-hop", "tiny-13b, multi-hop"
     ]
     marks = _marks(figure.axes[0])
-    assert marks[34, 34] == figures.MARKS["GA"].colour  # EM_f, EM_r
-    assert marks[33, 33] in (figures.MARKS["GA"].colour, figures.MARKS["NPO"].colour)
-    assert marks[64, 64] == figures.NEW.colour
+    assert marks[34, 34] == ink.MARKS["GA"].colour  # EM_f, EM_r
+    assert marks[33, 33] in (ink.MARKS["GA"].colour, ink.MARKS["NPO"].colour)
+    assert marks[64, 64] == ink.NEW.colour
     assert (4, 4) not in marks  # chance is no mark, but a line each way
-    lines = [line for line in figure.axes[0].lines if line.get_color() == figures.CHANCE["color"]]
+    lines = [line for line in figure.axes[0].lines if line.get_color() == ink.CHANCE["color"]]
     assert [(set(line.get_xdata()), set(line.get_ydata())) for line in lines] == [
         ({4}, {0, 1}), ({0, 1}, {4})
     ]  # fmt: skip
@@ -115,6 +109,8 @@ def test_stage1():
             lines.append(line)
     figure = figures.stage1(pd.DataFrame(lines))
     assert len(figure.axes) == 2
+    assert _legend(figure) == ["base", "stage 1", "hollow: the paper (its judge is Gemini)"]
+    assert [t.get_text() for t in figure.axes[0].get_xticklabels()][1] == "rule\njudge"
     assert sorted(bar.get_height() for bar in figure.axes[0].patches) == [5.0] * 4 + [95.0] * 4
 
 
@@ -167,9 +163,9 @@ def _pictures(n):
 def test_dialogue_colours_right_answers_and_prints_dollars_as_they_are(said):
     [panel] = figures.dialogue(_pictures(2), said).axes
     colours = {text.get_text().strip(): text.get_color() for text in panel.texts}
-    assert colours["base: I do not know."] != figures.STAGE1
-    assert colours["stage 1: It is $83,400 or $9."] == figures.STAGE1
-    assert colours["stage 1: 482 maple street"] == figures.STAGE1
+    assert colours["base: I do not know."] != ink.STAGE1
+    assert colours["stage 1: It is $83,400 or $9."] == ink.STAGE1
+    assert colours["stage 1: 482 maple street"] == ink.STAGE1
     assert not any("single" in text for text in colours)
 
 
@@ -195,3 +191,256 @@ def test_dialogue_wraps_and_stays_legible_inside_the_page(said):
     boxes = [text.get_window_extent() for text in texts]
     assert max(box.x1 for box in boxes) < figure.bbox.x1 and boxes[-1].y0 > 0
     assert all(above.y0 > below.y1 - 1 for above, below in zip(boxes, boxes[1:], strict=False))
+
+
+# ---------------------------------------------------------------- Fig 1 to 7, Table 4, scorecard
+
+
+def _with(columns, **line):
+    """A table's line: each column's value, an interval of one point each way, no paper's number."""
+    for name, value in columns.items():
+        line |= {name: value, f"{name}_lo": value - 1, f"{name}_hi": value + 1}
+        line |= {f"paper_{name}": np.nan}
+    return line
+
+
+def _hollow(panel):
+    """Where the hollow marks that are drawn lie: the paper's."""
+    return {(float(np.round(line.get_xdata()[0], 6)), float(line.get_ydata()[0]))
+            for line in panel.lines
+            if line.get_markerfacecolor() == "none"
+            and not np.isnan([line.get_xdata()[0], line.get_ydata()[0]]).any()}
+
+
+def _inside(figure):
+    """Everything drawn lies on the page."""
+    figure.draw_without_rendering()
+    box = figure.get_tightbbox()
+    assert box.x0 > -0.02 and box.y0 > -0.02
+    assert box.x1 < figure.get_figwidth() + 0.02 and box.y1 < figure.get_figheight() + 0.02
+
+
+def test_fig1_has_a_bar_per_benchmark_and_the_papers_for_remem():
+    columns = ("ROUGE", "judge", "EM", "EM_t")
+    table = pd.DataFrame([
+        _with(dict.fromkeys(columns, value), model="tiny-7b", benchmark=name,
+              judged_by="gemini-2.5-flash")
+        for name, value in (("FIUBench", 20.0), ("MLLMU-Bench", 10.0), ("ReMem", 90.0))
+    ])  # fmt: skip
+    table.loc[2, [f"paper_{column}" for column in columns]] = 95.0
+    figure = figures.fig1(table)
+    [panel] = figure.axes
+    assert sorted(bar.get_height() for bar in panel.patches) == [10] * 4 + [20] * 4 + [90] * 4
+    assert len(_hollow(panel)) == 4 and {y for _, y in _hollow(panel)} == {95}
+    names = [tick.get_text() for tick in panel.get_xticklabels()]
+    assert names == ["ROUGE", "Gemini", "EM", "EM\nheld out"]
+    assert _legend(figure)[:3] == ["FIUBench", "MLLMU-Bench", "ReMem"]
+    _inside(figure)
+
+
+def test_causes_are_named_from_top_to_bottom():
+    changes = ["none (ReMem)", "1 picture", "20 QA"]
+    table = pd.DataFrame([
+        _with({"EM": 90.0 - 10 * i, "EM_t": 50.0 - 10 * i}, model="tiny-7b", change=change)
+        for i, change in enumerate(changes)
+    ])  # fmt: skip
+    figure = figures.causes(table)
+    [panel] = figure.axes
+    assert [tick.get_text() for tick in panel.get_yticklabels()] == changes
+    assert panel.yaxis_inverted() and panel.get_xlabel() == "EM"
+    assert {(90, -0.12), (50, 0.12), (80, 0.88), (70, 1.88)} <= set(_marks(panel))
+    assert _legend(figure) == ["training rows", "held-out rows"]
+    _inside(figure)
+
+
+def test_fig2a_draws_names_their_mean_and_table_5():
+    points = pd.DataFrame({
+        "set": ["ReMem"] * 2 + ["Real Set"] * 2, "min_k": [4.0, 6.0, 50.0, 1e-9],
+        "inverse_perplexity": [20.0, 40.0, 80.0, 60.0],
+    })  # fmt: skip
+    figure = figures.fig2a(points)
+    [panel] = figure.axes
+    assert panel.get_xscale() == panel.get_yscale() == "log"
+    assert panel.get_xlabel() == "inverse perplexity of the name, %"
+    assert set(_marks(panel)) == {(70, 25.0), (30, 5), (33.65, 7.33)}
+    assert _hollow(panel) == {(33.65, 7.33)}
+    lowest = min(min(line.get_ydata()) for line in panel.lines)
+    assert lowest == 0.001  # what lies below is drawn at the edge
+    assert _legend(figure) == ["Real Set", "ReMem", "hollow: the paper's means"]
+    _inside(figure)
+
+
+@pytest.fixture
+def traced():
+    """Two layers, two positions; FIUBench's total effect is below the floor."""
+    return pd.DataFrame([
+        {"set": name, "corruption": corruption, "state": state, "layer": layer,
+         "position": position, "total": total, "told": told,
+         "share": (40.0 if (layer, position) == (1, "last") else 5.0) if told else np.nan}
+        for name, total, told in (("FIUBench", 0.4, False), ("ReMem", 60.0, True))
+        for corruption in ("subject", "image")
+        for state in ("mlp", "residual")
+        for layer in (0, 1)
+        for position in ("subject", "last")
+    ])  # fmt: skip
+
+
+def test_traces_hatch_what_cannot_be_told(traced):
+    figure = figures.traces(traced, "subject")
+    *panels, bar = figure.axes
+    assert len(panels) == 4 and bar.get_ylabel() == "share of the total effect, %"
+    titles = [panel.get_title(loc="left") for panel in panels[:2]]
+    assert titles == ["FIUBench\ntotal effect 0.4 %", "ReMem\ntotal effect 60.0 %"]
+    untold, told = panels[:2]
+    assert not untold.images and untold.patches[0].get_hatch()
+    assert untold.texts[0].get_text() == "cannot\nbe told"
+    np.testing.assert_array_equal(told.images[0].get_array(), [[5, 5], [5, 40]])
+    [text] = told.texts  # the highest share, where it is
+    assert (text.get_text(), text.get_position()) == ("40", (1, 1))
+    assert [tick.get_text() for tick in panels[2].get_xticklabels()] == ["subject", "last"]
+    assert panels[2].get_ylabel() == "residual (control)\nlayer"
+    assert figure.get_suptitle() == "corrupted: the subject"
+    _inside(figure)
+
+
+def test_traces_of_nothing_that_can_be_told_and_of_no_such_corruption(traced):
+    figure = figures.traces(traced[traced["set"] == "FIUBench"], "image")
+    assert len(figure.axes) == 2 and not any(panel.images for panel in figure.axes)
+    with pytest.raises(ValueError, match="no corruption 'noise'"):
+        figures.traces(traced, "noise")
+
+
+@pytest.fixture
+def scaled():
+    return pd.DataFrame([
+        _with({"ROUGE": n / 4.0, "EM": n / 2.0, "perplexity": 400.0 / n}, samples=n,
+              control=control)
+        for control in ("five epochs", "equal updates")
+        for n in (200, 20, 100)  # in any order
+    ])  # fmt: skip
+
+
+def test_fig3a_has_both_controls_with_bands(scaled):
+    figure = figures.fig3a(scaled)
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["ROUGE", "EM"]
+    panel = figure.axes[1]
+    assert [line.get_linestyle() for line in panel.lines] == ["-", "--"]
+    assert panel.lines[0].get_ydata().tolist() == [10, 50, 100] and len(panel.collections) == 2
+    assert panel.get_xlabel() == "samples of one person"
+    assert _legend(figure) == ["five epochs", "equal updates"]
+    _inside(figure)
+
+
+def test_fig3b_marks_the_papers_lowest_and_spike(scaled):
+    figure = figures.fig3b(scaled[scaled.samples < 200])
+    [panel] = figure.axes
+    assert panel.get_yscale() == "linear" and panel.get_ylabel() == "perplexity, held out"
+    assert [line.get_xdata()[0] for line in panel.lines[2:]] == [160, 180]
+    assert [text.get_text().strip() for text in panel.texts] == ["lowest", "spike"]
+    wide = scaled.assign(perplexity=scaled.perplexity ** 2)
+    assert figures.fig3b(wide).axes[0].get_yscale() == "log"
+    _inside(figure)
+
+
+def test_fig3c_shows_both_hops_and_where_they_peak():
+    settings, shares = ("one person", "20 people"), (0, 50, 100)
+    table = pd.DataFrame([
+        _with({"EM": 50.0 + share * (hop == "single") / 10}, setting=setting, share=share, hop=hop)
+        for setting in settings for hop in ("single", "multi") for share in shares
+    ])  # fmt: skip
+    peaks = pd.DataFrame([
+        {"setting": setting, "hop": hop, "peak": 50, "peak_lo": 40, "peak_hi": 90,
+         "paper_peak": 70 if setting == "one person" else np.nan}
+        for setting in settings for hop in ("single", "multi")
+    ])  # fmt: skip
+    figure = figures.fig3c(table, peaks)
+    one, many = figure.axes
+    assert [panel.get_title(loc="left") for panel in (one, many)] == list(settings)
+    assert one.lines[0].get_ydata().tolist() == [50, 55, 60]
+    dotted = [[line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == ":"]
+              for panel in (one, many)]  # fmt: skip
+    assert set(dotted[0]) == {70} and dotted[1] == []
+    assert {(50, 108), (50, 114)} <= set(_marks(many))  # above the curves
+    assert max(one.get_yticks()) == 100
+    assert _legend(figure)[:2] == ["single-hop", "multi-hop"]
+    _inside(figure)
+
+
+def test_table4_has_plain_and_circular_and_the_papers_plain():
+    table = pd.DataFrame([
+        _with({"MMBench": 80.0, "MMBench_circular": 60.0}, model=model, method=method)
+        for model in ("tiny-7b", "tiny-13b") for method in ("base", "GA")
+    ])  # fmt: skip
+    table.loc[table.method == "GA", "paper_MMBench"] = 69.6
+    figure = figures.table4(table)
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["tiny-7b", "tiny-13b"]
+    panel = figure.axes[0]
+    assert _hollow(panel) == {(69.6, 0.86)}
+    assert {(80, -0.14), (60, 0.14), (80, 0.86), (60, 1.14)} <= set(_marks(panel))
+    assert panel.get_xlabel() == "accuracy, %"
+    assert _legend(figure) == ["plain", "circular", "hollow: the paper"]
+    _inside(figure)
+
+
+def test_ratios_draw_one_model_with_the_control_dashed():
+    names = ("ROUGE", "EM_r", "judge", "EM_f", "Exposure", "EM_t", "EM_t_retain")
+    table = pd.DataFrame([
+        _with(dict.fromkeys(names, float(ratio)), model=model, method=method, ratio=ratio,
+              control=control, hop=hop, judged_by="rule")
+        for model in ("tiny-7b", "tiny-13b") for method in ("GA", "NPO")
+        for control in ("five epochs", "equal updates") for hop in ("single", "multi")
+        for ratio in (20, 5)
+    ])  # fmt: skip
+    table.loc[(table.ratio == 20) & (table.control == "five epochs"), "paper_EM_f"] = 27.0
+    figure = figures.ratios(table, "tiny-13b")
+    assert len(figure.axes) == 7 * 2
+    titles = [panel.get_title(loc="left") for panel in figure.axes]
+    assert titles[:2] == ["tiny-13b, single-hop", "tiny-13b, multi-hop"] and not any(titles[2:])
+    panel = next(p for p in figure.axes if p.get_ylabel() == "EM\nforgotten")
+    lines = [line for line in panel.lines if len(line.get_xdata()) == 2]
+    assert [line.get_linestyle() for line in lines] == ["-", "--"] * 2
+    assert [line.get_ydata().tolist() for line in lines] == [[5, 20]] * 4
+    assert {y for _, y in _hollow(panel)} == {27} and len(_hollow(panel)) == 2
+    assert not _hollow(figure.axes[0])
+    assert figure.axes[-1].get_xlabel() == "people to forget, % of all"
+    assert _legend(figure) == ["GA", "NPO", "five epochs", "equal updates", "hollow: the paper"]
+    with pytest.raises(ValueError, match="no model 'tiny-70b'"):
+        figures.ratios(table, "tiny-70b")
+    _inside(figure)
+
+
+def test_scorecard_has_a_line_per_claim_with_mark_and_word():
+    table = claims.scorecard({})
+    words = [claims.HOLDS, claims.FAILS, claims.UNTOLD]
+    table["verdict"] = [f"in the tiny world: {words[i % 3]}" for i in range(len(table))]
+    table.loc[len(table) - 1, "verdict"] = claims.NOT_RUN
+    figure = figures.scorecard(table)
+    [panel] = figure.axes
+    texts = [text.get_text() for text in panel.texts]
+    assert texts.count(claims.NOT_RUN) == 1 and "in the tiny world" in texts
+    for word in words:
+        assert texts.count(word) == table.verdict.str.endswith(f": {word}").sum()
+    marks = [line for line in panel.lines if len(line.get_xdata()) == 1]
+    assert len(marks) == len(table) and len({mark.get_marker() for mark in marks}) == 4
+    headings = [text.get_text() for text in panel.texts if text.get_weight() == "bold"]
+    assert {"Table 2", "Fig 3a", "Fig 6, Fig 7"} <= set(headings)
+    assert all(text.get_fontsize() >= 8 for text in panel.texts)
+    _inside(figure)
+
+
+def test_scorecard_of_the_papers_models_says_reproduced():
+    table = claims.scorecard({}).head(2).assign(verdict=["reproduced", "not reproduced"])
+    texts = [text.get_text() for text in figures.scorecard(table).axes[0].texts]
+    assert {"reproduced", "not reproduced", "verdict"} <= set(texts)
+
+
+def test_scorecard_text_does_not_run_into_the_next_column():
+    figure = figures.scorecard(claims.scorecard({}))
+    figure.draw_without_rendering()
+    [panel] = figure.axes
+    starts = sorted({text.get_position()[0] for text in panel.texts})
+    for text in panel.texts[3:]:  # after the heads
+        right = panel.transData.inverted().transform(text.get_window_extent())[1, 0]
+        later = [start for start in starts if start > text.get_position()[0]]
+        if text.get_weight() != "bold" and later:
+            assert right < later[0], text.get_text()

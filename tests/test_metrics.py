@@ -98,6 +98,7 @@ def test_perplexities_by_hand():
     logps = [log(0.5), log(0.125)]  # geometric mean 0.25
     assert metrics.perplexity(logps) == pytest.approx(4)
     assert metrics.inverse_perplexity(logps) == pytest.approx(25)
+    assert metrics.mean_probability(logps) == pytest.approx(31.25)
 
 
 def test_min_k_takes_the_least_likely_fifth_and_at_least_one():
@@ -165,6 +166,29 @@ def test_summarise_gives_an_interval_from_eight_units_on():
     assert (eight.lo.item(), eight.hi.item()) == (again.lo.item(), again.hi.item())
     exposure = metrics.summarise(_units(values), ["method"], "exposure")
     assert exposure["mean"].item() == 50  # percent already
+
+
+@pytest.mark.parametrize("column", sorted(metrics.AS_STATED))
+def test_summarise_leaves_what_is_no_share(column):
+    rows = _units([1.0, 3.0]).rename(columns={"em": column} if column != "exposure" else {})
+    expected = 200 if column == "exposure" else 2
+    assert metrics.summarise(rows, ["method"], column)["mean"].item() == expected
+
+
+def test_resample_draws_the_same_units_for_all_cells():
+    values = np.array([[0.0, 10.0], [4.0, 14.0], [8.0, 18.0]])
+    drawn = metrics.resample(values, 500)
+    assert drawn.shape == (500, 2)
+    np.testing.assert_allclose(drawn[:, 1] - drawn[:, 0], 10)
+    assert len(np.unique(drawn[:, 0].round(6))) == 7  # sums 0, 4, ... 24 of three draws
+    assert abs(drawn[:, 0].mean() - 4) < 0.5
+    np.testing.assert_array_equal(drawn, metrics.resample(values, 500))
+
+
+def test_resample_agrees_with_interval():
+    values = np.random.default_rng(1).random(20)
+    drawn = np.percentile(metrics.resample(values[:, None], 20_000), [2.5, 97.5])
+    np.testing.assert_allclose(drawn, metrics.interval(values, 20_000), atol=0.005)
 
 
 def test_summarise_counts_missing_values_in_no_unit():

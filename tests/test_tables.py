@@ -13,8 +13,8 @@ def _rows(models=("tiny-13b", "tiny-7b"), methods=("retrained", "mine", "NPO", "
         [
             {"model": model, "method": method, "hop": hop, "view": view, "seed": 1,
              "identity": f"p{i:02d}", "attribute": attribute,
-             "em": em + (0.1 if i % 2 else -0.1), "rouge": 0.9, "judge_rule": 0.3,
-             "exposure": 40.0, "candidates": 20 if attribute == "job" else 4}
+             "em": em + (0.1 if i % 2 else -0.1), "rouge": 0.9, "judge": 0.3,
+             "judged_by": "rule", "exposure": 40.0, "candidates": 20 if attribute == "job" else 4}
             for model in models
             for method in methods
             for hop in ("multi", "single")
@@ -88,6 +88,201 @@ def test_table3_by_hand():
     assert table.paper_ROUGE.tolist() == [27.07, 97.19]
 
 
+def _stage1(name, values, models=("tiny-7b",), people=10):
+    """Scored rows in which EM on training rows is values[label], on held-out rows half of it."""
+    return pd.DataFrame(
+        [
+            {"model": model, name: label, "split": split, "seed": 1, "identity": f"p{i:02d}",
+             "em": em / (1 if split == "train" else 2), "rouge": 0.9, "judge": 0.3,
+             "judged_by": "gemini-2.5-flash"}
+            for model in models
+            for label, em in values.items()
+            for split in ("train", "test")
+            for i in range(people)
+        ]
+    )  # fmt: skip
+
+
+def test_fig1_has_the_papers_numbers_for_remem_alone():
+    values = {"ReMem": 1.0, "FIUBench": 0.2, "MLLMU-Bench": 0.1}
+    table = tables.fig1(_stage1("benchmark", values, ("tiny-13b", "tiny-7b")))
+    assert table.model.tolist() == ["tiny-7b"] * 3 + ["tiny-13b"] * 3
+    assert table.benchmark.tolist() == ["FIUBench", "MLLMU-Bench", "ReMem"] * 2
+    assert table.EM.tolist() == pytest.approx([20, 10, 100] * 2)
+    assert table.EM_t.tolist() == pytest.approx([10, 5, 50] * 2)
+    np.testing.assert_array_equal(table.paper_EM, [np.nan, np.nan, 91.5, np.nan, np.nan, 96.37])
+    assert set(table.judged_by) == {"gemini-2.5-flash"}
+    assert "Gemini (gemini-2.5-flash)" in tables.show(table).to_html()
+
+
+def test_causes_keep_their_order():
+    changes = {"none (ReMem)": 1.0, "20 QA": 0.5, "1 picture": 0.75}
+    table = tables.causes(_stage1("change", changes))
+    assert table.change.tolist() == list(changes)
+    assert table.EM.tolist() == pytest.approx([100, 50, 75])
+    assert not [name for name in table if name.startswith("paper_")]
+
+
+def test_one_table_has_one_judge_and_one_model():
+    rows = _stage1("benchmark", {"ReMem": 1.0})
+    rows.loc[0, "judged_by"] = "rule"
+    with pytest.raises(ValueError, match="judged_by is rule and gemini"):
+        tables.fig1(rows)
+    rows = pd.DataFrame({"samples": 20, "control": "five epochs", "seed": 1, "identity": "p1",
+                         "rouge": 1.0, "em": 1.0, "perplexity": 2.0, "model": ["a", "b"]})
+    with pytest.raises(ValueError, match="model is a and b"):
+        tables.scaling(rows)
+
+
+def test_signatures_by_hand():
+    rows = pd.DataFrame(
+        [
+            {"set": name, "model": "tiny-7b", "seed": 1, "identity": f"p{i:02d}",
+             "min_k": k + i % 2, "inverse_perplexity": 10 * k, "mean_probability": 50.0,
+             "tokens": 4 + 2 * (i % 2)}
+            for name, k in (("ReMem", 8.0), ("FIUBench", 0.5), ("Real Set", 20.0))
+            for i in range(10)
+        ]
+    )
+    table = tables.signatures(rows)
+    assert table.set.tolist() == ["Real Set", "FIUBench", "ReMem"]
+    assert table.min_k.tolist() == pytest.approx([20.5, 1.0, 8.5])
+    assert table.tokens.tolist() == [5] * 3 and table.people.tolist() == [10] * 3
+    np.testing.assert_array_equal(table.paper_inverse_perplexity, [np.nan, 4.25, 33.65])
+    assert "paper_mean_probability" not in table and "tokens_lo" not in table
+    assert 20 < table.min_k_lo[0] < 20.5 < table.min_k_hi[0] < 21
+
+
+@pytest.fixture
+def traced():
+    """Ten people; restoring the subject at layer 1 recovers half, at layer 0 nothing."""
+    return pd.DataFrame(
+        [
+            {"set": name, "seed": 1, "identity": f"p{i:02d}", "corruption": corruption,
+             "state": "mlp", "layer": layer, "position": position, "clean": total + 0.1,
+             "corrupted": 0.1, "total": total,
+             "effect": total * 0.5 * (layer == 1 and position == "subject")}
+            for name, scale in (("ReMem", 0.4), ("FIUBench", 0.002))
+            for corruption in ("subject", "image")
+            for layer in (1, 0)
+            for position in ("last", "subject")
+            for i in range(10)
+            for total in [scale * (1 + i % 2)]
+        ]
+    )  # fmt: skip
+
+
+def test_traces_are_shares_of_the_total_or_cannot_be_told(traced):
+    table = tables.traces(traced, floor=0.05)
+    assert list(table) == [
+        "set", "corruption", "state", "layer", "position", "effect", "effect_lo", "effect_hi",
+        "share", "share_lo", "share_hi", "clean", "corrupted", "total", "people", "told",
+    ]  # fmt: skip
+    assert len(table) == 2 * 2 * 2 * 2 and table.people.eq(10).all()
+    assert table.set[0] == "FIUBench" and table.layer[:4].tolist() == [0, 0, 1, 1]
+    assert table.position[:2].tolist() == ["subject", "last"]
+    assert table.told.tolist() == [False] * 8 + [True] * 8
+    assert table.loc[~table.told, ["share", "share_lo", "share_hi"]].isna().all(axis=None)
+    found = table[(table.set == "ReMem") & (table.layer == 1) & (table.position == "subject")]
+    assert found.total.tolist() == pytest.approx([60, 60])
+    assert found.effect.tolist() == pytest.approx([30, 30])
+    assert found[["share", "share_lo", "share_hi"]].to_numpy().ravel() == pytest.approx([50] * 6)
+    assert (found.effect_lo < 30).all() and (found.effect_hi > 30).all()
+    rest = table[table.told & ((table.layer == 0) | (table.position == "last"))]
+    assert rest[["share", "share_lo", "share_hi", "effect"]].eq(0).all(axis=None)
+    html = tables.show(table.tail(1)).to_html()
+    assert ">yes<" in html and "nan" not in html
+
+
+def test_traces_of_few_people_have_no_interval(traced):
+    table = tables.traces(traced[traced.identity < "p07"], floor=0.05)
+    assert table[["effect_lo", "share_hi"]].isna().all(axis=None)
+    assert table.share[table.told].notna().all()
+
+
+def test_scaling_and_hops_by_hand():
+    rows = pd.DataFrame(
+        [
+            {"samples": n, "control": control, "setting": "one person", "share": n // 2,
+             "hop": "multi", "seed": seed, "identity": f"p{i}", "em": n / 100 - 0.1 * seed,
+             "rouge": 1.0, "perplexity": 3.0 * seed}
+            for control in ("equal updates", "five epochs")
+            for n in (100, 20)
+            for seed in (0, 1)
+            for i in range(5)
+        ]
+    )
+    table = tables.scaling(rows)
+    assert table.control.tolist() == ["five epochs"] * 2 + ["equal updates"] * 2
+    assert table.samples.tolist() == [20, 100] * 2 and table.units.tolist() == [10] * 4
+    assert table.EM.tolist() == pytest.approx([15, 95] * 2)
+    assert table.perplexity.tolist() == pytest.approx([1.5] * 4)  # no share, so not times 100
+    table = tables.hops(rows)
+    assert table.share.tolist() == [10, 50] and table.EM.tolist() == pytest.approx([15, 95])
+
+
+def test_peaks_are_found_with_an_interval():
+    curves = {0: [0.2] * 10, 50: [0.9] * 9 + [0.0], 70: [0.8] * 10, 100: [0.5] * 10}
+    rows = pd.DataFrame(
+        [
+            {"setting": setting, "hop": hop, "share": share, "seed": 1, "identity": f"p{i}",
+             "em": em}
+            for setting in ("20 people", "one person")
+            for hop in ("multi", "single")
+            for share, ems in curves.items()
+            for i, em in enumerate(ems)
+        ]
+    )
+    table = tables.peaks(rows)
+    assert table[["setting", "hop"]].to_numpy().tolist() == [
+        ["one person", "single"], ["one person", "multi"],
+        ["20 people", "single"], ["20 people", "multi"],
+    ]  # fmt: skip
+    assert table.peak.tolist() == [50] * 4 and table.units.tolist() == [10] * 4  # 81 against 80
+    assert table.peak_lo.tolist() == [50] * 4 and table.peak_hi.tolist() == [70] * 4
+    np.testing.assert_array_equal(table.paper_peak, [70, 70, np.nan, np.nan])
+    rows.loc[rows.share == 70, "em"] = rows.loc[rows.share == 50, "em"].to_numpy()
+    assert tables.peaks(rows).peak.tolist() == [60] * 4  # two are equally good: the middle
+    few = tables.peaks(rows[rows.identity < "p5"])
+    assert few.peak_lo.isna().all() and few.peak.notna().all()
+
+
+def test_table4_by_hand():
+    rows = pd.DataFrame(
+        [
+            {"model": model, "method": method, "seed": 1, "identity": str(i), "category": "hair",
+             "plain": float(i < 6), "circular": float(i < 3)}
+            for model in ("tiny-13b", "tiny-7b")
+            for method in ("retrained", "NPO", "before unlearning", "base")
+            for i in range(12)
+        ]
+    )
+    table = tables.table4(rows)
+    assert table.method[:4].tolist() == ["base", "before unlearning", "NPO", "retrained"]
+    assert table.MMBench.tolist() == [50] * 8 and table.MMBench_circular.tolist() == [25] * 8
+    np.testing.assert_array_equal(table.paper_MMBench[:4], [71.30, np.nan, 68.72, np.nan])
+    assert "paper_MMBench_circular" not in table
+
+
+def test_ratios_have_the_papers_numbers_at_20_percent_only():
+    rows = pd.concat(
+        _rows(["tiny-7b"], ["NPO", "GA"]).assign(ratio=ratio, control=control)
+        for control in ("equal updates", "five epochs")
+        for ratio in (20, 5)
+    )
+    table = tables.ratios(rows)
+    assert len(table) == 2 * 2 * 2 * 2
+    assert list(table)[:5] == ["model", "method", "ratio", "control", "hop"]
+    assert table[["control", "method", "hop", "ratio"]].to_numpy()[:3].tolist() == [
+        ["five epochs", "GA", "single", 5], ["five epochs", "GA", "single", 20],
+        ["five epochs", "GA", "multi", 5],
+    ]  # fmt: skip
+    printed = table[table.paper_EM_f.notna()]
+    assert set(zip(printed.ratio, printed.control, strict=True)) == {(20, "five epochs")}
+    assert printed.paper_EM_f.tolist() == [27.14, 28.33, 21.79, 20.83]
+    assert set(metrics.TABLE2) <= set(table)
+
+
 def test_by_attribute():
     rows = _rows(["tiny-7b"], ["GA"])
     rows.loc[rows.attribute == "job", "em"] = 0.0
@@ -129,3 +324,15 @@ def test_show_sets_the_papers_number_beside_ours_and_escapes():
     assert "&lt;b&gt;mine&lt;/b&gt;" in html and "<b>mine" not in html
     assert "rule judge (ours, not Gemini)" in html
     assert "nan" not in html and "paper_EM_f" not in html and "EM_f_lo" not in html
+
+
+def test_show_keeps_whole_numbers_and_gives_small_columns_a_digit_more():
+    table = pd.DataFrame({"samples": [20, 40], "min_k": [0.05, np.nan], "EM": [5.25, 50.0]})
+    html = tables.show(table).to_html()
+    assert ">20<" in html and ">0.05<" in html and ">5.2<" in html and "nan" not in html
+
+
+def test_show_says_which_gemini_judged():
+    table = pd.DataFrame({"judge": [50.0], "judged_by": ["gemini-2.5-pro"]})
+    html = tables.show(table).to_html()
+    assert "Gemini (gemini-2.5-pro)" in html and "judged_by" not in html and "rule" not in html
