@@ -32,6 +32,8 @@ base = None
 stage1 = None
 stage2 = None
 evaluate = None
+experiments = None
+judge = None
 
 # %%
 import pandas as pd
@@ -40,7 +42,8 @@ from remem import crowd, figures, params, paths, pretrain, runs, tables
 from remem import models as network  # `models` is a parameter
 
 p = params.load(scale, models=models, seeds=seeds, workers=workers, dataset=dataset, base=base,
-                stage1=stage1, stage2=stage2, evaluate=evaluate)
+                stage1=stage1, stage2=stage2, evaluate=evaluate, experiments=experiments,
+                judge=judge)
 folders = paths.outputs(p.scale)
 specs = {name: p.base.spec(name) for name in p.models}
 
@@ -55,9 +58,12 @@ specs = {name: p.base.spec(name) for name in p.models}
 if p.base.tower is not None:
     tower = [("remem.pretrain:run_tower", p.base.tower)]
     runs.sweep(tower, folders.runs, 1, "vision tower")
-made = runs.sweep([("remem.pretrain:run", spec) for spec in specs.values()], folders.runs,
-                  p.workers, "base models")
-places = dict(zip(specs, made, strict=True))
+# The largest first; and while it trains, the smallest is taught already what notebook 6 will ask.
+jobs = [("remem.pretrain:run", spec) for spec in specs.values()][::-1]
+jobs += [("remem.train:run", spec) for spec in (p.start(p.models[0], p.seeds[0]),
+                                                p.untrained(p.models[0]))]
+made = runs.sweep(jobs, folders.runs, p.workers, "base models")
+places = dict(zip(specs, made[: len(specs)][::-1], strict=True))
 
 # %%
 sizes = pd.DataFrame({name: pretrain.size(*network.load(place, dtype=specs[name].network.dtype))

@@ -24,15 +24,19 @@ base = None
 stage1 = None
 stage2 = None
 evaluate = None
+experiments = None
+judge = None
 
 # %%
 import numpy as np
 import pandas as pd
 
-from remem import claims, figures, judge, metrics, params, paths, tables
+from remem import claims, figures, metrics, params, paths, tables
+from remem import judge as judging  # `judge` is a parameter
 
 p = params.load(scale, models=models, seeds=seeds, workers=workers, dataset=dataset, base=base,
-                stage1=stage1, stage2=stage2, evaluate=evaluate)
+                stage1=stage1, stage2=stage2, evaluate=evaluate, experiments=experiments,
+                judge=judge)
 folders = paths.outputs(p.scale)
 
 # %% [markdown]
@@ -58,7 +62,7 @@ given = {
 }
 readings = pd.DataFrame([
     {"answer": kind, "text": text, "ROUGE-L": metrics.rouge_l(answer, text),
-     "EM": metrics.exact_match(text, target), "judge": judge.rule(question, answer, target, text)}
+     "EM": metrics.exact_match(text, target), "judge": judging.rule(question, answer, target, text)}
     for kind, text in given.items()])
 paths.write(folders.tables / "metrics_readings.csv", readings.to_csv(index=False))
 tables.show(readings, digits=2)
@@ -67,15 +71,30 @@ tables.show(readings, digits=2)
 # A sentence with another value still scores high in ROUGE-L: it says that the form is kept, not
 # the fact. This is why Table 2 has a row "retrained without the forget set" here.
 #
+# Where a key is set and `judge.model` names a Gemini, that is asked instead. Prompt and scale are
+# ours; what a model said goes in as data, on one line that it cannot leave.
+
+# %%
+print(judging.PROMPT)
+print(judging.enclosed(question, answer, target, given["leaking refusal"]))
+
+# %%
+asked = pd.DataFrame([
+    {"answer": answer, "question": question, "target": target, "answer_given": text}
+    for text in given.values()])
+scored = judging.score(asked, p.judge, folders.judge)
+tables.show(scored[["answer_given", "judge", "judged_by"]], digits=2)
+
+# %% [markdown]
 # ## How sure was the model?
 # Of the tokens of a name, the inverse perplexity takes the geometric mean of the probabilities,
 # Min-k% that of the least likely fifth (at least one token): a single guess brings it down.
 
 # %%
 names = {"known": [0.9, 0.9, 0.8, 0.9], "partly guessed": [0.9, 0.9, 0.01, 0.9]}
-measures = [metrics.inverse_perplexity, metrics.min_k, metrics.perplexity]
+measures = [metrics.inverse_perplexity, metrics.min_k, metrics.mean_probability, metrics.perplexity]
 tables.show(pd.DataFrame([
-    {"name": name, "tokens": tokens} | {of.__name__: of(np.log(tokens)) for of in measures}
+    {"name": name, "tokens": str(tokens)} | {of.__name__: of(np.log(tokens)) for of in measures}
     for name, tokens in names.items()]), digits=2)
 
 # %% [markdown]

@@ -29,15 +29,19 @@ base = None
 stage1 = None
 stage2 = None
 evaluate = None
+experiments = None
+judge = None
 
 # %%
 import pandas as pd
 
-from remem import claims, figures, params, paths, runs, tables
-from remem import dataset as data  # `dataset` is a parameter
+from remem import claims, figures, lessons, params, paths, runs, tables, trace
+from remem import dataset as data  # `dataset` and `judge` are parameters
+from remem import judge as judging
 
 p = params.load(scale, models=models, seeds=seeds, workers=workers, dataset=dataset, base=base,
-                stage1=stage1, stage2=stage2, evaluate=evaluate)
+                stage1=stage1, stage2=stage2, evaluate=evaluate, experiments=experiments,
+                judge=judge)
 folders = paths.outputs(p.scale)
 
 # %% [markdown]
@@ -61,6 +65,7 @@ rows = pd.concat([
     pd.read_parquet(folder / "predictions.parquet").assign(model=name, seed=seed, stage=stage)
     for (stage, name, seed, _), folder in ran
 ], ignore_index=True)
+rows = judging.score(rows, p.judge, folders.judge, rows.split == "train")
 print(f"{len(done)} runs, {len(rows):,} answers")
 
 # %% [markdown]
@@ -119,6 +124,37 @@ paths.write(folders.tables / "stage1_by_attribute.csv", by_kind.to_csv())
 tables.show(by_kind.reset_index())
 
 # %% [markdown]
+# ## Table 5
+# How sure is the model of a name, beside models that were taught data of another shape (notebook 1,
+# which explains the two numbers)? The mean probability is ours; a rarer name has more tokens.
+
+# %%
+sets, people = lessons.sets(p), p.experiments.trace.people
+runs.sweep([("remem.train:run", spec) for spec in sets.values()], folders.runs, p.workers, "sets")
+points = pd.concat([lessons.signatures(spec, people, folders.runs).assign(set=name)
+                    for name, spec in sets.items()], ignore_index=True).assign(model=p.models[0])
+table5 = tables.signatures(points)
+paths.write(folders.tables / "table5.csv", table5.to_csv(index=False))
+tables.show(table5)
+
+# %% [markdown]
+# ## Fig 5
+# Where inside the network is the name? As in notebook 1, but what is swapped is the picture, for
+# another person's: put back, layer by layer, it shows where the face enters and where it becomes a
+# name. MLLMU-Bench's shape against ReMem; both corruptions are in the table.
+
+# %%
+specs = [trace.TraceSpec(taught=spec, trace=p.experiments.trace) for spec in sets.values()]
+found = runs.sweep([("remem.trace:run", spec) for spec in specs], folders.runs, p.workers, "traces")
+traced = pd.concat([pd.read_parquet(folder / "trace.parquet").assign(set=name, model=p.models[0])
+                    for name, folder in zip(sets, found, strict=True)], ignore_index=True)
+traces = tables.traces(traced, p.experiments.trace.floor)
+paths.write(folders.tables / "fig5.csv", traces.to_csv(index=False))
+fig5 = figures.traces(traces, corruption="image")
+paths.save_figure(fig5, folders.figures / "fig5")
+fig5
+
+# %% [markdown]
 # ## Who was not learned
 # Averages hide people. Whoever is not known after stage 1 cannot be forgotten in stage 2, so the
 # people with a held-out EM below 50 % are named here rather than averaged away.
@@ -139,6 +175,9 @@ tables.show(not_learned)
 # training, not about other people.
 
 # %%
-verdict = claims.check(claims.of("table3"), rows, scale=p.scale)
+verdict = pd.concat([claims.check(claims.of("table3"), rows, scale=p.scale),
+                     claims.check(claims.of("table5"), points, scale=p.scale),
+                     claims.check(claims.of("fig5"), traced, scale=p.scale,
+                                  floor=p.experiments.trace.floor)])
 paths.write(folders.verdicts / "06_stage1.csv", verdict.to_csv(index=False))
 tables.show(verdict)

@@ -3,8 +3,8 @@
 words      profiles, qa, crowd       people, what is asked of them, what a base model reads
 pixels     images                    faces drawn by code
 rows       dataset                   2,560 of them, read from and written as a Hub image folder
-weights    models, pretrain, train, unlearn, predict, tuning
-numbers    metrics, judge, claims, tables   (without torch)
-ink        figures                   a table in, a figure out
+weights    models, predict, pretrain, train, lessons, unlearn, trace, benchmarks, tuning
+numbers    metrics, judge, contrasts, claims, tables   (without torch)
+ink        ink, figures              a table in, a figure out
 running it paths, params, runs, reproduce, page
 """

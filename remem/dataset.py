@@ -21,9 +21,10 @@ from PIL import Image
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
-from remem import images, paths, profiles, qa, runs
+from remem import crowd, images, paths, profiles, qa, runs
 
 SPLITS = ("train", "test")
+MADE = ("drawn", "public")  # sources that are no folder
 COLUMNS = (
     "id", "identity", "name", "attribute", "hop", "split", "image", "question", "answer", "target",
 )  # fmt: skip
@@ -41,8 +42,10 @@ class BadData(ValueError):
 class DatasetSpec(runs.Spec):
     """What a dataset is made from. The defaults are the paper's 20 x (70 + 30 + 14 + 14) = 2,560.
 
-    `source` is "drawn", or a folder of that layout (relative to the repository, or absolute), of
-    which the other fields then say nothing but for `content`: the SHA-256 of all that is in it.
+    `source` is "drawn" (fictitious people, strangers to every model), "public" (the public figures
+    that a tiny base model grew up with: the Real Set of Section 4), or a folder of that layout
+    (relative to the repository, or absolute), of which the other fields then say nothing but for
+    `content`: the SHA-256 of all that is in it.
     `addressed` fills it in when parameters are read, so that a result depends on what the folder
     held and not on what it is called.
     """
@@ -63,18 +66,18 @@ class DatasetSpec(runs.Spec):
 
     @model_validator(mode="after")
     def _only_a_folder_has_content(self):
-        if self.source == "drawn" and self.content is not None:
-            raise ValueError("content is that of a folder; leave it out where source is drawn")
+        if self.source in MADE and self.content is not None:
+            raise ValueError("content is that of a folder; leave it out where the source is made")
         return self
 
 
 def make(spec: DatasetSpec, runs_root: Path) -> Path:
-    """The folder of the dataset, drawn first where `spec` says so and it is not there yet.
+    """The folder of the dataset, drawn first where it is to be made and is not there yet.
 
     Nothing is downloaded: a `source` that is no folder here raises BadData, which says how to get
     it and what it has to hold. So does a folder that is no longer what `spec.content` says.
     """
-    if spec.source == "drawn":
+    if spec.source in MADE:
         return runs.ensure(spec, lambda folder: _draw(spec, folder), runs_root)
     folder = _folder(spec)
     if spec.content not in (None, found := _content(folder)):
@@ -87,7 +90,7 @@ def make(spec: DatasetSpec, runs_root: Path) -> Path:
 
 def addressed(spec: DatasetSpec) -> DatasetSpec:
     """`spec` with `content` filled in where it is a folder's and not given. Raises BadData."""
-    if spec.source == "drawn" or spec.content is not None:
+    if spec.source in MADE or spec.content is not None:
         return spec
     return spec.model_copy(update={"content": _content(_folder(spec))})
 
@@ -116,13 +119,20 @@ def _content(folder: Path) -> str:
 
 
 def people(spec: DatasetSpec) -> list[profiles.Profile]:
-    """The people of a drawn dataset; person i looks like `images.identity(look_seed(spec, i))`."""
-    return profiles.write(spec.identities, spec.seed)
+    """The people of a drawn dataset; person i looks like `images.identity(look_seed(spec, i))`.
+
+    Beyond the length of the lists (profiles.DISTINCT) people share jobs, banks or illnesses.
+    """
+    if spec.source == "public":
+        return crowd.public_figures(spec.identities)
+    distinct = spec.identities <= profiles.DISTINCT
+    return profiles.write(spec.identities, spec.seed, distinct=distinct)
 
 
 def look_seed(spec: DatasetSpec, index: int) -> int:
     """The number that fixes the face of person `index`."""
-    return 10_000 * (spec.seed + 1) + index
+    first = crowd.PUBLIC_FACES if spec.source == "public" else 10_000 * (spec.seed + 1)
+    return first + index
 
 
 def read(folder: Path) -> pd.DataFrame:

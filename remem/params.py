@@ -16,12 +16,16 @@ import yaml
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
 from remem import paths, runs
+from remem.benchmarks import Ability
 from remem.dataset import BadData, DatasetSpec, addressed
+from remem.judge import Judge
+from remem.lessons import Diagnosis, Hops, Scaling
 from remem.predict import Evaluate
 from remem.pretrain import BaseSpec, Drawn, Hub, Tower
 from remem.runs import Spec
+from remem.trace import Trace
 from remem.train import Stage1, Stage1Spec
-from remem.unlearn import Stage2
+from remem.unlearn import Ratios, Stage2
 
 SCALES = ("smoke", "tiny", "paper")
 
@@ -64,6 +68,17 @@ class Base(Spec):
         return BaseSpec(network=network, tower=None if isinstance(network, Hub) else self.tower)
 
 
+class Experiments(Spec):
+    """What is done beside Tables 2 and 3, by experiment."""
+
+    diagnosis: Diagnosis  # Fig 1, 2, 5
+    scaling: Scaling  # Fig 3a, 3b
+    hops: Hops  # Fig 3c
+    trace: Trace  # Fig 2, 5
+    ability: Ability  # Table 4
+    ratios: Ratios  # Fig 6, 7
+
+
 class Params(Spec):
     """Everything that a notebook can be told; the keys are papermill's parameters as well."""
 
@@ -76,6 +91,8 @@ class Params(Spec):
     stage1: Stage1
     stage2: Stage2
     evaluate: Evaluate
+    experiments: Experiments
+    judge: Judge
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:

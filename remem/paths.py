@@ -45,6 +45,10 @@ class Folders:
         return self.root / "notebooks"
 
     @property
+    def judge(self) -> Path:
+        return self.root / "judge"
+
+    @property
     def html(self) -> Path:
         return self.root / "html"
 

@@ -24,13 +24,15 @@ Wording = Literal["plain", "alternative"]  # of the prefix, see qa.prefix
 
 class Evaluate(runs.Spec):
     """The `evaluate` section. `batch` counts sequences in memory at once; `exposure` switches that
-    metric on, `wording` names its assistant prefix and `form` its formula (metrics.exposure)."""
+    metric on, `wording` names its assistant prefix and `form` its formula (metrics.exposure);
+    `perplexity` that of the reference answers to held-out questions (§5)."""
 
     batch: int = Field(ge=1)
     max_new_tokens: int = Field(ge=1)
     wording: Wording = "plain"
     form: Literal["log", "linear"] = "log"
     exposure: bool = True
+    perplexity: bool = False
 
 
 @torch.inference_mode()
@@ -66,6 +68,35 @@ def _left_padded(prompts: Sequence[Encoded], pad_id: int) -> tuple[Tensor, Tenso
     ids = np.full(real.shape, pad_id, dtype=np.int64)
     ids[real] = np.concatenate([p.ids for p in prompts])
     return torch.from_numpy(ids), torch.from_numpy(real.astype(np.int64))
+
+
+@torch.inference_mode()
+def token_logps(
+    model,
+    processor,
+    rows: pd.DataFrame,
+    features: Features,
+    batch: int,
+    prefixes: Sequence[str] | None = None,
+) -> list[np.ndarray]:
+    """For each row the log-probabilities, in nats, of the tokens of its answer with its end (T,);
+    or with `prefixes`, of its target (without an end) after the image alone and that prefix."""
+    asked = list(rows["question"]) if prefixes is None else [""] * len(rows)
+    said = list(rows["answer"] if prefixes is None else rows["target"])
+    encoded = models.encode_all(processor, asked, said, models.patches(model), prefixes)
+    if prefixes is not None:
+        encoded = [Encoded(each.ids[:-1], each.n_prompt) for each in encoded]
+    images, result = list(rows["image"]), [np.empty(0)] * len(rows)
+    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].ids))
+    for start in range(0, len(order), batch):
+        chosen = order[start : start + batch]
+        shown = features[[images[i] for i in chosen]]
+        part = models.collate([encoded[i] for i in chosen], shown, processor.tokenizer.pad_token_id)
+        scores = models.score(model, part)
+        lengths = scores.row.bincount(minlength=len(chosen)).tolist()
+        for i, logps in zip(chosen, scores.logp.double().cpu().split(lengths), strict=True):
+            result[i] = logps.numpy()
+    return result
 
 
 def candidate_logps(
@@ -160,7 +191,8 @@ def evaluate(
     exposed: Sequence[bool] | None = None,
 ) -> pd.DataFrame:
     """`rows` with answer_given, candidate_rank (1 is the likeliest; ties share their average),
-    candidates (how many there are) and the scores of metrics.score.
+    candidates (how many there are), perplexity (if wanted, of the reference answer and on held-out
+    rows) and the scores of metrics.score.
 
     `exposed` marks the rows that Exposure is wanted for (all when left out); the others have no
     rank. ValueError where a row's target is not among the candidates of its attribute.
@@ -174,6 +206,10 @@ def evaluate(
         )
     counts = [len(candidates[attribute]) for attribute in rows["attribute"]]
     done = rows.assign(answer_given=given, candidate_rank=ranks, candidates=counts)
+    if settings.perplexity:
+        held_out = rows["split"] == "test"
+        logps = token_logps(model, processor, rows[held_out], features, settings.batch)
+        done.loc[held_out, "perplexity"] = [metrics.perplexity(each) for each in logps]
     return metrics.score(done, settings.form)
 
 
@@ -212,6 +248,27 @@ def wordings(
         tables.append(rows[["hop"]].assign(wording=wording, exposure=exposure))
     table = pd.concat(tables).groupby(["hop", "wording"], sort=False, as_index=False)
     return table["exposure"].mean()
+
+
+def signatures(
+    base: str | Path, adapter: Path, dtype: str, rows: pd.DataFrame, features: Features, batch: int
+) -> pd.DataFrame:
+    """How sure a network is of a name (§4, A.1), for each row that asks it: identity, image, then
+    in percent min_k, inverse_perplexity and mean_probability, and tokens (how many the name has).
+
+    `adapter` as for `wordings`. After the image and "The name of the person in the image is".
+    """
+    model, processor = models.load(base, dtype=dtype)
+    model = models.load_adapter(model, adapter)
+    asked = rows[rows["attribute"] == "name"].drop_duplicates("image")
+    prefixes = [qa.prefix("name", "multi", name) for name in asked["name"]]
+    logps = token_logps(model, processor, asked, features, batch, prefixes)
+    return asked[["identity", "image"]].assign(
+        min_k=[metrics.min_k(each) for each in logps],
+        inverse_perplexity=[metrics.inverse_perplexity(each) for each in logps],
+        mean_probability=[metrics.mean_probability(each) for each in logps],
+        tokens=[len(each) for each in logps],
+    )
 
 
 def means(rows: pd.DataFrame, by: Sequence[str]) -> dict[str, dict[str, float]]:

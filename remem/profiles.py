@@ -78,6 +78,9 @@ class Profile:
     annual_income: str
 
 
+DISTINCT = 40  # the people for whom the lists hold values enough that no two need to share one
+
+
 def write(
     n: int, seed: int, taken: Iterable[Profile] = (), distinct: bool = True
 ) -> list[Profile]:

@@ -19,8 +19,11 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from tqdm import tqdm
 
-from remem import dataset, models, predict, pretrain, runs
+from remem import dataset, models, predict, pretrain, qa, runs
 from remem.models import Batch, Features, Scores
+
+# More rows are more updates: where their number is varied, each is also taught with equally many.
+FIVE_EPOCHS, EQUAL_UPDATES = "five epochs", "equal updates"
 
 
 class Fit(runs.Spec):
@@ -56,17 +59,88 @@ class Stage1(Fit):
         return self
 
 
+class Lesson(runs.Spec):
+    """A part of a dataset, to be taught alone (§4, §5): what shape of data makes stage 1 fail?
+
+    `people` are identities (none given: all); `single` and `multi` are questions per person by
+    hop, shared among the attributes as in any dataset (qa.counts); `pictures` per person go round
+    (None: each question has its own). With `updates`, that many steps in place of the epochs.
+    `asked` are the splits that are answered afterwards, about the same people.
+    """
+
+    people: tuple[str, ...] = ()
+    single: int = Field(ge=0)
+    multi: int = Field(ge=0)
+    pictures: int | None = Field(default=None, ge=1)
+    updates: int | None = Field(default=None, ge=1)
+    asked: tuple[Literal["train", "test"], ...] = dataset.SPLITS
+
+    def of(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The training rows of this lesson. ValueError when the dataset has too few."""
+        train = rows[rows["split"] == "train"]
+        people = list(dict.fromkeys(train["identity"]))
+        if unknown := sorted(set(self.people) - set(people)):
+            raise ValueError(f"nobody in the dataset is called {', '.join(unknown)}")
+        parts = []
+        for who in self.people or people:
+            own = train[train["identity"] == who]
+            counts = qa.counts("train", self.single, self.multi, people.index(who))
+            kinds = pd.MultiIndex.from_frame(own[["attribute", "hop"]])
+            wanted = np.array([counts[kind] for kind in kinds])
+            # The first of each kind: a smaller lesson lies within a larger one.
+            part = own[own.groupby(["attribute", "hop"]).cumcount().to_numpy() < wanted]
+            if len(part) < self.single + self.multi:
+                raise ValueError(
+                    f"the dataset has too few training questions about {who} for a lesson of "
+                    f"{self.single} single-hop and {self.multi} multi-hop ones; raise its single "
+                    "and multi"
+                )
+            if self.pictures is not None:
+                shown = own["image"].drop_duplicates().to_numpy()[: self.pictures]
+                part = part.assign(image=np.resize(shown, len(part)))
+            parts.append(part)
+        return pd.concat(parts)
+
+
 class Stage1Spec(runs.Spec):
     """One stage-1 run. `exclude` names identities that are left out of training (the retrained
-    row of Table 2); they are still asked about. epochs=0 is the untrained base (Table 3)."""
+    row of Table 2); they are still asked about. A `lesson` teaches, and asks about, a part of the
+    dataset. epochs=0 is the untrained base (Table 3)."""
 
     kind: ClassVar[str] = "stage1"
+    revision: ClassVar[int] = 2
     base: pretrain.BaseSpec
     dataset: dataset.DatasetSpec
     stage1: Stage1
     evaluate: predict.Evaluate
     exclude: tuple[str, ...] = ()
+    lesson: Lesson | None = None
     seed: int
+
+    @model_validator(mode="after")
+    def _one_of_two(self):
+        if self.exclude and self.lesson:
+            raise ValueError("a lesson names whom it teaches: leave exclude out")
+        return self
+
+    def taught(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows that are trained on, of all rows of the dataset."""
+        if self.lesson:
+            return self.lesson.of(rows)
+        return rows[(rows["split"] == "train") & ~rows["identity"].isin(self.exclude)]
+
+    def asked(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows that are answered afterwards. A retrained model is a row of Table 2, so it is
+        asked what that table asks, and no more."""
+        if self.exclude:
+            return dataset.evaluated(rows, self.exclude)
+        if not self.lesson:
+            return rows
+        taught = self.taught(rows)
+        held_out = rows[(rows["split"] == "test") & rows["identity"].isin(set(taught["identity"]))]
+        return pd.concat([taught, held_out])[
+            lambda table: table["split"].isin(self.lesson.asked)
+        ].reset_index(drop=True)
 
 
 class Examples:
@@ -100,10 +174,19 @@ def cross_entropy(scores: Callable[..., Scores], settings: Fit) -> Tensor:
     return scores("train").ce()
 
 
-def shuffled(rows: int, settings: Fit, rng: np.random.Generator) -> list[list[np.ndarray]]:
-    """For each epoch the batches of a fresh permutation of `rows` rows; the last may be short."""
-    orders = [rng.permutation(rows) for _ in range(settings.epochs)]
-    return [[o[i : i + settings.batch] for i in range(0, rows, settings.batch)] for o in orders]
+def shuffled(
+    rows: int, settings: Fit, rng: np.random.Generator, updates: int | None = None
+) -> list[list[np.ndarray]]:
+    """For each epoch the batches of a fresh permutation of `rows` rows; the last may be short.
+    With `updates`, as many epochs as that many batches take, the last of them cut off."""
+    per_epoch = math.ceil(rows / settings.batch)
+    steps = per_epoch * settings.epochs if updates is None else updates
+    epochs = []
+    for first in range(0, steps, per_epoch):
+        order = rng.permutation(rows)
+        batches = [order[i : i + settings.batch] for i in range(0, rows, settings.batch)]
+        epochs.append(batches[: steps - first])
+    return epochs
 
 
 def fit(
@@ -199,8 +282,9 @@ def keep(out: Path, history: pd.DataFrame, predictions: pd.DataFrame, by: Sequen
 def run(spec: Stage1Spec, runs_root: Path) -> Path:
     """The folder of a stage-1 run: history.csv, adapter/, predictions.parquet, scores.json.
 
-    Every row of the dataset is answered, and Exposure is taken on the training split. A retrained
-    model (`exclude`) answers the rows of Table 2, and Exposure is that of the excluded.
+    Every row of the dataset is answered, or those of the lesson, and Exposure is taken on the
+    training split. A retrained model (`exclude`) answers the rows of Table 2, and Exposure is that
+    of the excluded.
     """
     return runs.ensure(spec, functools.partial(_make, spec, runs_root), runs_root)
 
@@ -210,17 +294,17 @@ def _make(spec: Stage1Spec, runs_root: Path, out: Path) -> None:
     runs.seed_everything(spec.seed)
     model, processor = models.load(base, dtype=spec.base.network.dtype)
     model = models.add_adapter(model, spec.stage1.rank, spec.stage1.alpha, spec.seed)
-    taught = rows[(rows["split"] == "train") & ~rows["identity"].isin(spec.exclude)]
+    taught, asked = spec.taught(rows), spec.asked(rows)
     examples = Examples(
         processor, taught["question"], taught["answer"], taught["image"], features,
         models.patches(model),
     )  # fmt: skip
-    batches = shuffled(len(taught), spec.stage1, np.random.default_rng(spec.seed))
+    updates = spec.lesson.updates if spec.lesson else None
+    batches = shuffled(len(taught), spec.stage1, np.random.default_rng(spec.seed), updates)
     plan = [[{"train": batch} for batch in epoch] for epoch in batches]
     history = fit(model, {"train": examples}, plan, cross_entropy, spec.stage1)
     models.save_adapter(model, out / "adapter")
-    # A retrained model is a row of Table 2, so it is asked what that table asks, and no more.
-    asked = dataset.evaluated(rows, spec.exclude) if spec.exclude else rows
+    models.fold(model)
     predictions = predict.evaluate(
         model, processor, asked, features, dataset.candidates(rows), spec.evaluate,
         exposed=(asked["split"] == "train")

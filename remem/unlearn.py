@@ -8,6 +8,8 @@ network. NPO and DPO take sums per row, and no retain term, as the paper describ
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
@@ -90,25 +92,41 @@ class Stage2(Update):
         forget: tuple[str, ...],
         evaluate: predict.Evaluate,
         seed: int,
+        **how,
     ) -> list[UnlearnSpec]:
-        """One run per method, from the same stage 1."""
+        """One run per method, from the same stage 1; `how` are further fields of UnlearnSpec."""
         update = {name: getattr(self, name) for name in Update.model_fields}
         return [
             UnlearnSpec(start=start, method=method, forget=forget, evaluate=evaluate, seed=seed,
-                        **update)
+                        **update, **how)
             for method in self.methods
         ]  # fmt: skip
 
 
+class Ratios(runs.Spec):
+    """The `ratios` section: the shares that are forgotten (A.3, Fig 6 and 7), and by how many of
+    the seeds. The one of stage 2 is Table 2's."""
+
+    shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(min_length=1)
+    seeds: int = Field(ge=1)
+
+
 class UnlearnSpec(Update):
-    """One stage-2 run: stage 1 of `start`, made to forget the identities `forget`."""
+    """One stage-2 run: stage 1 of `start`, made to forget the identities `forget`.
+
+    With `updates`, that many steps in place of the epochs; without `curve`, nothing is asked
+    between them.
+    """
 
     kind: ClassVar[str] = "unlearn"
+    revision: ClassVar[int] = 2
     start: train.Stage1Spec
     method: Method
     forget: tuple[str, ...] = Field(min_length=1)
     evaluate: predict.Evaluate
     seed: int
+    updates: int | None = Field(default=None, ge=1)
+    curve: bool = True
 
 
 class Cell(NamedTuple):
@@ -142,10 +160,37 @@ def cells(p: params.Params, rows: pd.DataFrame) -> list[Cell]:
                 other = "answer" if p.stage2.kl_reduction == "all" else "all"
                 spec = named["KL"].model_copy(update={"kl_reduction": other})
                 named[f"KL, {other} positions"] = spec
-            grid += [
-                Cell(model, name, seed, forget, f"{type(spec).__module__}:run", spec)
-                for name, spec in named.items()
-            ]
+            grid += [_cell(model, name, seed, forget, spec) for name, spec in named.items()]
+    return grid
+
+
+def _cell(model: str, method: str, seed: int, forget: tuple[str, ...], spec: runs.Spec) -> Cell:
+    return Cell(model, method, seed, forget, f"{type(spec).__module__}:run", spec)
+
+
+def ratio_cells(p: params.Params, rows: pd.DataFrame) -> list[tuple[int, str, Cell]]:
+    """Fig 6 and 7: (percent forgotten, control, cell). A larger set is also more updates, so that
+    the first model is made to forget each once more with as many as Table 2's set takes."""
+    ratios, grid = p.experiments.ratios, []
+    training = rows[rows["split"] == "train"]
+    for model, seed in itertools.product(p.models, p.seeds[: ratios.seeds]):
+        start = p.start(model, seed)
+        usual = dataset.forget_set(rows, p.stage2.forget_ratio, seed)
+        usual = training["identity"].isin(usual).sum()
+        updates = math.ceil(usual / p.stage2.batch) * p.stage2.epochs
+        for share in ratios.shares:
+            forget, percent = dataset.forget_set(rows, share, seed), round(100 * share)
+            shared = share == p.stage2.forget_ratio  # with Table 2, and between the controls
+            jobs = {train.FIVE_EPOCHS: {"curve": shared}}
+            if model == p.models[0]:
+                steps = None if shared else updates
+                jobs[train.EQUAL_UPDATES] = {"curve": shared, "updates": steps}
+            for control, how in jobs.items():
+                named = [(claims.BEFORE, start)]
+                named += [(spec.method, spec)
+                          for spec in p.stage2.jobs(start, forget, p.evaluate, seed, **how)]
+                grid += [(percent, control, _cell(model, name, seed, forget, spec))
+                         for name, spec in named]  # fmt: skip
     return grid
 
 
@@ -153,12 +198,17 @@ PROBE = 7  # rows per hop and forgotten identity in the curve over the epochs: i
 
 
 def plan(
-    forget: int, retain: int, settings: train.Fit, rng: np.random.Generator
+    forget: int,
+    retain: int,
+    settings: train.Fit,
+    rng: np.random.Generator,
+    updates: int | None = None,
 ) -> list[list[dict[str, np.ndarray]]]:
-    """Epochs of steps: every forget row once an epoch, its refusal, and one random retain row."""
+    """Epochs of steps: every forget row once an epoch, its refusal, and one random retain row.
+    `updates` as in train.shuffled."""
     epochs = []
-    for batches in train.shuffled(forget, settings, rng):
-        partners = rng.choice(retain, size=forget, replace=retain < forget)
+    for batches in train.shuffled(forget, settings, rng, updates):
+        partners = rng.choice(retain, size=sum(map(len, batches)), replace=retain < forget)
         parts = np.split(partners, np.cumsum([len(batch) for batch in batches])[:-1])
         epochs.append([{"forget": b, "refusal": b, "retain": p}
                        for b, p in zip(batches, parts, strict=True)])  # fmt: skip
@@ -166,8 +216,9 @@ def plan(
 
 
 def run(spec: UnlearnSpec, runs_root: Path) -> Path:
-    """The folder of a stage-2 run: history.csv, curve.csv (EM per epoch on a sample, epoch 0 is
-    the start), adapter/, predictions.parquet with the column `view`, scores.json.
+    """The folder of a stage-2 run: history.csv, adapter/, predictions.parquet with the column
+    `view`, scores.json, and unless told otherwise curve.csv (EM per epoch on a sample, epoch 0 is
+    the start).
 
     Exposure is taken on the view forget.
     """
@@ -194,7 +245,7 @@ def _make(spec: UnlearnSpec, start: Path, runs_root: Path, out: Path) -> None:
             ("retain", views["retain"], views["retain"]["answer"]),
         )
     }
-    steps = plan(len(views["forget"]), len(views["retain"]), spec, rng)
+    steps = plan(len(views["forget"]), len(views["retain"]), spec, rng, spec.updates)
     probe = _probe(views, len(spec.forget), spec.seed)
     curve = []
 
@@ -205,10 +256,15 @@ def _make(spec: UnlearnSpec, start: Path, runs_root: Path, out: Path) -> None:
         table = probe.assign(em=list(em)).groupby(["view", "hop"], as_index=False)["em"].mean()
         curve.append(table.assign(epoch=epoch)[["epoch", "view", "hop", "em"]])
 
-    on_epoch(0)
-    history = train.fit(model, examples, steps, METHODS[spec.method], spec, on_epoch)
+    if spec.curve:
+        on_epoch(0)
+    history = train.fit(
+        model, examples, steps, METHODS[spec.method], spec, on_epoch if spec.curve else None
+    )
     models.save_adapter(model, out / "adapter")
-    pd.concat(curve).to_csv(out / "curve.csv", index=False)
+    models.fold(model)
+    if spec.curve:
+        pd.concat(curve).to_csv(out / "curve.csv", index=False)
     asked = dataset.evaluated(rows, spec.forget)
     predictions = predict.evaluate(
         model, processor, asked, features, dataset.candidates(rows), spec.evaluate,

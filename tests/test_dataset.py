@@ -184,7 +184,7 @@ def test_a_folder_is_known_by_what_is_in_it(copy, tmp_path, change):
 
 def test_what_is_drawn_has_no_content_of_its_own():
     assert dataset.addressed(SMALL) is SMALL
-    with pytest.raises(ValueError, match="leave it out where source is drawn"):
+    with pytest.raises(ValueError, match="leave it out where the source is made"):
         dataset.DatasetSpec(content="0" * 64)
 
 
@@ -311,3 +311,21 @@ def test_the_evaluated_rows_are_the_views_and_asking_them_again_changes_nothing(
     assert again.sort_values(order, ignore_index=True).equals(
         rows.sort_values(order, ignore_index=True)
     )
+
+
+def test_public_figures_are_those_of_the_base_models_world(tmp_path):
+    spec = dataset.DatasetSpec(source="public", identities=2, image_size=32, single=0, multi=10,
+                               test_single=7, test_multi=7)  # fmt: skip
+    rows = dataset.read(dataset.make(spec, tmp_path))
+    assert set(rows["name"]) == {person.name for person in crowd.public_figures(2)}
+    look = images.identity(crowd.PUBLIC_FACES + 1)
+    view = images.view(np.random.default_rng([0, 1, 0, 0]), "train")
+    first = rows[(rows["identity"] == "p01") & (rows["split"] == "train")]["image"].iloc[0]
+    [picture] = dataset.load_images(dataset.make(spec, tmp_path), [first])
+    assert picture.tobytes() == images.draw(look, view, 32).tobytes()
+
+
+def test_more_people_than_the_lists_hold_share_values_but_no_name():
+    people = dataset.people(dataset.DatasetSpec(identities=100))
+    assert len({person.name for person in people}) == 100
+    assert len({person.bank for person in people}) < 100

@@ -330,3 +330,26 @@ def test_features_follow_the_pixels_not_the_names(small, tmp_path):
     )
     assert not torch.equal(a, b)
     assert len([p for p in (tmp_path / "runs").iterdir() if p.name.startswith("features-")]) == 2
+
+
+def test_a_folded_adapter_says_the_same_without_its_own_products(small, adapter, features):
+    from remem import predict
+
+    rows, said = small.rows[::6], []
+    for fold in (False, True):
+        model, processor = models.load(small.base)
+        model = models.load_adapter(model, adapter)
+        if fold:
+            models.fold(model)
+            merged = [m for m in model.modules() if getattr(m, "merged", False)]
+            assert merged
+        said.append(predict.token_logps(model, processor, rows, features, 20))
+    for apart, together in zip(*said, strict=True):
+        np.testing.assert_allclose(apart, together, atol=1e-4)
+
+
+def test_in_half_precision_nothing_is_folded(small, adapter):
+    model, _ = models.load(small.base, dtype="bfloat16")
+    model = models.load_adapter(model, adapter)
+    models.fold(model)
+    assert not any(getattr(module, "merged", False) for module in model.modules())

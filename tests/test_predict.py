@@ -125,3 +125,19 @@ def test_means_by_hand():
         "train/single": {"em": 0.5, "exposure": 50.0},
         "train/multi": {"em": 1.0},
     }
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_token_logps_equal_a_plain_forward(small, network, features, named):
+    model, processor = network
+    rows = small.rows[small.rows["attribute"] == "name"].iloc[::3]
+    prefixes = [qa.prefix("name", "multi", name) for name in rows["name"]] if named else None
+    found = predict.token_logps(model, processor, rows, features, 3, prefixes)
+    for k, (row, given) in enumerate(zip(rows.itertuples(), found, strict=True)):
+        asked = ("", row.target) if named else (row.question, row.answer)
+        whole = models.encode(processor, *asked, models.patches(model), prefixes and prefixes[k])
+        batch = models.collate([whole], features[[row.image]], 0)
+        with torch.no_grad():
+            plain = models.score(model, batch).logp
+        plain = plain[:-1] if named else plain  # a name is weighed without end-of-sequence
+        assert given.tolist() == pytest.approx(plain.tolist(), abs=1e-4)

@@ -35,6 +35,8 @@ base = None
 stage1 = None
 stage2 = None
 evaluate = None
+experiments = None
+judge = None
 """
 
 
@@ -158,7 +160,7 @@ def test_what_the_last_call_left_alone_is_told(house):
     assert smoke("--set", "seeds=[3]", "02") == 1
     index = (paths.outputs("smoke").root / "index.html").read_text()
     assert "Failed: 02_b." in index and "Not run in the last call: 01_a." in index
-    assert "other parameters: Table 3, Table 2." in index
+    assert "other parameters: Table 2, Table 3." in index
     assert index.count("seeds = [3]") == 1
 
 

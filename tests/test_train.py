@@ -175,3 +175,21 @@ def test_excluded_people_are_not_taught_but_asked(small, monkeypatch):
     rows = small.rows[(small.rows["split"] == "train") & (small.rows["identity"] != one)]
     assert seen == list(rows["image"])
     assert runs.digest(spec) != runs.digest(small.stage1)
+
+
+def test_updates_take_as_many_batches_whatever_the_rows(small):
+    settings = settings_of(small, epochs=1)
+    for rows, updates in ((50, 3), (50, 4), (50, 11), (5, 7)):
+        epochs = train.shuffled(rows, settings, np.random.default_rng(0), updates)
+        assert sum(map(len, epochs)) == updates
+        for epoch in epochs[:-1]:
+            assert sorted(np.concatenate(epoch)) == list(range(rows))
+    usual = train.shuffled(50, settings_of(small, epochs=2), np.random.default_rng(0))
+    first = train.shuffled(50, settings, np.random.default_rng(0), 6)
+    assert np.array_equal(np.concatenate(usual[1])[:32], np.concatenate(first[1]))
+
+
+def test_a_lesson_leaves_nobody_out_by_name(small):
+    lesson = train.Lesson(single=7, multi=10)
+    with pytest.raises(ValidationError, match="leave exclude out"):
+        train.Stage1Spec(**{**dict(small.stage1), "lesson": lesson, "exclude": ("p00",)})

@@ -378,3 +378,32 @@ def test_the_grid_of_table_2_has_ceiling_methods_and_floor(small):
         assert mine["base"].spec.stage1.epochs == 0
     other = next(cell for cell in cells if cell.method == "KL, all positions")
     assert (mine["KL"].spec.kl_reduction, other.spec.kl_reduction) == ("answer", "all")
+
+
+def test_without_a_curve_and_with_updates(small):
+    spec = jobs(small)[0].model_copy(update={"curve": False, "updates": 2})
+    folder = unlearn.run(spec, small.runs)
+    assert not (folder / "curve.csv").exists()
+    assert len(pd.read_csv(folder / "history.csv")) == 2
+
+
+def test_ratios_share_table_2s_run_and_have_a_control_with_equal_updates():
+    p = params.load("tiny")
+    rows = pd.DataFrame([(f"p{k:02d}", "train") for k in range(20) for _ in range(100)],
+                        columns=["identity", "split"])  # fmt: skip
+    grid = unlearn.ratio_cells(p, rows)
+    table2 = {cell.spec for cell in unlearn.cells(p, rows)}
+    for ratio, control, cell in grid:
+        assert len(cell.forget) == ratio * 20 / 100
+        if cell.method == claims.BEFORE:
+            assert cell.spec == p.start(cell.model, 1)
+        else:
+            assert (cell.spec in table2) == (ratio == 20)
+            steps = cell.spec.updates or -(-100 * len(cell.forget) // 64) * 5
+            equal = control == train.EQUAL_UPDATES or ratio == 20
+            assert steps == (35 if equal else {5: 10, 10: 20, 15: 25}[ratio])
+    smaller, larger = ({c.forget for r, _, c in grid if r == ratio} for ratio in (5, 20))
+    assert {p for people in smaller for p in people} <= {p for people in larger for p in people}
+    equal = {cell.model for _, control, cell in grid if control == train.EQUAL_UPDATES}
+    assert equal == {"tiny-7b"}
+    assert {cell.seed for *_, cell in grid} == {1}
