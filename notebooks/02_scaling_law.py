@@ -48,9 +48,9 @@ folders = paths.outputs(p.scale)
 # other layouts. The paper taught one identity; several, each by several seeds, give the curve a
 # band.
 #
-# **A confound.** Five epochs over ten times the questions are also more optimiser steps. So some
-# sizes are taught again with *equal updates*, as many as the largest takes. If the dashed curve is
-# flat, it was the updates that did it, and not the number of different questions.
+# **A confound.** Five epochs over ten times the questions are also more optimiser steps. So each
+# size is taught again with *equal updates*, the same number for all. If the dashed curve is flat,
+# it was the updates that did it, and not the number of different questions.
 
 # %%
 taught = lessons.scaling(p)
@@ -87,15 +87,17 @@ fig3b
 
 # %% [markdown]
 # ## Does perplexity turn up again?
-# The paper sees it spike at 180. Where is it lowest here, and how far does it rise after that? Each
-# line is one (person, seed).
+# The paper sees it spike at 180. Where is it lowest here, and how far does it rise after that, in
+# percent? Each line is one (person, seed).
 
 # %%
 usual = rows[rows.control == "five epochs"]
 curves = usual.pivot_table(index=["identity", "seed"], columns="samples", values="perplexity")
-turn = pd.DataFrame({"lowest at": curves.idxmin(axis=1), "lowest": curves.min(axis=1),
-                     "at the largest": curves.iloc[:, -1]})
-turn["rise"] = turn["at the largest"] / turn["lowest"] - 1
+turn = pd.DataFrame({
+    "lowest at": curves.idxmin(axis=1), "lowest": curves.min(axis=1),
+    "highest after": [curve[low:].max() for low, (_, curve) in zip(
+        curves.idxmin(axis=1), curves.iterrows(), strict=True)]})
+turn["rise"] = 100 * (turn["highest after"] / turn["lowest"] - 1)
 paths.write(folders.tables / "perplexity_turn.csv", turn.to_csv())
 tables.show(turn.reset_index(), digits=3)
 
@@ -116,6 +118,6 @@ tables.show(by_hop.reset_index())
 # whether the paper's survive the control.
 
 # %%
-verdict = claims.check(claims.of("fig3a") + claims.of("fig3b"), rows, scale=p.scale)
+verdict = claims.check(claims.of("fig3a") + claims.of("fig3b"), rows, scale=p.world)
 paths.write(folders.verdicts / "02_scaling_law.csv", verdict.to_csv(index=False))
 tables.show(verdict)

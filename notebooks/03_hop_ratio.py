@@ -48,7 +48,8 @@ folders = paths.outputs(p.scale)
 # - *everybody at once*, who have to be told apart. Here a multi-hop question is two steps indeed.
 #
 # How many questions is a choice that matters: where all answers are right, or all wrong, no mix can
-# be better than another. It was made on people and a seed that are not reported here.
+# be better than another. It was made on people and a seed that are not reported here; `params/`
+# says what was tried.
 
 # %%
 taught = lessons.hops(p)
@@ -84,8 +85,8 @@ tables.show(wide.rename(columns={hop: f"EM, {hop}-hop" for hop in ("single", "mu
 
 # %% [markdown]
 # ## Where a peak comes from
-# The same by attribute, everybody at once. A name is asked multi-hop only, so that single-hop
-# lessons never say whose face it is: whatever they teach, the face stays unknown.
+# The same by attribute, everybody at once. A single-hop lesson shows the face and gives the name,
+# but never asks for it: is the name learned all the same?
 
 # %%
 several = rows[rows.setting != lessons.ONE].assign(EM=lambda table: 100 * table.em)
@@ -101,6 +102,6 @@ tables.show(by_kind.reset_index())
 # is ours, and so is everything about several people.
 
 # %%
-verdict = claims.check(claims.of("fig3c"), rows, scale=p.scale)
+verdict = claims.check(claims.of("fig3c"), rows, scale=p.world)
 paths.write(folders.verdicts / "03_hop_ratio.csv", verdict.to_csv(index=False))
 tables.show(verdict)

@@ -56,7 +56,8 @@ print(f"{len(rows):,} samples of {rows.identity.nunique()} people")
 # other heads are ours. *Computed* rows are counted: ReMem here, and data made in the others' shape.
 
 # %%
-made = {f"{each.label['benchmark']}'s shape": each.spec for each in lessons.diagnosis(p)[:-1]}
+made = {f"{each.label['benchmark']}'s shape": each.spec for each in lessons.diagnosis(p)
+        if each.label["benchmark"] != lessons.REMEM}
 made = {name: spec.asked(data.read(data.make(spec.dataset, folders.runs)))
         for name, spec in made.items()}
 table1 = benchmarks.survey({**made, lessons.REMEM: rows})

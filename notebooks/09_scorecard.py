@@ -46,8 +46,9 @@ folders = paths.outputs(p.scale)
 #
 # - **holds**: the 95 % interval of every comparison lies beyond its margin. **does not hold**: that
 #   of one of them lies short of it, at a level that allows for their number. **cannot be told**:
-#   anything else, such as fewer than eight units (a unit is one person under one seed), or a GPT
-#   score that only the offline rule has given: it decides nothing. **not run**: no file has it.
+#   anything else, such as fewer than eight units (a unit is one person under one seed; in Table 4,
+#   one question), or a GPT score that only the offline rule has given: it decides nothing. **not
+#   run**: no file has it.
 # - The verdict on many comparisons at once is strict. The one shown is the weakest.
 # - *In the tiny world* is said of small networks that were trained here from nothing; only a run of
 #   the paper's models can say *reproduced*. A claim that fails in the tiny world may be true of
@@ -56,7 +57,8 @@ folders = paths.outputs(p.scale)
 #   estimates, for it prints no intervals. "Not in the paper" is said of what it only draws.
 # - Sections that begin with *ours* hold what the paper does not say: its own claims under a control
 #   (equal updates, 20 people, held-out questions), or one of its numbers put into words.
-# - An interval speaks about these people and about training anew, not about other people.
+# - An interval speaks about these people, not about others. With one of `seeds` it is over the
+#   people of one trained network: another training may differ by more than it says.
 
 # %%
 scorecard = claims.scorecard(

@@ -81,14 +81,14 @@ def causes(table: pd.DataFrame) -> Figure:
 def fig2a(points: pd.DataFrame, least: float = 0.001) -> Figure:
     """Fig 2 left: Min-k% against inverse perplexity of each name, on logarithmic axes.
 
-    points: set, min_k, inverse_perplexity (percent), one row per question. Small marks are points,
+    points: set, min_k, inverse_perplexity (percent), one row per person. Small marks are people,
     large ones their mean, hollow ones Table 5's; what lies below `least` is drawn there.
     """
     printed = claims.paper_table("table5")
     figure, axes = ink.panels(1, 1, 5.2, 4.2)
     panel = axes[0, 0]
     met = [name for name in ink.SETS if name in set(points["set"])]
-    for name in met:
+    for name in reversed(met):  # the Real Set on top: it crowds in one corner
         colour, marker = ink.SETS[name]
         rows = points[points["set"] == name]
         x, y = rows.inverse_perplexity.clip(lower=least), rows.min_k.clip(lower=least)

@@ -54,11 +54,10 @@ class Narrow(runs.Spec):
 
 class Scaling(Narrow):
     """The `scaling` section (Fig 3a, 3b): numbers of questions about one person, `single` percent
-    of them single-hop. Those of `controlled` are also taught with as many updates as the largest
-    takes."""
+    of them single-hop; each is taught once more with the same number of `updates`."""
 
     samples: tuple[int, ...] = Field(min_length=2)
-    controlled: tuple[int, ...]
+    updates: int = Field(ge=1)
     single: int = Field(ge=0, le=100)
 
 
@@ -135,39 +134,51 @@ def _repeated(p: params.Params, how: Narrow) -> Iterator[tuple[str, int]]:
 
 
 def diagnosis(p: params.Params) -> list[Taught]:
-    """Fig 1: the first model, taught data of each shape, with as many updates as ReMem takes."""
+    """Fig 1: the first model, taught data of each shape: five epochs of it, as the paper's, and at
+    least as many updates as ReMem takes."""
     found = []
     for name, shape in p.experiments.diagnosis.shapes.items():
         people = _people(p, shape.identities, shape.single, shape.multi)
         if not shape.single:
             people = people.model_copy(update={"test_single": 0})
+        updates = max(_updates(p, people), _updates(p, p.dataset))
         lesson = train.Lesson(single=shape.single, multi=shape.multi, pictures=shape.pictures,
-                              updates=_updates(p))  # fmt: skip
+                              updates=updates)  # fmt: skip
         found.append(_taught(p, {"benchmark": name}, people, lesson))
     return [*found, _remem(p, benchmark=REMEM)]
 
 
 def causes(p: params.Params) -> list[Taught]:
-    """ReMem's people with one thing changed at a time, and with all three; as many updates each."""
+    """ReMem with one thing changed at a time, then several; with ReMem's updates but for one.
+
+    Of a dataset folder only what it holds can be changed: the others would be other people.
+    """
     settings, data = p.experiments.diagnosis, p.dataset
     total = data.single + data.multi
     few = mixed(settings.few, round(100 * data.single / total))
+    more = data.identities * total // settings.few  # people, for as many rows
     pool = _people(p, data.identities, data.single, total)
+    crowd = _people(p, more, *few)
+    picture, short = f"{settings.one} picture", f"{settings.few} QA"
     changes = {
-        f"{settings.one} picture": (data.single, data.multi, settings.one),
-        f"{settings.few} QA": (*few, None),
-        "multi-hop only": (0, total, None),
-        "all three": (0, settings.few, settings.one),
+        picture: (data, data.single, data.multi, settings.one),
+        short: (data, *few, None),
+        f"{short}, {train.FIVE_EPOCHS}": (data, *few, None),
+        "multi-hop only": (pool, 0, total, None),
+        f"{short}, multi-hop, {picture}": (pool, 0, settings.few, settings.one),
+        f"{short}, {more} people": (crowd, *few, None),
     }
     found = [_remem(p, change=f"none ({REMEM})")]
-    for name, (single, multi, pictures) in changes.items():
-        lesson = train.Lesson(single=single, multi=multi, pictures=pictures, updates=_updates(p))
-        found.append(_taught(p, {"change": name}, pool if single == 0 else data, lesson))
+    for name, (people, single, multi, pictures) in changes.items():
+        if people is data or data.source in dataset.MADE:
+            updates = None if name.endswith(train.FIVE_EPOCHS) else _updates(p, data)
+            lesson = train.Lesson(single=single, multi=multi, pictures=pictures, updates=updates)
+            found.append(_taught(p, {"change": name}, people, lesson))
     return found
 
 
-def _updates(p: params.Params) -> int:
-    rows = p.dataset.identities * (p.dataset.single + p.dataset.multi)
+def _updates(p: params.Params, people: dataset.DatasetSpec) -> int:
+    rows = people.identities * (people.single + people.multi)
     return math.ceil(rows / p.stage1.batch) * p.stage1.epochs
 
 
@@ -186,8 +197,8 @@ def sets(p: params.Params) -> dict[str, train.Stage1Spec]:
 
 
 def signatures(spec: train.Stage1Spec, people: int, runs_root: Path) -> pd.DataFrame:
-    """predict.signatures of the first `people` whom the finished run `spec` taught, over their own
-    pictures (the untaught base: whom it was asked about)."""
+    """predict.signatures of the first `people` whom the finished run `spec` taught (the untaught
+    base: whom it was asked about): one row per identity, means over their own pictures."""
     base, rows, features = train.world(spec, runs_root)
     taught = spec.taught(rows)
     first = taught["identity"].drop_duplicates()[:people]
@@ -195,22 +206,21 @@ def signatures(spec: train.Stage1Spec, people: int, runs_root: Path) -> pd.DataF
         base, train.run(spec, runs_root) / "adapter", spec.base.network.dtype,
         taught[taught["identity"].isin(first)], features, spec.evaluate.batch,
     )  # fmt: skip
+    found = found.drop(columns="image").groupby("identity", sort=False, as_index=False).mean()
     return found.assign(seed=spec.seed)
 
 
 def scaling(p: params.Params) -> list[Taught]:
     """Fig 3a, 3b: one person at a time, more and more questions; asked what is held out."""
     settings, found = p.experiments.scaling, []
-    largest = max(settings.samples)
-    people = _people(p, settings.people, *mixed(largest, settings.single))
-    updates = math.ceil(largest / p.stage1.batch) * p.stage1.epochs
+    people = _people(p, settings.people, *mixed(max(settings.samples), settings.single))
     for (who, seed), samples in itertools.product(_repeated(p, settings), settings.samples):
         single, multi = mixed(samples, settings.single)
         lesson = train.Lesson(people=(who,), single=single, multi=multi, asked=("test",))
-        controls = {train.FIVE_EPOCHS: lesson}
-        if samples in settings.controlled:
-            limit = None if samples == largest else updates  # the same run, so the same spec
-            controls[train.EQUAL_UPDATES] = lesson.model_copy(update={"updates": limit})
+        usual = math.ceil(samples / p.stage1.batch) * p.stage1.epochs
+        limit = None if usual == settings.updates else settings.updates  # one run, one spec
+        controls = {train.FIVE_EPOCHS: lesson,
+                    train.EQUAL_UPDATES: lesson.model_copy(update={"updates": limit})}
         for control, lesson in controls.items():
             label = {"samples": samples, "control": control}
             found.append(_taught(p, label, people, lesson, seed))

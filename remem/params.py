@@ -107,6 +107,12 @@ class Params(Spec):
         return self
 
     @property
+    def world(self) -> str:
+        """Of which world a verdict speaks: the scale, or, where the paper's models were taught
+        people drawn by code, that of drawn people."""
+        return "drawn" if self.scale == "paper" and self.dataset.source == "drawn" else self.scale
+
+    @property
     def stage1_seeds(self) -> tuple[int, ...]:
         """The seeds that have a stage 1 of their own: the first, or each (stage1.each_seed)."""
         return self.seeds if self.stage1.each_seed else self.seeds[:1]
@@ -149,11 +155,21 @@ def load_file(path: Path, overrides: Mapping[str, Any] | None = None) -> Params:
         raise BadParameter(f"{path}: {error}; use plain text, numbers, lists and keys") from error
     try:
         settings = Params.model_validate_json(text)
-        return settings.model_copy(update={"dataset": addressed(settings.dataset)})
+        return _addressed(settings)
     except ValidationError as error:
         raise BadParameter(_explain(error, path, given)) from None
     except BadData as error:
         raise BadParameter(f"{path}: {error}") from error
+
+
+def _addressed(settings: Params) -> Params:
+    """With the content of each dataset that is a folder."""
+    experiments, diagnosis = settings.experiments, settings.experiments.diagnosis
+    if diagnosis.real is not None:
+        diagnosis = diagnosis.model_copy(update={"real": addressed(diagnosis.real)})
+        experiments = experiments.model_copy(update={"diagnosis": diagnosis})
+    found = {"dataset": addressed(settings.dataset), "experiments": experiments}
+    return settings.model_copy(update=found)
 
 
 def changes(settings: Params) -> dict[str, Any]:

@@ -263,11 +263,15 @@ def _scores(model, examples, step, part, name, positions="answer", reference=Fal
 
 def world(spec: Stage1Spec, runs_root: Path) -> tuple[str | Path, pd.DataFrame, Features]:
     """What a run of `spec` starts from: the base's folder or Hub id, all rows of the dataset, and
-    the features of their images under that base."""
+    the features of their images under that base (of those that the lesson shows, where it shows a
+    few of many: features of LLaVA's are 5 MB a picture)."""
     base = pretrain.run(spec.base, runs_root)
     data = dataset.make(spec.dataset, runs_root)
     rows = dataset.read(data)
-    features = models.features_run(base, data, rows["image"], runs_root, spec.base.network.dtype)
+    shown = rows["image"]
+    if spec.lesson and spec.lesson.pictures:
+        shown = pd.concat([spec.taught(rows)["image"], spec.asked(rows)["image"]])
+    features = models.features_run(base, data, shown, runs_root, spec.base.network.dtype)
     return base, rows, features
 
 

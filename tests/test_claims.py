@@ -174,7 +174,7 @@ def test_columns_of_the_verdict_and_their_unit():
     table = claims.check(claims.of("table2"), _table2(numbers), "tiny").set_index("claim")
     assert [table.index.name, *table] == [
         "claim", "section", "text", "verdict", "paper", "paper bears out", "ours", "lo", "hi",
-        "margin", "unit", "units", "weakest", "measured", "note",
+        "margin", "unit", "units", "seeds", "weakest", "measured", "note",
     ]  # fmt: skip
     assert set(table.unit.drop("trade-off")) == {"points"}
     assert table.loc["trade-off", "unit"] == "correlation r"

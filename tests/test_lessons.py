@@ -53,16 +53,22 @@ def test_one_thing_is_changed_at_a_time(smoke):
     expected = {
         "1 picture": (p.dataset.single, p.dataset.multi, 1),
         "10 QA": (6, 4, 10),
+        "10 QA, five epochs": (6, 4, 10),
         "multi-hop only": (0, usual, usual),
-        "all three": (0, 10, 1),
+        "10 QA, multi-hop, 1 picture": (0, 10, 1),
+        "10 QA, 12 people": (6, 4, 10),
     }
+    assert [each.label["change"] for each in changed] == list(expected)
     people = set(dataset.read(dataset.make(p.dataset, root))["name"])
     for each in changed:
         rows = dataset.read(dataset.make(each.spec.dataset, root))
         taught = each.spec.taught(rows)
         assert set(spread(taught).values()) == {expected[each.label["change"]]}
-        assert set(taught["name"]) == people  # the same people, whatever is changed
-        assert each.spec.lesson.updates == math.ceil(5 * usual / 32)
+        # The same people, whatever else is changed.
+        assert set(taught["name"]) >= people or each.label["change"].endswith("people")
+        assert len(set(taught["name"])) == (12 if each.label["change"].endswith("people") else 5)
+        updates = None if "epochs" in each.label["change"] else math.ceil(5 * usual / 32)
+        assert each.spec.lesson.updates == updates
 
 
 def test_a_smaller_lesson_lies_within_a_larger(smoke):
@@ -89,14 +95,15 @@ def test_too_large_a_lesson_and_an_unknown_person_are_refused(smoke):
 
 def test_scaling_has_a_control_with_equal_updates(tiny):
     taught = lessons.scaling(tiny)
-    assert len({runs.digest(each.spec) for each in taught}) == len(taught) - 8  # shared at 200
+    # shared at 80, 100 and 120, which take ten updates anyway
+    assert len({runs.digest(each.spec) for each in taught}) == len(taught) - 3 * 8
     for each in taught:
         lesson, samples = each.spec.lesson, each.label["samples"]
         assert (10 * lesson.single, 10 * lesson.multi) == (7 * samples, 3 * samples)
         assert len(lesson.people) == 1 and lesson.asked == ("test",)
         usual = math.ceil(samples / 64) * 5
         steps = lesson.updates or usual
-        assert steps == (usual if each.label["control"] == "five epochs" else 20)
+        assert steps == (usual if each.label["control"] == "five epochs" else 10)
     repeated = Counter((*each.spec.lesson.people, each.spec.seed) for each in taught)
     assert set(repeated) == {(f"p{k:02d}", seed) for k in range(4) for seed in (1, 2)}
 
@@ -143,5 +150,5 @@ def test_a_lesson_is_run_labelled_and_its_names_weighed(small):
 
     found = lessons.signatures(spec, 1, small.runs)
     assert set(found["identity"]) == {"p01"}
-    assert found["image"].is_unique and (found["min_k"] <= found["inverse_perplexity"]).all()
+    assert len(found) == 1 and (found["min_k"] <= found["inverse_perplexity"]).all()
     assert (found["inverse_perplexity"] <= found["mean_probability"] + 1e-9).all()
