@@ -304,8 +304,9 @@ class Scores:
         """This part's share of the mean over the rows of the whole batch; `values` (B,)."""
         return values.sum() / self.batch.rows_total
 
-    def kl_from(self, reference: Scores) -> Tensor:
-        """This part's share of mean KL(reference || self) per position."""
+    def kl_from(self, reference) -> Tensor:
+        """This part's share of mean KL(reference || self) per position; of `reference` only the
+        `logits` are asked for."""
         p, q = reference.logits.log_softmax(-1), self.logits.log_softmax(-1)
         return F.kl_div(q, p, reduction="sum", log_target=True) / self.total
 

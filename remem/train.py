@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import math
@@ -152,6 +151,7 @@ class Examples:
         self.pad_id = processor.tokenizer.pad_token_id
         self.lengths = np.array([len(e.ids) for e in self.encoded])
         self.prompts = np.array([e.n_prompt for e in self.encoded])
+        self.recalled = np.full(len(self.encoded), np.nan, dtype=np.float32)  # see Reference
 
     def batch(self, chosen: Sequence[int], whole: Sequence[int]) -> Batch:
         """The rows `chosen`, with the totals of the optimiser batch `whole` that they belong to."""
@@ -165,8 +165,31 @@ class Examples:
         )
 
 
+class Reference:
+    """What the frozen copy of stage 1 says to some rows of `examples`, asked when it is wanted.
+
+    As Scores, of which the losses need `sequence` and `logits`. The sum of a row is the same in
+    every epoch, so that it is asked for once.
+    """
+
+    def __init__(self, ask: Callable[[], Scores], examples: Examples, rows: np.ndarray, device):
+        self._ask, self._examples, self._rows, self._device = ask, examples, rows, device
+
+    @property
+    def logits(self) -> Tensor:
+        return self._ask().logits
+
+    def sequence(self) -> Tensor:
+        recalled = self._examples.recalled
+        if np.isnan(recalled[self._rows]).any():
+            said = self._ask().sequence()
+            recalled[self._rows] = said.cpu().numpy()
+            return said
+        return torch.from_numpy(recalled[self._rows]).to(self._device)
+
+
 Step = Mapping[str, np.ndarray]  # name of the examples -> indices of its rows, equally many each
-Loss = Callable[[Callable[..., Scores], Fit], Tensor]
+Loss = Callable[[Callable[..., Scores | Reference], Fit], Tensor]
 
 
 def cross_entropy(scores: Callable[..., Scores], settings: Fit) -> Tensor:
@@ -255,10 +278,19 @@ def fit(
     return pd.DataFrame(history, columns=["step", "epoch", "lr", "loss", "seconds"])
 
 
-def _scores(model, examples, step, part, name, positions="answer", reference=False) -> Scores:
-    batch = examples[name].batch(step[name][part], step[name])
-    with models.as_reference(model) if reference else contextlib.nullcontext():
+def _scores(
+    model, examples, step, part, name, positions="answer", reference=False
+) -> Scores | Reference:
+    rows = step[name][part]
+    batch = examples[name].batch(rows, step[name])
+    if not reference:
         return models.score(model, batch, positions)
+
+    def ask() -> Scores:
+        with models.as_reference(model):
+            return models.score(model, batch, positions)
+
+    return Reference(ask, examples[name], rows, models.inner(model).device)
 
 
 def world(spec: Stage1Spec, runs_root: Path) -> tuple[str | Path, pd.DataFrame, Features]:

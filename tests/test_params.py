@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from remem import params, paths, runs
+from remem import dataset, params, paths, runs
 from remem.pretrain import Drawn, Hub
 
 
@@ -191,3 +191,22 @@ def test_stage_2s_seeds_share_one_stage_1_unless_each_has_its_own():
     assert each.stage1_seeds == (1, 2)
     assert each.start("tiny-7b", 2).seed == 2
     assert each.untrained("tiny-7b").stage1.epochs == 0
+
+
+def test_a_real_set_of_ones_own_is_addressed_as_the_dataset_is(tmp_path):
+    folder = dataset.make(dataset.DatasetSpec(identities=2, image_size=16, single=0, multi=10,
+                                              test_single=0, test_multi=7), tmp_path)  # fmt: skip
+    given = {"diagnosis": {"real": {"source": str(folder)}}}
+    first = params.load("smoke", experiments=given)
+    assert first.experiments.diagnosis.real.content
+    with (folder / "train" / "metadata.jsonl").open("a") as file:
+        file.write(" ")
+    again = params.load("smoke", experiments=given)
+    assert first.experiments.diagnosis.real != again.experiments.diagnosis.real
+
+
+def test_the_papers_models_with_drawn_people_speak_of_those():
+    paper = params.load("paper")
+    assert (paper.world, params.load("tiny").world) == ("drawn", "tiny")
+    own = paper.dataset.model_copy(update={"source": "somewhere"})
+    assert paper.model_copy(update={"dataset": own}).world == "paper"

@@ -193,3 +193,11 @@ def test_a_lesson_leaves_nobody_out_by_name(small):
     lesson = train.Lesson(single=7, multi=10)
     with pytest.raises(ValidationError, match="leave exclude out"):
         train.Stage1Spec(**{**dict(small.stage1), "lesson": lesson, "exclude": ("p00",)})
+
+
+def test_of_a_few_pictures_only_those_are_looked_at(small):
+    lesson = train.Lesson(people=("p00",), single=7, multi=10, pictures=2)
+    spec = small.stage1.model_copy(update={"lesson": lesson})
+    *_, features = train.world(spec, small.runs)
+    assert set(features.place) == set(spec.asked(small.rows)["image"])
+    assert len(features.place) == 2 + 14

@@ -106,6 +106,18 @@ def world(small, adapter, features):
     return model, examples, tables
 
 
+def test_the_reference_is_asked_once_for_each_row(world, small, settings, monkeypatch):
+    model, examples, _ = world
+    asked = []
+    as_reference = models.as_reference
+    monkeypatch.setattr(models, "as_reference", lambda m: asked.append(1) or as_reference(m))
+    steps = [{name: np.arange(12) for name in examples}]
+    for method, passes in (("NPO", 1), ("DPO", 1), ("KL", 3)):
+        asked.clear()
+        train.fit(model, examples, [steps] * 3, unlearn.METHODS[method], settings)
+        assert len(asked) == passes  # DPO finds NPO's; KL needs every token, each time
+
+
 def gradients(model, examples, method, settings, size):
     """The loss and its gradients over twelve rows, `size` at a time."""
     step = {name: np.arange(12) for name in examples}
