@@ -222,7 +222,7 @@ def fig3c(table: pd.DataFrame, peaks: pd.DataFrame) -> Figure:
                     panel.axvline(peak.paper_peak, color="#999999", linestyle=":")
         panel.axhline(103, color="#CCCCCC", linewidth=0.8)
         panel.set(ylim=(0, 118), yticks=range(0, 101, 20))
-    ink.label(axes, "single-hop share of the training rows", "EM, held out")
+    ink.label(axes, "single-hop share of the training rows, %", "EM, held out, %")
     hops = [ink.sample(mark, name, "-")
             for mark, name in zip(ink.PAIR, ink.HOP.values(), strict=True)]
     above = Line2D([], [], color="#555555", marker="|", label="above: where it peaks")
