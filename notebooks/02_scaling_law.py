@@ -91,7 +91,7 @@ fig3b
 # percent? Each line is one (person, seed).
 
 # %%
-usual = rows[rows.control == "five epochs"]
+usual = rows[rows.control == claims.EPOCHS]
 curves = usual.pivot_table(index=["identity", "seed"], columns="samples", values="perplexity")
 turn = pd.DataFrame({
     "lowest at": curves.idxmin(axis=1), "lowest": curves.min(axis=1),

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -331,14 +331,22 @@ def _row(line: bytes, split: str) -> dict[str, str]:
     return {column: entry.get(column, f"{split}/{name}") for column in COLUMNS}
 
 
+def decode(file: Path | BinaryIO) -> Image.Image:
+    """A PNG or JPEG as RGB, decoded in full. Raises one of UNDECODABLE, for too many pixels too."""
+    with Image.open(file, formats=("PNG", "JPEG")) as picture:
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise OSError(f"{width} x {height} pixels are more than is safe")
+        return picture.convert("RGB")  # decodes all of it
+
+
+UNDECODABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
 def _picture(path: Path) -> Image.Image:
     try:
-        with Image.open(path, formats=("PNG", "JPEG")) as picture:
-            width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise OSError(f"{width} x {height} pixels are more than is safe")
-            return picture.convert("RGB")  # decodes all of it
+        return decode(path)
     except FileNotFoundError as error:
         raise BadData(f"the image {path} is missing") from error
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNDECODABLE as error:
         raise BadData(f"the image {path} cannot be decoded ({error})") from error

@@ -273,7 +273,7 @@ def ratios(table: pd.DataFrame, model: str) -> Figure:
         rows = table[table.hop == hop].sort_values("ratio", kind="stable")
         for (method, control), line in rows.groupby(["method", "control"], sort=False):
             colour, marker = ink.MARKS.get(method, ink.NEW)
-            ours = control == "five epochs"
+            ours = control == claims.EPOCHS
             x = line.ratio + 0.25 * (names.index(method) - (len(names) - 1) / 2)
             panel.plot(x, line[column], ink.CONTROLS[control], color=colour, markersize=4,
                        marker=marker if ours else "", linewidth=1.3 if ours else 0.7)

@@ -17,6 +17,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from remem import claims
+
 
 class Mark(NamedTuple):
     colour: str
@@ -43,7 +45,7 @@ SETS = {
 }
 # Two lines that are compared: single-hop and multi-hop, training and held out, plain and circular.
 PAIR = (Mark(STAGE1, "o"), Mark("#D55E00", "s"))
-CONTROLS = {"five epochs": "-", "equal updates": "--"}
+CONTROLS = {claims.EPOCHS: "-", claims.UPDATES: "--"}
 CHANCE = {"color": "#333333", "linewidth": 0.8}  # a level, not a method: a line, not a mark
 HOP = {"single": "single-hop", "multi": "multi-hop"}
 INK = {

@@ -7,7 +7,6 @@ a time, one person with more and more questions (Fig 3a, 3b), and another mix of
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -15,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import pandas as pd
 from pydantic import Field
 
-from remem import dataset, predict, runs, train
+from remem import claims, dataset, predict, runs, tables, train
 
 if TYPE_CHECKING:
     from remem import params
 
-REMEM, REAL = "ReMem", "Real Set"
-ONE = "one person"
+REAL, *_, REMEM = tables.SETS
+ONE = tables.SETTINGS[0]
 
 
 class Shape(runs.Spec):
@@ -163,7 +162,7 @@ def causes(p: params.Params) -> list[Taught]:
     changes = {
         picture: (data, data.single, data.multi, settings.one),
         short: (data, *few, None),
-        f"{short}, {train.FIVE_EPOCHS}": (data, *few, None),
+        f"{short}, {claims.EPOCHS}": (data, *few, None),
         "multi-hop only": (pool, 0, total, None),
         f"{short}, multi-hop, {picture}": (pool, 0, settings.few, settings.one),
         f"{short}, {more} people": (crowd, *few, None),
@@ -171,15 +170,14 @@ def causes(p: params.Params) -> list[Taught]:
     found = [_remem(p, change=f"none ({REMEM})")]
     for name, (people, single, multi, pictures) in changes.items():
         if people is data or data.source in dataset.MADE:
-            updates = None if name.endswith(train.FIVE_EPOCHS) else _updates(p, data)
+            updates = None if name.endswith(claims.EPOCHS) else _updates(p, data)
             lesson = train.Lesson(single=single, multi=multi, pictures=pictures, updates=updates)
             found.append(_taught(p, {"change": name}, people, lesson))
     return found
 
 
 def _updates(p: params.Params, people: dataset.DatasetSpec) -> int:
-    rows = people.identities * (people.single + people.multi)
-    return math.ceil(rows / p.stage1.batch) * p.stage1.epochs
+    return p.stage1.steps(people.identities * (people.single + people.multi))
 
 
 def real_set(p: params.Params) -> train.Stage1Spec | None:
@@ -217,10 +215,10 @@ def scaling(p: params.Params) -> list[Taught]:
     for (who, seed), samples in itertools.product(_repeated(p, settings), settings.samples):
         single, multi = mixed(samples, settings.single)
         lesson = train.Lesson(people=(who,), single=single, multi=multi, asked=("test",))
-        usual = math.ceil(samples / p.stage1.batch) * p.stage1.epochs
+        usual = p.stage1.steps(samples)
         limit = None if usual == settings.updates else settings.updates  # one run, one spec
-        controls = {train.FIVE_EPOCHS: lesson,
-                    train.EQUAL_UPDATES: lesson.model_copy(update={"updates": limit})}
+        controls = {claims.EPOCHS: lesson,
+                    claims.UPDATES: lesson.model_copy(update={"updates": limit})}
         for control, lesson in controls.items():
             label = {"samples": samples, "control": control}
             found.append(_taught(p, label, people, lesson, seed))

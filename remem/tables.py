@@ -25,7 +25,7 @@ METHODS = (BASE, CHANCE, claims.BEFORE, *claims.METHODS, claims.RETRAINED)
 SETS = ("Real Set", "FIUBench", "MLLMU-Bench", "ReMem")
 STATES = ("mlp", "attention", "residual")
 POSITIONS = ("image", "before", "subject", "after", "prefix", "last")  # as they are read
-CONTROLS = ("five epochs", "equal updates")
+CONTROLS = (claims.EPOCHS, claims.UPDATES)
 SETTINGS = ("one person", "20 people")
 RULE = "rule"  # judged_by, where it is not a model's name
 

@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from remem import models, qa, runs, train
 from remem.models import Encoded
+from remem.tables import POSITIONS, STATES
 
 QUESTION = "What is the name of {} in the image?"  # Section 4
 SUBJECT = "this person"
@@ -36,8 +37,6 @@ SUBJECT = "this person"
 # a tiny tokenizer has few words whole, and keeps house or home among them.
 ENTITIES = ("that river", "the old lamp", "that house", "the home")
 CORRUPTIONS = ("subject", "image")
-STATES = ("mlp", "attention", "residual")
-POSITIONS = ("image", "before", "subject", "after", "prefix", "last")
 
 
 class Trace(runs.Spec):

@@ -21,9 +21,6 @@ from tqdm import tqdm
 from remem import dataset, models, predict, pretrain, qa, runs
 from remem.models import Batch, Features, Scores
 
-# More rows are more updates: where their number is varied, each is also taught with equally many.
-FIVE_EPOCHS, EQUAL_UPDATES = "five epochs", "equal updates"
-
 
 class Fit(runs.Spec):
     """How a loss is driven down: AdamW, one learning rate with a schedule over all steps.
@@ -41,6 +38,10 @@ class Fit(runs.Spec):
     weight_decay: float = Field(ge=0)
     clip: float | None = Field(gt=0)
     checkpointing: bool = False
+
+    def steps(self, rows: int) -> int:
+        """Optimiser steps that all epochs over `rows` rows take."""
+        return math.ceil(rows / self.batch) * self.epochs
 
 
 class Stage1(Fit):
@@ -203,7 +204,7 @@ def shuffled(
     """For each epoch the batches of a fresh permutation of `rows` rows; the last may be short.
     With `updates`, as many epochs as that many batches take, the last of them cut off."""
     per_epoch = math.ceil(rows / settings.batch)
-    steps = per_epoch * settings.epochs if updates is None else updates
+    steps = settings.steps(rows) if updates is None else updates
     epochs = []
     for first in range(0, steps, per_epoch):
         order = rng.permutation(rows)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
@@ -177,14 +176,14 @@ def ratio_cells(p: params.Params, rows: pd.DataFrame) -> list[tuple[int, str, Ce
         start = p.start(model, seed)
         usual = dataset.forget_set(rows, p.stage2.forget_ratio, seed)
         usual = training["identity"].isin(usual).sum()
-        updates = math.ceil(usual / p.stage2.batch) * p.stage2.epochs
+        updates = p.stage2.steps(usual)
         for share in ratios.shares:
             forget, percent = dataset.forget_set(rows, share, seed), round(100 * share)
             shared = share == p.stage2.forget_ratio  # with Table 2, and between the controls
-            jobs = {train.FIVE_EPOCHS: {"curve": shared}}
+            jobs = {claims.EPOCHS: {"curve": shared}}
             if model == p.models[0]:
                 steps = None if shared else updates
-                jobs[train.EQUAL_UPDATES] = {"curve": shared, "updates": steps}
+                jobs[claims.UPDATES] = {"curve": shared, "updates": steps}
             for control, how in jobs.items():
                 named = [(claims.BEFORE, start)]
                 named += [(spec.method, spec)

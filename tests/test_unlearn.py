@@ -412,10 +412,10 @@ def test_ratios_share_table_2s_run_and_have_a_control_with_equal_updates():
         else:
             assert (cell.spec in table2) == (ratio == 20)
             steps = cell.spec.updates or -(-100 * len(cell.forget) // 64) * 5
-            equal = control == train.EQUAL_UPDATES or ratio == 20
+            equal = control == claims.UPDATES or ratio == 20
             assert steps == (35 if equal else {5: 10, 10: 20, 15: 25}[ratio])
     smaller, larger = ({c.forget for r, _, c in grid if r == ratio} for ratio in (5, 20))
     assert {p for people in smaller for p in people} <= {p for people in larger for p in people}
-    equal = {cell.model for _, control, cell in grid if control == train.EQUAL_UPDATES}
+    equal = {cell.model for _, control, cell in grid if control == claims.UPDATES}
     assert equal == {"tiny-7b"}
     assert {cell.seed for *_, cell in grid} == {1}
