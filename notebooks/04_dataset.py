@@ -32,6 +32,8 @@ stage2 = None
 evaluate = None
 experiments = None
 judge = None
+benchmark = None
+construction = None
 
 # %%
 import pandas as pd
@@ -41,7 +43,7 @@ from remem import dataset as data  # `dataset` is a parameter
 
 p = params.load(scale, models=models, seeds=seeds, workers=workers, dataset=dataset, base=base,
                 stage1=stage1, stage2=stage2, evaluate=evaluate, experiments=experiments,
-                judge=judge)
+                judge=judge, benchmark=benchmark, construction=construction)
 folders = paths.outputs(p.scale)
 folder = data.make(p.dataset, folders.runs)  # at smoke scale smaller than the paper's
 rows = data.read(folder)  # checks every line, and decodes every picture

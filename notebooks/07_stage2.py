@@ -31,17 +31,20 @@ stage2 = None
 evaluate = None
 experiments = None
 judge = None
+benchmark = None
+construction = None
 
 # %%
 import pandas as pd
 
-from remem import benchmarks, claims, figures, params, paths, predict, runs, tables, train, unlearn
+from remem import benchmarks, claims, figures, metrics, params, paths, predict, runs, tables
+from remem import train, unlearn
 from remem import dataset as data  # `dataset` and `judge` are parameters
 from remem import judge as judging
 
 p = params.load(scale, models=models, seeds=seeds, workers=workers, dataset=dataset, base=base,
                 stage1=stage1, stage2=stage2, evaluate=evaluate, experiments=experiments,
-                judge=judge)
+                judge=judge, benchmark=benchmark, construction=construction)
 folders = paths.outputs(p.scale)
 people = data.read(data.make(p.dataset, folders.runs))
 
@@ -111,6 +114,7 @@ dialogue
 # others (ours): EM_t_retain. Percent; intervals over (seed, person); the paper's number below.
 
 # %%
+print(tables.warning(metrics.memorised(rows[rows.method == claims.BEFORE])))
 table2 = tables.table2(rows, form=p.evaluate.form)
 paths.write(folders.tables / "table2.csv", table2.to_csv(index=False))
 tables.show(table2)

@@ -143,7 +143,7 @@ def _make_pack(tower_folder: Path, out: Path) -> None:
 
     told = runs.read_json(tower_folder / "spec.json")["spec"]
     spec = pretrain.Tower(**{key: told[key] for key in pretrain.Tower.model_fields})
-    tower = pretrain._vision_model(spec).requires_grad_(False).eval()
+    tower = pretrain.vision_model(spec).requires_grad_(False).eval()
     tower.load_state_dict(load_file(tower_folder / "tower.safetensors"))
 
     # insightface aligns to squares of a multiple of 112 or of 128 pixels only. One that is also a

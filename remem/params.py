@@ -15,13 +15,15 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
-from remem import paths, runs
+from remem import paths, readers, runs
 from remem.benchmarks import Ability
+from remem.construct import Construction
 from remem.dataset import BadData, DatasetSpec, addressed
 from remem.judge import Judge
 from remem.lessons import Diagnosis, Hops, Scaling
 from remem.predict import Evaluate
 from remem.pretrain import BaseSpec, Drawn, Hub, Tower
+from remem.readers import Benchmark
 from remem.runs import Spec
 from remem.trace import Trace
 from remem.train import Stage1, Stage1Spec
@@ -93,6 +95,8 @@ class Params(Spec):
     evaluate: Evaluate
     experiments: Experiments
     judge: Judge
+    benchmark: Benchmark
+    construction: Construction
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:
@@ -163,7 +167,13 @@ def load_file(path: Path, overrides: Mapping[str, Any] | None = None) -> Params:
 
 
 def _addressed(settings: Params) -> Params:
-    """With the content of each dataset that is a folder."""
+    """With the content of each dataset that is a folder, and a benchmark's files as the dataset."""
+    if settings.benchmark.folder is not None:
+        benchmark = readers.addressed(settings.benchmark)
+        made = readers.make(benchmark, paths.outputs(settings.scale).runs)
+        source = made.relative_to(paths.ROOT) if made.is_relative_to(paths.ROOT) else made
+        own = settings.dataset.model_copy(update={"source": str(source), "content": None})
+        settings = settings.model_copy(update={"benchmark": benchmark, "dataset": own})
     experiments, diagnosis = settings.experiments, settings.experiments.diagnosis
     if diagnosis.real is not None:
         diagnosis = diagnosis.model_copy(update={"real": addressed(diagnosis.real)})

@@ -30,13 +30,13 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from remem import dataset, paths, qa
+from remem import dataset, paths, qa, runs
 from remem.dataset import BadData
 
 # benchmark -> its name on the Hub, and what is read of it: pattern -> size
@@ -61,6 +61,43 @@ WHO = "Who is shown here?"
 
 NEEDED = ("image", "question", "answer", "identity")  # of ReMem's columns
 OPTIONAL = ("name", "attribute", "target", "hop", "split")
+
+
+class Benchmark(runs.Spec):
+    """The `benchmark` section: whose data is taught and unlearned. Without a `folder`, that of the
+    `dataset` section. Otherwise the files of the benchmark `name` (a key of SOURCES) in that
+    folder, converted once; `columns` are ReMem's (ours: theirs). `content`, the SHA-256 of the
+    files, is filled in when parameters are read.
+    """
+
+    kind: ClassVar[str] = "benchmark"
+    name: Literal["remem", "fiubench", "mllmu", "clear", "clear_real"] = "remem"
+    folder: str | None = None
+    columns: dict[str, str] = {}
+    content: str | None = None
+
+
+def make(spec: Benchmark, runs_root: Path) -> Path:
+    """The dataset folder made of the files that `spec` names. Raises BadData."""
+
+    def converted(out: Path) -> None:
+        convert(spec.name, paths.ROOT / spec.folder, out / "dataset", spec.columns)
+
+    return runs.ensure(spec, converted, runs_root) / "dataset"
+
+
+def addressed(spec: Benchmark) -> Benchmark:
+    """`spec` with `content` filled in. Raises BadData where there is no such folder."""
+    folder = paths.ROOT / spec.folder
+    if not folder.is_dir():
+        raise _missing(spec.name, folder, next(iter(SOURCES[spec.name][1])))
+    seen = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not any(part.startswith(".") for part in path.parts):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+            seen.update(path.relative_to(folder).as_posix().encode() + b"\0" + digest)
+    return spec.model_copy(update={"content": seen.hexdigest()})
 
 
 class Asked(NamedTuple):

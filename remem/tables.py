@@ -190,6 +190,20 @@ def by_attribute(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
     return _sort(table, model=_models(table), method=METHODS, attribute=(), hop=claims.HOPS)
 
 
+def warning(memorised: pd.DataFrame) -> str:
+    """What a table about forgetting has to say first: who was never learned (metrics.memorised)."""
+    lost = memorised[~memorised.known]
+    if lost.empty:
+        return "Everybody was memorised in stage 1."
+    people = lost.groupby("model", sort=False).identity.unique().map(list)
+    told = "; ".join(f"{model}: {', '.join(who)}" for model, who in people.items())
+    return (
+        f"WARNING: {len(lost)} of {len(memorised)} (model, seed, person) were not memorised in "
+        f"stage 1 (EM below {metrics.KNOWN} %), so that what is said here of forgetting them means "
+        f"nothing. {told}"
+    )
+
+
 def assumptions() -> pd.DataFrame:
     """What the paper leaves open: topic, what is done here (ours), and why (reason)."""
     return pd.read_csv(paths.PAPER.with_name("assumptions.csv"), dtype=str)

@@ -22,10 +22,10 @@ from remem import params, paths
 
 # Each room may use those above it, and nothing below. A new room finds its place here first.
 DOWNHILL = """
-paths runs
-images profiles qa
-judge metrics crowd dataset contrasts claims tables ink figures
-models predict pretrain train lessons unlearn trace benchmarks
+paths runs gemini
+images profiles qa briefs
+judge metrics crowd dataset publish review readers contrasts claims tables ink figures
+models predict pretrain likeness construct train lessons unlearn trace benchmarks
 params tuning page reproduce
 """.split()
 

@@ -175,7 +175,7 @@ def test_a_pack_that_is_not_whole_is_refused_by_name(tmp_path):
 def test_the_exported_tower_says_what_the_tower_says(tower, offline):
     """From the picture on: its detector and alignment leave every pixel where it was."""
     pictures = [drawn(person, 0) for person in range(3)]
-    torchs = pretrain._vision_model(TOWER).eval()
+    torchs = pretrain.vision_model(TOWER).eval()
     torchs.load_state_dict(load_file(tower / "tower.safetensors"))
     pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
     with torch.no_grad():
