@@ -37,8 +37,19 @@ construction = None
 # %%
 import pandas as pd
 
-from remem import benchmarks, claims, figures, metrics, params, paths, predict, runs, tables
-from remem import train, unlearn
+from remem import (
+                benchmarks,
+                claims,
+                figures,
+                metrics,
+                params,
+                paths,
+                predict,
+                runs,
+                tables,
+                train,
+                unlearn,
+)
 from remem import dataset as data  # `dataset` and `judge` are parameters
 from remem import judge as judging
 

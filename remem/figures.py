@@ -505,6 +505,28 @@ def worked_exposure(ranks: pd.DataFrame, forms: pd.DataFrame) -> Figure:
 
 
 @ink.inked
+def likeness(table: pd.DataFrame, threshold: float) -> Figure:
+    """Cosine similarity to an anchor, of the same and of another person, in training and test.
+
+    table: likeness.survey. The line is the threshold below which a view would be drawn again.
+    """
+    splits = list(dict.fromkeys(table.split))
+    figure, axes = ink.panels(1, len(splits), 3.4, 2.5)
+    bins = np.linspace(-1, 1, 41)
+    for panel, split in zip(axes.flat, splits, strict=True):
+        rows = table[table.split == split]
+        panel.set_title(split, loc="left")
+        for (colour, _), (who, part) in zip(ink.PAIR, rows.groupby("of", sort=False), strict=False):
+            panel.hist(part.similarity.dropna(), bins, color=colour, alpha=0.6, label=who)
+        panel.axvline(threshold, **ink.CHANCE)
+    ink.label(axes, "cosine similarity to the anchor", "pictures")
+    handles, names = axes.flat[0].get_legend_handles_labels()
+    line = Line2D([], [], label="threshold", **ink.CHANCE)
+    ink.legend(figure, *handles, line)
+    return figure
+
+
+@ink.inked
 def loss(history: pd.DataFrame) -> Figure:
     """Training loss per step, one line per seed. history: model, seed, step, loss."""
     models = list(dict.fromkeys(history.model))

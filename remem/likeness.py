@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 from pydantic import Field
 
@@ -120,6 +121,28 @@ def similarities(anchor: Image.Image, views: Sequence[Image.Image], recogniser) 
         raise NoFace("no face is found in the anchor image: draw it again, or choose another")
     found = (_describe(view, recogniser) for view in views)
     return np.array([np.nan if face is None else own @ face for face in found], dtype=np.float64)
+
+
+def survey(rows: pd.DataFrame, pictures: Sequence[Image.Image], recogniser) -> pd.DataFrame:
+    """Whether a dataset's faces can be told apart: identity, split, of, similarity (cosine).
+
+    rows and their `pictures`, in one order; the anchor of a person is their first picture. Every
+    other picture is compared with its own person's anchor (`of` is "the same person") and with that
+    of who comes next ("another person"). NaN where no face is found.
+    """
+    people, faces = list(dict.fromkeys(rows["identity"])), [
+        _describe(picture, recogniser) for picture in pictures
+    ]  # fmt: skip
+    first = dict(zip(rows["identity"][::-1], faces[::-1], strict=True))
+    after = dict(zip(people, people[1:] + people[:1], strict=True))
+    lines, met = [], set()
+    for who, split, face in zip(rows["identity"], rows["split"], faces, strict=True):
+        if who in met:
+            for of, other in (("the same person", who), ("another person", after[who])):
+                known = face is not None and first[other] is not None
+                lines.append((who, split, of, first[other] @ face if known else np.nan))
+        met.add(who)
+    return pd.DataFrame(lines, columns=["identity", "split", "of", "similarity"])
 
 
 def _describe(picture: Image.Image, recogniser) -> np.ndarray | None:
