@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 import torch
 from insightface.utils.face_align import arcface_dst
@@ -213,3 +214,20 @@ def test_the_pack_of_a_tower_is_made_once_and_belongs_to_it(tower, offline):
     assert sorted(file.name for file in made.iterdir()) == [
         "DONE", "detection.onnx", "recognition.onnx", "spec.json",
     ]  # fmt: skip
+
+
+def test_a_survey_compares_with_ones_own_anchor_and_anothers(offline):
+    rows = pd.DataFrame({"identity": ["p00"] * 3 + ["p01"] * 3,
+                         "split": ["train", "train", "test"] * 2})  # fmt: skip
+    pictures = [drawn(person, number) for person in (0, 1) for number in range(3)]
+    found = likeness.survey(rows, pictures, offline)
+    assert list(found.columns) == ["identity", "split", "of", "similarity"]
+    assert len(found) == 2 * 2 * 2  # the anchors themselves are not compared
+    own = found[found.of == "the same person"].similarity.to_numpy()
+    expected = [likeness.similarities(pictures[3 * k], pictures[3 * k + 1 : 3 * k + 3], offline)
+                for k in (0, 1)]  # fmt: skip
+    np.testing.assert_allclose(own, np.concatenate(expected), atol=1e-6)
+    others = found[found.of == "another person"].similarity.to_numpy()
+    crossed = [likeness.similarities(pictures[3 - 3 * k], pictures[3 * k + 1 : 3 * k + 3], offline)
+               for k in (0, 1)]  # fmt: skip
+    np.testing.assert_allclose(others, np.concatenate(crossed), atol=1e-6)

@@ -309,3 +309,20 @@ def test_a_damaged_file_or_picture_is_refused_and_leaves_nothing(tmp_path):
     assert not (tmp_path / "out").exists() and not (tmp_path / ".out.part").exists()
     with pytest.raises(dataset.BadData, match="benchmark 'tofu' is unknown; there are remem"):
         readers.read("tofu", tmp_path)
+
+
+def test_a_benchmarks_files_stand_in_for_the_dataset(drawn, tmp_path, monkeypatch):
+    from remem import params
+
+    monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / "outputs"))
+    rows, pictures, _ = drawn
+    readers.write_fiubench(rows, pictures, tmp_path / "files", {})
+    given = {"name": "fiubench", "folder": str(tmp_path / "files")}
+    p = params.load("smoke", benchmark=given)
+    found = dataset.read(dataset.make(p.dataset, tmp_path))
+    assert set(found["question"]) <= set(rows["question"]) and p.dataset.content
+    assert params.load("smoke", benchmark=given) == p  # converted once
+    (tmp_path / "files" / "more.txt").write_text("x")
+    assert params.load("smoke", benchmark=given).benchmark.content != p.benchmark.content
+    with pytest.raises(params.BadParameter, match="full.json is missing.*gray311/FIUBench"):
+        params.load("smoke", benchmark={"name": "fiubench", "folder": str(tmp_path / "nowhere")})
