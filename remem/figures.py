@@ -71,7 +71,7 @@ def causes(table: pd.DataFrame) -> Figure:
                                elinewidth=0.8)
         panel.set_yticks(range(len(changes)), changes)
         panel.set(xlim=(-4, 104), ylim=(len(changes) - 0.5, -0.5))
-    ink.label(axes, "EM", "")
+    ink.label(axes, "EM, %", "")
     names = ("training rows", "held-out rows")
     ink.legend(figure, *map(ink.sample, ink.PAIR, names))
     return figure

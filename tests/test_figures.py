@@ -247,7 +247,7 @@ def test_causes_are_named_from_top_to_bottom():
     figure = figures.causes(table)
     [panel] = figure.axes
     assert [tick.get_text() for tick in panel.get_yticklabels()] == changes
-    assert panel.yaxis_inverted() and panel.get_xlabel() == "EM"
+    assert panel.yaxis_inverted() and panel.get_xlabel() == "EM, %"
     assert {(90, -0.12), (50, 0.12), (80, 0.88), (70, 1.88)} <= set(_marks(panel))
     assert _legend(figure) == ["training rows", "held-out rows"]
     _inside(figure)

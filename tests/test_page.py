@@ -139,7 +139,7 @@ def test_the_scorecard_comes_first_and_is_summed_up_in_a_line(folders):
     text = page.write(folders).read_text()
     plain = " ".join(re.sub(r"<[^>]*>", "", text).split())
     told = "1 hold, 2 do not hold, 1 cannot be told, 1 not run"
-    assert f"Of 5 claims of the paper, {told} in the tiny world." in plain
+    assert f"Of 5 claims, the paper's and ours, {told} in the tiny world." in plain
     assert f"07 stage2: {told}" in plain
     shown = section(text, "scorecard")
     assert re.findall(r'class="data row\d col2 verdict (\w+)"', shown) == [
