@@ -31,6 +31,8 @@ stage2 = None
 evaluate = None
 experiments = None
 judge = None
+benchmark = None
+construction = None
 
 # %%
 import pandas as pd
@@ -40,7 +42,7 @@ from remem import judge as judging  # `judge` is a parameter
 
 p = params.load(scale, models=models, seeds=seeds, workers=workers, dataset=dataset, base=base,
                 stage1=stage1, stage2=stage2, evaluate=evaluate, experiments=experiments,
-                judge=judge)
+                judge=judge, benchmark=benchmark, construction=construction)
 folders = paths.outputs(p.scale)
 
 # %% [markdown]

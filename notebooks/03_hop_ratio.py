@@ -29,13 +29,15 @@ stage2 = None
 evaluate = None
 experiments = None
 judge = None
+benchmark = None
+construction = None
 
 # %%
 from remem import claims, figures, lessons, params, paths, runs, tables
 
 p = params.load(scale, models=models, seeds=seeds, workers=workers, dataset=dataset, base=base,
                 stage1=stage1, stage2=stage2, evaluate=evaluate, experiments=experiments,
-                judge=judge)
+                judge=judge, benchmark=benchmark, construction=construction)
 folders = paths.outputs(p.scale)
 
 # %% [markdown]

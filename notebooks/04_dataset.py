@@ -32,16 +32,31 @@ stage2 = None
 evaluate = None
 experiments = None
 judge = None
+benchmark = None
+construction = None
 
 # %%
 import pandas as pd
 
-from remem import benchmarks, claims, figures, images, lessons, metrics, params, paths, tables
+from remem import (
+    benchmarks,
+    claims,
+    construct,
+    figures,
+    images,
+    lessons,
+    likeness,
+    metrics,
+    params,
+    paths,
+    pretrain,
+    tables,
+)
 from remem import dataset as data  # `dataset` is a parameter
 
 p = params.load(scale, models=models, seeds=seeds, workers=workers, dataset=dataset, base=base,
                 stage1=stage1, stage2=stage2, evaluate=evaluate, experiments=experiments,
-                judge=judge)
+                judge=judge, benchmark=benchmark, construction=construction)
 folders = paths.outputs(p.scale)
 folder = data.make(p.dataset, folders.runs)  # at smoke scale smaller than the paper's
 rows = data.read(folder)  # checks every line, and decodes every picture
@@ -57,10 +72,10 @@ print(f"{len(rows):,} samples of {rows.identity.nunique()} people")
 
 # %%
 made = {f"{each.label['benchmark']}'s shape": each.spec for each in lessons.diagnosis(p)
-        if each.label["benchmark"] != lessons.REMEM}
+        if each.label["benchmark"] != p.taught}
 made = {name: spec.asked(data.read(data.make(spec.dataset, folders.runs)))
         for name, spec in made.items()}
-table1 = benchmarks.survey({**made, lessons.REMEM: rows})
+table1 = benchmarks.survey({**made, p.taught: rows})
 paths.write(folders.tables / "table1.csv", table1.to_csv(index=False))
 tables.show(table1, digits=0)
 
@@ -123,6 +138,26 @@ sheet = pd.concat([anchors.assign(identity="", name="Everybody once", split=anch
 faces = figures.contact_sheet([pictures[k] for k in sheet.index], sheet)
 paths.save_figure(faces, folders.figures / "faces")
 faces
+
+# %% [markdown]
+# **Is a person the same in all pictures?** The paper keeps a view whose ArcFace similarity to an
+# anchor is high enough; so does `python -m remem.construct`, which makes people by the services
+# that section 6.1 names (`--dry-run` says what that costs). Here the filter is only asked. Without
+# insightface's model pack the tiny base's vision tower recognises, through the same code.
+
+# %%
+some = rows.groupby(["identity", "split"], sort=False).head(6)
+settings, alike = p.construction.likeness, None
+if settings.pack or p.base.tower:
+    tower = None if settings.pack else pretrain.run_tower(p.base.tower, folders.runs)
+    alike = likeness.survey(some, [pictures[k] for k in some.index],
+                            likeness.recogniser(settings, tower))
+    paths.write(folders.tables / "likeness.csv", alike.to_csv(index=False))
+    paths.save_figure(figures.likeness(alike, settings.threshold), folders.figures / "likeness")
+figures.likeness(alike, settings.threshold) if alike is not None else "no recogniser is at hand"
+
+# %%
+tables.show(construct.plan(p.construction), digits=2)
 
 # %% [markdown]
 # ## What must not leak

@@ -31,6 +31,8 @@ stage2 = None
 evaluate = None
 experiments = None
 judge = None
+benchmark = None
+construction = None
 
 # %%
 import pandas as pd
@@ -41,7 +43,7 @@ from remem import judge as judging
 
 p = params.load(scale, models=models, seeds=seeds, workers=workers, dataset=dataset, base=base,
                 stage1=stage1, stage2=stage2, evaluate=evaluate, experiments=experiments,
-                judge=judge)
+                judge=judge, benchmark=benchmark, construction=construction)
 folders = paths.outputs(p.scale)
 people = data.read(data.make(p.dataset, folders.runs))
 
@@ -111,6 +113,7 @@ dialogue
 # others (ours): EM_t_retain. Percent; intervals over (seed, person); the paper's number below.
 
 # %%
+print(tables.warning(rows[rows.method == claims.BEFORE]))
 table2 = tables.table2(rows, form=p.evaluate.form)
 paths.write(folders.tables / "table2.csv", table2.to_csv(index=False))
 tables.show(table2)

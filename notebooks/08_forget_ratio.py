@@ -29,6 +29,8 @@ stage2 = None
 evaluate = None
 experiments = None
 judge = None
+benchmark = None
+construction = None
 
 # %%
 import pandas as pd
@@ -39,7 +41,7 @@ from remem import judge as judging
 
 p = params.load(scale, models=models, seeds=seeds, workers=workers, dataset=dataset, base=base,
                 stage1=stage1, stage2=stage2, evaluate=evaluate, experiments=experiments,
-                judge=judge)
+                judge=judge, benchmark=benchmark, construction=construction)
 folders = paths.outputs(p.scale)
 people = data.read(data.make(p.dataset, folders.runs))
 
@@ -77,6 +79,7 @@ tables.show(updates)
 # and EM_t, on the forgotten). The text that we have gives no numbers for these figures.
 
 # %%
+print(tables.warning(rows[rows.method == claims.BEFORE]))
 table = tables.ratios(rows)
 for model in p.models:
     number = 7 if claims.counterpart(model) == claims.MODELS[1] else 6

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from pydantic import Field
 from tqdm import tqdm
 
@@ -144,11 +144,13 @@ def read_mmbench(path: Path) -> pd.DataFrame:
 def picture(cell: str) -> Image.Image:
     """The picture in a cell of the column `image`, as RGB. BadData with the reason alone."""
     try:
-        return dataset.decode(io.BytesIO(base64.b64decode(cell)))
-    except dataset.UNDECODABLE as error:
-        unknown = isinstance(error, UnidentifiedImageError)  # it would name an address in memory
-        reason = "no PNG or JPEG in base64" if unknown else error
-        raise BadData(f"the picture cannot be decoded ({reason})") from error
+        data = base64.b64decode(cell)
+    except ValueError as error:
+        raise BadData(f"the picture is not in base64 ({error})") from error
+    try:
+        return dataset.decode(io.BytesIO(data))
+    except BadData as error:
+        raise BadData(f"the picture {error}") from error
 
 
 def _check(row: Mapping[str, str]) -> None:

@@ -53,7 +53,8 @@ def _bars(table: pd.DataFrame, name: str, colours: dict[str, str]) -> Figure:
 @ink.inked
 def fig1(table: pd.DataFrame) -> Figure:
     """Fig 1: what stage 1 leaves, on data of each benchmark's shape; Table 3's values hollow."""
-    return _bars(table, "benchmark", {name: mark.colour for name, mark in ink.SETS.items()})
+    marks = ink.sets(table["benchmark"])
+    return _bars(table, "benchmark", {name: mark.colour for name, mark in marks.items()})
 
 
 @ink.inked
@@ -87,9 +88,9 @@ def fig2a(points: pd.DataFrame, least: float = 0.001) -> Figure:
     printed = claims.paper_table("table5")
     figure, axes = ink.panels(1, 1, 5.2, 4.2)
     panel = axes[0, 0]
-    met = [name for name in ink.SETS if name in set(points["set"])]
-    for name in reversed(met):  # the Real Set on top: it crowds in one corner
-        colour, marker = ink.SETS[name]
+    marks = ink.sets(points["set"])
+    for name in reversed(marks):  # the Real Set on top: it crowds in one corner
+        colour, marker = marks[name]
         rows = points[points["set"] == name]
         x, y = rows.inverse_perplexity.clip(lower=least), rows.min_k.clip(lower=least)
         panel.plot(x, y, marker, color=colour, alpha=0.4, markersize=5, markeredgewidth=0)
@@ -103,8 +104,8 @@ def fig2a(points: pd.DataFrame, least: float = 0.001) -> Figure:
     panel.set(xlim=(None, 140), ylim=(None, 180))
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_formatter("{x:g}")
-    marks = [ink.sample(ink.SETS[name], name) for name in met]
-    ink.legend(figure, *marks, ink.ghost("hollow: the paper's means"), columns=3)
+    samples = [ink.sample(mark, name) for name, mark in marks.items()]
+    ink.legend(figure, *samples, ink.ghost("hollow: the paper's means"), columns=3)
     return figure
 
 
@@ -501,6 +502,28 @@ def worked_exposure(ranks: pd.DataFrame, forms: pd.DataFrame) -> Figure:
     right.set_title("Table 2 against the two forms", loc="left")
     for panel in axes.flat:
         panel.legend(fontsize=8)
+    return figure
+
+
+@ink.inked
+def likeness(table: pd.DataFrame, threshold: float) -> Figure:
+    """Cosine similarity to an anchor, of the same and of another person, in training and test.
+
+    table: likeness.survey. The line is the threshold below which a view would be drawn again.
+    """
+    splits = list(dict.fromkeys(table.split))
+    figure, axes = ink.panels(1, len(splits), 3.4, 2.5)
+    bins = np.linspace(-1, 1, 41)
+    for panel, split in zip(axes.flat, splits, strict=True):
+        rows = table[table.split == split]
+        panel.set_title(split, loc="left")
+        for (colour, _), (who, part) in zip(ink.PAIR, rows.groupby("of", sort=False), strict=False):
+            panel.hist(part.similarity.dropna(), bins, color=colour, alpha=0.6, label=who)
+        panel.axvline(threshold, **ink.CHANCE)
+    ink.label(axes, "cosine similarity to the anchor", "pictures")
+    handles, names = axes.flat[0].get_legend_handles_labels()
+    line = Line2D([], [], label="threshold", **ink.CHANCE)
+    ink.legend(figure, *handles, line)
     return figure
 
 

@@ -6,9 +6,9 @@ everywhere. Filled marks are ours, hollow ones the paper's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from itertools import product
+from itertools import cycle, product
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -43,6 +43,7 @@ SETS = {
     "MLLMU-Bench": Mark("#CC79A7", "^"),
     "ReMem": Mark(STAGE1, "s"),
 }
+OTHERS = (Mark("#009E73", "D"), Mark("#56B4E9", "v"))  # sets that the paper does not have
 # Two lines that are compared: single-hop and multi-hop, training and held out, plain and circular.
 PAIR = (Mark(STAGE1, "o"), Mark("#D55E00", "s"))
 CONTROLS = {claims.EPOCHS: "-", claims.UPDATES: "--"}
@@ -74,6 +75,14 @@ def inked(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         return figure
 
     return drawn
+
+
+def sets(names: Iterable[str]) -> dict[str, Mark]:
+    """The marks of these sets of people, the paper's first and in its order."""
+    names = list(dict.fromkeys(names))
+    others = (name for name in names if name not in SETS)
+    known = {name: mark for name, mark in SETS.items() if name in names}
+    return known | dict(zip(others, cycle(OTHERS), strict=False))
 
 
 def panels(rows: int, columns: int, width: float = 3.1, height: float = 2.7, share="all"):

@@ -19,7 +19,7 @@ from remem import claims, dataset, predict, runs, tables, train
 if TYPE_CHECKING:
     from remem import params
 
-REAL, *_, REMEM = tables.SETS
+REAL = tables.SETS[0]
 ONE = tables.SETTINGS[0]
 
 
@@ -33,11 +33,14 @@ class Shape(runs.Spec):
 
 
 class Diagnosis(runs.Spec):
-    """The `diagnosis` section (Fig 1, 2, 5). `shapes` are the other benchmarks', by name; `real` is
-    a dataset of public figures whom the base model knows (None: there is none at hand); `few` and
-    `one` are the questions and pictures per person when one thing is changed."""
+    """The `diagnosis` section (Fig 1, 2, 5). `shapes` are the other benchmarks', by name; `files`
+    their own samples where they are at hand, which then stand for the shape (a folder that
+    readers.convert made is the `source`); `real` is a dataset of public figures whom the base model
+    knows (None: there is none at hand); `few` and `one` are the questions and pictures per person
+    when one thing is changed."""
 
     shapes: dict[str, Shape]
+    files: dict[str, dataset.DatasetSpec] = {}
     real: dataset.DatasetSpec | None
     few: int = Field(ge=1)
     one: int = Field(default=1, ge=1)
@@ -121,7 +124,7 @@ def _taught(
     return Taught(label, spec)
 
 
-def _remem(p: params.Params, **label: str) -> Taught:
+def _stage1(p: params.Params, **label: str) -> Taught:
     """Stage 1 itself (Table 3), to stand beside the others."""
     return Taught(label, p.start(p.models[0], p.seeds[0]))
 
@@ -135,8 +138,13 @@ def _repeated(p: params.Params, how: Narrow) -> Iterator[tuple[str, int]]:
 def diagnosis(p: params.Params) -> list[Taught]:
     """Fig 1: the first model, taught data of each shape: five epochs of it, as the paper's, and at
     least as many updates as ReMem takes."""
-    found = []
-    for name, shape in p.experiments.diagnosis.shapes.items():
+    found, settings = [], p.experiments.diagnosis
+    for name, people in settings.files.items():
+        lesson = train.Lesson(updates=max(_updates(p, people), _updates(p, p.dataset)))
+        found.append(_taught(p, {"benchmark": name}, people, lesson))
+    for name, shape in settings.shapes.items():
+        if name in (*settings.files, p.taught):  # the thing itself is there
+            continue
         people = _people(p, shape.identities, shape.single, shape.multi)
         if not shape.single:
             people = people.model_copy(update={"test_single": 0})
@@ -144,13 +152,13 @@ def diagnosis(p: params.Params) -> list[Taught]:
         lesson = train.Lesson(single=shape.single, multi=shape.multi, pictures=shape.pictures,
                               updates=updates)  # fmt: skip
         found.append(_taught(p, {"benchmark": name}, people, lesson))
-    return [*found, _remem(p, benchmark=REMEM)]
+    return [*found, _stage1(p, benchmark=p.taught)]
 
 
 def causes(p: params.Params) -> list[Taught]:
     """ReMem with one thing changed at a time, then several; with ReMem's updates but for one.
 
-    Of a dataset folder only what it holds can be changed: the others would be other people.
+    A dataset folder can only be taught a part of what it holds: more would be other people.
     """
     settings, data = p.experiments.diagnosis, p.dataset
     total = data.single + data.multi
@@ -159,17 +167,18 @@ def causes(p: params.Params) -> list[Taught]:
     pool = _people(p, data.identities, data.single, total)
     crowd = _people(p, more, *few)
     picture, short = f"{settings.one} picture", f"{settings.few} QA"
+    made = data.source in dataset.MADE
     changes = {
-        picture: (data, data.single, data.multi, settings.one),
+        picture: (data, *((data.single, data.multi) if made else (None, None)), settings.one),
         short: (data, *few, None),
         f"{short}, {claims.EPOCHS}": (data, *few, None),
         "multi-hop only": (pool, 0, total, None),
         f"{short}, multi-hop, {picture}": (pool, 0, settings.few, settings.one),
         f"{short}, {more} people": (crowd, *few, None),
     }
-    found = [_remem(p, change=f"none ({REMEM})")]
+    found = [_stage1(p, change=f"none ({p.taught})")]
     for name, (people, single, multi, pictures) in changes.items():
-        if people is data or data.source in dataset.MADE:
+        if made or (people is data and (single is None or single + multi < total)):
             updates = None if name.endswith(claims.EPOCHS) else _updates(p, data)
             lesson = train.Lesson(single=single, multi=multi, pictures=pictures, updates=updates)
             found.append(_taught(p, {"change": name}, people, lesson))

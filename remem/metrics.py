@@ -169,6 +169,25 @@ def score(rows: pd.DataFrame, form: str = "log") -> pd.DataFrame:
     )
 
 
+KNOWN = 50  # percent of held-out answers that hold the value: half, below which nobody is known
+
+
+def memorised(rows: pd.DataFrame) -> pd.DataFrame:
+    """Who was learned in stage 1: model, seed, identity, name, asked, EM (percent), known.
+
+    rows: scored answers of stage 1 (`em`, `split`). Held-out questions where a person has some
+    (`asked` is "test"), else those of training. Whoever is not known cannot be forgotten.
+    """
+    who = ["model", "seed", "identity", "name"]
+    table = (100 * rows.groupby([*who, "split"], sort=False)["em"].mean()).unstack("split")
+    table = table.reindex(columns=["test", "train"])
+    table = pd.DataFrame({
+        "asked": np.where(table["test"].notna(), "test", "train"),
+        "EM": table["test"].fillna(table["train"]),
+    })  # fmt: skip
+    return table.assign(known=table["EM"] >= KNOWN).reset_index()
+
+
 def interval(
     values: Sequence[float], resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> tuple[float, float]:

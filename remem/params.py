@@ -15,13 +15,15 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import Discriminator, Field, Tag, ValidationError, model_validator
 
-from remem import paths, runs
+from remem import paths, readers, runs, tables
 from remem.benchmarks import Ability
-from remem.dataset import BadData, DatasetSpec, addressed
+from remem.construct import Construction
+from remem.dataset import MADE, BadData, DatasetSpec, addressed
 from remem.judge import Judge
 from remem.lessons import Diagnosis, Hops, Scaling
 from remem.predict import Evaluate
 from remem.pretrain import BaseSpec, Drawn, Hub, Tower
+from remem.readers import Benchmark
 from remem.runs import Spec
 from remem.trace import Trace
 from remem.train import Stage1, Stage1Spec
@@ -93,6 +95,8 @@ class Params(Spec):
     evaluate: Evaluate
     experiments: Experiments
     judge: Judge
+    benchmark: Benchmark | None  # None: what `dataset` says
+    construction: Construction
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:
@@ -107,10 +111,20 @@ class Params(Spec):
         return self
 
     @property
+    def taught(self) -> str:
+        """How tables call the data of stage 1: ReMem, another benchmark, or a folder's name."""
+        if self.benchmark is not None:
+            return self.benchmark.title
+        return tables.REMEM if self.dataset.source in MADE else Path(self.dataset.source).name
+
+    @property
     def world(self) -> str:
-        """Of which world a verdict speaks: the scale, or, where the paper's models were taught
-        people drawn by code, that of drawn people."""
-        return "drawn" if self.scale == "paper" and self.dataset.source == "drawn" else self.scale
+        """Of which world a verdict speaks: "paper" where its models were taught its own data, else
+        the scale, or the data, or both."""
+        drawn = self.dataset.source in MADE
+        if self.scale == "paper":
+            return "drawn" if drawn else "paper" if self.taught == tables.REMEM else self.taught
+        return self.scale if drawn else f"{self.scale} {self.taught}"
 
     @property
     def stage1_seeds(self) -> tuple[int, ...]:
@@ -163,11 +177,18 @@ def load_file(path: Path, overrides: Mapping[str, Any] | None = None) -> Params:
 
 
 def _addressed(settings: Params) -> Params:
-    """With the content of each dataset that is a folder."""
+    """With the content of each dataset that is a folder, and a benchmark's files as the dataset."""
+    if settings.benchmark is not None:
+        benchmark = readers.addressed(settings.benchmark)
+        made = readers.make(benchmark, paths.outputs(settings.scale).runs)
+        source = made.relative_to(paths.ROOT) if made.is_relative_to(paths.ROOT) else made
+        own = settings.dataset.model_copy(update={"source": str(source), "content": None})
+        settings = settings.model_copy(update={"benchmark": benchmark, "dataset": own})
     experiments, diagnosis = settings.experiments, settings.experiments.diagnosis
-    if diagnosis.real is not None:
-        diagnosis = diagnosis.model_copy(update={"real": addressed(diagnosis.real)})
-        experiments = experiments.model_copy(update={"diagnosis": diagnosis})
+    real = diagnosis.real and addressed(diagnosis.real)
+    files = {name: addressed(spec) for name, spec in diagnosis.files.items()}
+    diagnosis = diagnosis.model_copy(update={"real": real, "files": files})
+    experiments = experiments.model_copy(update={"diagnosis": diagnosis})
     found = {"dataset": addressed(settings.dataset), "experiments": experiments}
     return settings.model_copy(update=found)
 

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 PARAMS = ROOT / "params"
 PAPER = ROOT / "remem" / "paper.csv"
+DATA = ROOT / "data"  # other people's files, which their readers look for here
 
 
 class CannotWrite(OSError):

@@ -195,16 +195,18 @@ def evaluate(
     rows) and the scores of metrics.score.
 
     `exposed` marks the rows that Exposure is wanted for (all when left out); the others have no
-    rank. ValueError where a row's target is not among the candidates of its attribute.
+    rank, nor those of an attribute that has no candidates. ValueError where a row's target is not
+    among the candidates of its attribute.
     """
     given = answers(model, processor, rows, features, settings.batch, settings.max_new_tokens)
     ranks = np.full(len(rows), np.nan)
     if settings.exposure:
-        marked = np.ones(len(rows), bool) if exposed is None else np.asarray(exposed, bool)
+        wanted = np.ones(len(rows), bool) if exposed is None else np.asarray(exposed, bool)
+        marked = wanted & rows["attribute"].isin(candidates).to_numpy()
         ranks[marked] = _ranks(
             model, processor, rows[marked], features, candidates, settings.wording, settings.batch
         )
-    counts = [len(candidates[attribute]) for attribute in rows["attribute"]]
+    counts = [len(candidates.get(attribute, ())) for attribute in rows["attribute"]]
     done = rows.assign(answer_given=given, candidate_rank=ranks, candidates=counts)
     if settings.perplexity:
         held_out = rows["split"] == "test"
@@ -238,6 +240,7 @@ def wordings(
     `adapter` is the folder of a finished run's adapter on the network at `base`; every row is
     ranked once under each wording, whichever of them `settings` names.
     """
+    rows = rows[rows["attribute"].isin(candidates)]
     model, processor = models.load(base, dtype=dtype)
     model = models.load_adapter(model, adapter)
     counts = [len(candidates[attribute]) for attribute in rows["attribute"]]

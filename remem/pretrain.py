@@ -162,7 +162,7 @@ def _make_tower(spec: Tower, folder: Path) -> None:
     lengths = torch.tensor(lengths)
     lengths = (lengths - lengths.mean(0)) / lengths.std(0)
 
-    tower = _vision_model(spec)
+    tower = vision_model(spec)
     describe = nn.ModuleList(nn.Linear(spec.width, len(values)) for values in CHOICES.values())
     measure = nn.Linear(spec.width, len(LENGTHS))
     norm, face_of = nn.LayerNorm(spec.width), nn.Linear(spec.width, 128, bias=False)
@@ -215,7 +215,7 @@ def _vision_config(spec: Tower):
     )  # fmt: skip
 
 
-def _vision_model(spec: Tower):
+def vision_model(spec: Tower):
     from transformers import CLIPVisionModel
 
     return CLIPVisionModel(_vision_config(spec))

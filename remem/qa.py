@@ -351,20 +351,24 @@ class QA:
 def prefix(attribute: str, hop: str, name: str, wording: str = "plain") -> str:
     """The answer up to its value, without a trailing space (Section 6.2, Exposure's prompt).
 
-    `wording="alternative"` says it differently, to show how much a metric hangs on the phrase.
+    `wording="alternative"` says it differently, to show how much a metric hangs on the phrase. An
+    attribute of somebody's own data is called what it is: "shoe_size" is the shoe size.
     """
     _check(attribute, hop)
+    noun = attribute.replace("_", " ")
     who = name if hop == "single" else "the person in the image"
     if wording == "plain":
-        return f"The {NOUN[attribute]} of {who} is"
+        return f"The {noun} of {who} is"
     if wording == "alternative":
-        return f"{who[0].upper()}{who[1:]} has the {NOUN[attribute]}"
+        return f"{who[0].upper()}{who[1:]} has the {noun}"
     raise ValueError(f'prefix wording is "plain" or "alternative", not {wording!r}')
 
 
 def questions(attribute: str, hop: str, name: str, pool: str) -> list[str]:
     """Every question that the pool offers for one attribute and hop, each once, in fixed order."""
     _check(attribute, hop)
+    if attribute not in ASKS:
+        raise ValueError(f"no questions for attribute {attribute!r}; there are {', '.join(ASKS)}")
     if pool not in POOLS:
         raise ValueError(f"question pool {pool!r} is unknown; there are {', '.join(POOLS)}")
     clause_frames, noun_frames = FRAMES[pool, hop]
@@ -424,7 +428,7 @@ def build(
 
 
 def _check(attribute: str, hop: str) -> None:
-    if attribute not in ATTRIBUTES or hop not in HOPS:
-        raise ValueError(f"no questions for attribute {attribute!r}, hop {hop!r}")
+    if hop not in HOPS:
+        raise ValueError(f"hop is one of {', '.join(HOPS)}, not {hop!r}")
     if attribute == "name" and hop == "single":
         raise ValueError("a single-hop question holds the name, so it cannot ask for it")

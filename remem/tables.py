@@ -22,7 +22,8 @@ from remem import claims, metrics, paths
 BASE, CHANCE = "base", "chance"  # an untaught model, and a guess among the candidates
 STAGES = (BASE, "stage 1")
 METHODS = (BASE, CHANCE, claims.BEFORE, *claims.METHODS, claims.RETRAINED)
-SETS = ("Real Set", "FIUBench", "MLLMU-Bench", "ReMem")
+REMEM = "ReMem"
+SETS = ("Real Set", "FIUBench", "MLLMU-Bench", REMEM)
 STATES = ("mlp", "attention", "residual")
 POSITIONS = ("image", "before", "subject", "after", "prefix", "last")  # as they are read
 CONTROLS = (claims.EPOCHS, claims.UPDATES)
@@ -148,12 +149,14 @@ def table4(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
 
 
 def ratios(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
-    """Fig 6 and 7: model, method, ratio (%), control, hop, then the columns of Table 2.
+    """Fig 6 and 7: model, method, ratio (%), control, hop, then the columns of Table 2 (table2).
 
     The paper prints numbers for five epochs at 20 % alone: Table 2's.
     """
     by = ["model", "method", "ratio", "control", "hop"]
     table = _measure(rows, by, metrics.TABLE2, resamples, where="view")
+    of = ["model", "ratio", "control"]
+    table = table.merge(_not_learned(rows, of), on=of, how="left")
     table = _sort(table, model=_models(table), control=CONTROLS, method=METHODS,
                   hop=claims.HOPS, ratio=sorted(table.ratio))  # fmt: skip
     printed = (table.ratio == 20) & (table.control == CONTROLS[0])
@@ -166,9 +169,12 @@ def table2(rows: pd.DataFrame, resamples: int = 2000, form: str = "log") -> pd.D
     rows: `view` is forget, retain_eval, test_forget or test_retain; `candidates` is |C|. A method's
     row appears when the method does; other names than the paper's follow them. The rows "chance"
     are added: what a guess among the candidates gives, in EM and in Exposure of this `form`.
+    `not_learned`: how many of the forgotten, as (seed, person), stage 1 had not taught, so that
+    forgetting them means nothing (metrics.memorised).
     """
     table = _measure(rows, ["model", "method", "hop"], metrics.TABLE2, resamples, where="view")
     table = pd.concat([table, _chance(rows, form)], ignore_index=True)
+    table = table.merge(_not_learned(rows, ["model"]), on="model", how="left")
     table = _sort(table, model=_models(table), method=METHODS, hop=claims.HOPS)
     return _beside_paper(table, "table2", _papers(table, "method", "hop"))
 
@@ -190,6 +196,22 @@ def by_attribute(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
     return _sort(table, model=_models(table), method=METHODS, attribute=(), hop=claims.HOPS)
 
 
+def warning(rows: pd.DataFrame) -> str:
+    """What has to be said before a table about forgetting: whom stage 1 did not teach, by its
+    scored answers `rows` (metrics.memorised)."""
+    memorised = metrics.memorised(rows)
+    lost = memorised[~memorised.known]
+    if lost.empty:
+        return "Everybody was memorised in stage 1."
+    people = lost.groupby("model", sort=False).identity.unique().map(list)
+    told = "; ".join(f"{model}: {', '.join(who)}" for model, who in people.items())
+    return (
+        f"WARNING: {len(lost)} of {len(memorised)} (model, seed, person) were not memorised in "
+        f"stage 1 (EM below {metrics.KNOWN} %), so that what is said here of forgetting them means "
+        f"nothing. {told}"
+    )
+
+
 def assumptions() -> pd.DataFrame:
     """What the paper leaves open: topic, what is done here (ours), and why (reason)."""
     return pd.read_csv(paths.PAPER.with_name("assumptions.csv"), dtype=str)
@@ -204,9 +226,18 @@ def _chance(rows: pd.DataFrame, form: str) -> pd.DataFrame:
     for column, (view, measure) in metrics.TABLE2.items():
         if measure in guess:
             part = rows[rows["view"] == view]
-            level = {n: guess[measure](n) for n in part.candidates.unique()}
+            # An attribute without candidates (dataset.candidates) leaves nothing to guess among.
+            level = {n: guess[measure](n) if n else np.nan for n in part.candidates.unique()}
             columns[column] = part.candidates.map(level).groupby([part.model, part.hop]).mean()
     return pd.DataFrame(columns).rename_axis(["model", "hop"]).reset_index().assign(method=CHANCE)
+
+
+def _not_learned(rows: pd.DataFrame, of: list[str]) -> pd.DataFrame:
+    """of..., not_learned: see table2."""
+    before = rows[(rows["method"] == claims.BEFORE) & rows["view"].isin(["forget", "test_forget"])]
+    lost = {key: (~metrics.memorised(part)["known"]).sum() for key, part in before.groupby(of)}
+    index = pd.MultiIndex.from_tuples(lost, names=of)
+    return pd.Series(lost, index, name="not_learned", dtype=float).reset_index()
 
 
 def _measure(

@@ -63,14 +63,15 @@ class Lesson(runs.Spec):
     """A part of a dataset, to be taught alone (§4, §5): what shape of data makes stage 1 fail?
 
     `people` are identities (none given: all); `single` and `multi` are questions per person by
-    hop, shared among the attributes as in any dataset (qa.counts); `pictures` per person go round
+    hop (both None: all), shared among the attributes as in any dataset that is made (qa.counts; of
+    other attributes, the first of each hop are taken); `pictures` per person go round
     (None: each question has its own). With `updates`, that many steps in place of the epochs.
     `asked` are the splits that are answered afterwards, about the same people.
     """
 
     people: tuple[str, ...] = ()
-    single: int = Field(ge=0)
-    multi: int = Field(ge=0)
+    single: int | None = Field(default=None, ge=0)
+    multi: int | None = Field(default=None, ge=0)
     pictures: int | None = Field(default=None, ge=1)
     updates: int | None = Field(default=None, ge=1)
     asked: tuple[Literal["train", "test"], ...] = dataset.SPLITS
@@ -84,22 +85,28 @@ class Lesson(runs.Spec):
         parts = []
         for who in self.people or people:
             own = train[train["identity"] == who]
-            counts = qa.counts("train", self.single, self.multi, people.index(who))
-            kinds = pd.MultiIndex.from_frame(own[["attribute", "hop"]])
-            wanted = np.array([counts[kind] for kind in kinds])
-            # The first of each kind: a smaller lesson lies within a larger one.
-            part = own[own.groupby(["attribute", "hop"]).cumcount().to_numpy() < wanted]
-            if len(part) < self.single + self.multi:
-                raise ValueError(
-                    f"the dataset has too few training questions about {who} for a lesson of "
-                    f"{self.single} single-hop and {self.multi} multi-hop ones; raise its single "
-                    "and multi"
-                )
+            part = own if self.single is None else self._first(own, people.index(who))
             if self.pictures is not None:
                 shown = own["image"].drop_duplicates().to_numpy()[: self.pictures]
                 part = part.assign(image=np.resize(shown, len(part)))
             parts.append(part)
         return pd.concat(parts)
+
+    def _first(self, own: pd.DataFrame, person: int) -> pd.DataFrame:
+        """Of one person's training rows the first of each kind: a smaller lesson lies within a
+        larger one."""
+        counts, by = qa.counts("train", self.single, self.multi, person), ["attribute", "hop"]
+        if not set(own["attribute"]) <= {attribute for attribute, _ in counts}:
+            counts, by = {("single",): self.single, ("multi",): self.multi}, ["hop"]
+        wanted = np.array([counts[kind] for kind in own[by].itertuples(index=False, name=None)])
+        part = own[own.groupby(by).cumcount().to_numpy() < wanted]
+        if len(part) < self.single + self.multi:
+            raise ValueError(
+                f"the dataset has too few training questions about {own['identity'].iloc[0]} for a "
+                f"lesson of {self.single} single-hop and {self.multi} multi-hop ones; raise its "
+                "single and multi"
+            )
+        return part
 
 
 class Stage1Spec(runs.Spec):

@@ -80,10 +80,12 @@ Method = Annotated[str, AfterValidator(_known)]  # so that a new entry of METHOD
 
 
 class Stage2(Update):
-    """The `stage2` section: which methods, and the share of identities that is forgotten."""
+    """The `stage2` section: which methods, and who is forgotten: a share of the identities that the
+    seed draws, or the `forget_set` of that name that a benchmark brings, for every seed."""
 
     methods: tuple[Method, ...] = Field(min_length=1)
     forget_ratio: float = Field(gt=0, lt=1)
+    forget_set: str | None = None
 
     def jobs(
         self,
@@ -139,6 +141,13 @@ class Cell(NamedTuple):
     spec: runs.Spec
 
 
+def forgotten(p: params.Params, rows: pd.DataFrame, seed: int) -> tuple[str, ...]:
+    """Whom Table 2 forgets with this seed. Raises BadData, ValueError."""
+    if p.stage2.forget_set is not None:
+        return dataset.own_forget_set(p.dataset, p.stage2.forget_set)
+    return dataset.forget_set(rows, p.stage2.forget_ratio, seed)
+
+
 def cells(p: params.Params, rows: pd.DataFrame) -> list[Cell]:
     """Table 2: for each model and seed the untaught base, the ceiling (before unlearning), the
     methods of `stage2`, the floor (retrained), and KL with its other reduction (first model, first
@@ -146,7 +155,7 @@ def cells(p: params.Params, rows: pd.DataFrame) -> list[Cell]:
     grid = []
     for model in p.models:
         for seed in p.seeds:
-            forget = dataset.forget_set(rows, p.stage2.forget_ratio, seed)
+            forget = forgotten(p, rows, seed)
             start = p.start(model, seed)
             named = {
                 tables.BASE: p.untrained(model),

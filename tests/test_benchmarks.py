@@ -14,7 +14,7 @@ from remem.dataset import BadData
 ABILITY = benchmarks.Ability(questions=7, image_size=32, seed=0, batch=4, max_new_tokens=4)
 
 
-def encoded(size=(8, 6), kind="PNG") -> str:
+def encoded(size=(24, 18), kind="PNG") -> str:
     Image.new("RGB", size, "red").save(content := io.BytesIO(), kind)
     return base64.b64encode(content.getvalue()).decode()
 
@@ -105,9 +105,9 @@ def test_a_file_as_mmbench_writes_it_is_read(tsv):
         (row("2", answer="AB"), "the answer 'AB' is not among"),
         (row("2", B=""), "options are filled from A on, at least two; here A"),
         (row("2", D="green"), "options are filled from A on, at least two; here ABD"),
-        (row("2", image=""), r"the picture cannot be decoded \(no PNG or JPEG in base64\)"),
-        (row("2", image="99"), "the picture cannot be decoded"),
-        (row("2", image=encoded(kind="GIF")), "no PNG or JPEG"),
+        (row("2", image=""), r"the picture cannot be decoded \(it is neither PNG nor JPEG\)"),
+        (row("2", image="99"), "the picture is not in base64"),
+        (row("2", image=encoded(kind="GIF")), "neither PNG nor JPEG"),
         (row("2", image=encoded((64, 64))[:160]), "the picture cannot be decoded"),
         (row("2", image=encoded((4097, 4096))), "4097 x 4096 pixels are more than is safe"),
     ],

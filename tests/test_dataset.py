@@ -94,7 +94,7 @@ def edit(folder, number, **changes):
         ({"name": None}, "the key 'name' is missing"),
         ({"hop": "double"}, "hop 'double' is unknown here; allowed: single, multi"),
         ({"split": "test"}, "split 'test' is unknown here; allowed: train"),
-        ({"attribute": "shoe_size"}, "attribute 'shoe_size' is unknown"),
+        ({"attribute": "Shoe Size"}, "attribute 'Shoe Size' should be one lower-case word"),
         ({"target": "nowhere"}, "the target 'nowhere' is not in the answer"),
         ({"answer": "It is so.", "target": "so"}, r"of p00 is 'so' here and '.*' before"),
         ({"file_name": "../../etc/passwd"}, "leaves the folder"),
@@ -109,6 +109,32 @@ def test_a_bad_row_is_refused_by_file_line_and_reason(copy, changes, reason):
     number = 9 if "so" in changes.values() else 3  # line 9 asks what line 2 does, multi-hop
     edit(copy, number, **changes)
     with pytest.raises(dataset.BadData, match=rf"train.metadata\.jsonl, line {number}: .*{reason}"):
+        dataset.read(copy)
+
+
+def test_people_of_ones_own_have_attributes_of_their_own(copy):
+    for number, size in ((3, "43"), (20, "39")):
+        edit(copy, number, attribute="shoe_size", answer=f"Size {size}.", target=size)
+    edit(copy, 4, attribute="hat_size", answer="Size 7.", target="7")
+    edit(copy, 5, attribute="question_2", answer="Often.", target="Often")
+    edit(copy, 22, attribute="question_2", answer="Never.", target="Never")
+    found = dataset.candidates(dataset.read(copy))
+    assert found["shoe_size"] == ["39", "43"]
+    assert not {"hat_size", "question_2"} & {*found}  # nothing to rank, and nothing alike
+
+
+def test_every_fault_is_found_and_reading_tells_how_many_there_are(copy):
+    before = {place for place, reasons in dataset.inspect(copy)[1].items() if reasons}
+    assert not before
+    edit(copy, 2, hop="double", answer="", id=7)
+    edit(copy, 5, id="p00-train-000")
+    edit(copy, 6, file_name="p00/none.png")
+    rows, faults = dataset.inspect(copy)
+    told = {place: reasons for place, reasons in faults.items() if reasons}
+    assert list(told) == [f"train/metadata.jsonl, line {number}" for number in (2, 5, 6)]
+    assert [len(reasons) for reasons in told.values()] == [3, 1, 1]
+    assert len(rows) == 61 and rows.index[1] == "train/metadata.jsonl, line 3"
+    with pytest.raises(dataset.BadData, match="line 2: id should be text.*5 faults in all: python"):
         dataset.read(copy)
 
 
@@ -208,7 +234,7 @@ def test_nobody_of_the_dataset_is_anybody_of_the_base_models_world(monkeypatch):
     before = dataset.DatasetSpec(seed=0, identities=9_999)
     assert dataset.look_seed(before, 9_998) < dataset.look_seed(following, 0)
     for beyond in ({"seed": 90}, {"identities": 10_000}):
-        with pytest.raises(ValueError, match="less than"):
+        with pytest.raises(ValueError, match="less than|to 9999"):
             dataset.DatasetSpec(**beyond)
 
 

@@ -444,3 +444,14 @@ def test_scorecard_text_does_not_run_into_the_next_column():
         later = [start for start in starts if start > text.get_position()[0]]
         if text.get_weight() != "bold" and later:
             assert right < later[0], text.get_text()
+
+
+def test_likeness_shows_both_splits_and_the_threshold():
+    table = pd.DataFrame([("p00", split, of, 0.1 * k) for split in ("train", "test")
+                          for of in ("the same person", "another person") for k in range(5)],
+                         columns=["identity", "split", "of", "similarity"])  # fmt: skip
+    figure = figures.likeness(table, 0.4)
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["train", "test"]
+    assert figure.axes[0].get_xlabel().startswith("cosine similarity")
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names == ["the same person", "another person", "threshold"]

@@ -210,3 +210,13 @@ def test_a_higher_level_is_a_wider_interval_over_the_same_resamples():
     usual, wide = metrics.interval(values), metrics.interval(values, level=0.999)
     assert wide[0] < usual[0] < values.mean() < usual[1] < wide[1]
     assert metrics.interval(values, level=0.95) == usual
+
+
+def test_who_was_memorised_is_asked_by_held_out_questions_where_there_are_some():
+    rows = pd.DataFrame([
+        ("p00", "train", 1.0), ("p00", "test", 0.0), ("p00", "test", 0.5),
+        ("p01", "train", 0.5), ("p01", "train", 0.5), ("p02", "train", 0.4),
+    ], columns=["identity", "split", "em"]).assign(model="m", seed=1, name="N")  # fmt: skip
+    found = metrics.memorised(rows).set_index("identity")
+    assert found.asked.tolist() == ["test", "train", "train"]
+    assert found.EM.tolist() == [25, 50, 40] and found.known.tolist() == [False, True, False]

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from remem import dataset, params, paths, runs
+from remem import dataset, params, paths, readers, runs
 from remem.pretrain import Drawn, Hub
 
 
@@ -55,7 +55,7 @@ def test_what_papermill_is_given_loads_to_the_same():
     [
         ({"stage1": {"lr": "5e-5"}}, 'stage1.lr: "5e-5" was given; .*a number.*write 5.0e-5'),
         ({"stage1": {"epoch": 3}}, "stage1.epoch: unknown key .*'epochs'.*allowed here: alpha, "),
-        ({"stage3": {}}, "stage3: unknown key .*'stage2'.*allowed here: base, dataset"),
+        ({"stage3": {}}, "stage3: unknown key .*'stage2'.*allowed here: base, benchmark"),
         ({"stage1": {"epochs": True}}, "stage1.epochs: true was given; .*a whole number"),
         ({"stage1": {"epochs": "5"}}, 'stage1.epochs: "5" was given; .*a whole number'),
         ({"stage1": {"epochs": 1.5}}, "stage1.epochs: 1.5 was given; .*a whole number"),
@@ -208,5 +208,9 @@ def test_a_real_set_of_ones_own_is_addressed_as_the_dataset_is(tmp_path):
 def test_the_papers_models_with_drawn_people_speak_of_those():
     paper = params.load("paper")
     assert (paper.world, params.load("tiny").world) == ("drawn", "tiny")
-    own = paper.dataset.model_copy(update={"source": "somewhere"})
-    assert paper.model_copy(update={"dataset": own}).world == "paper"
+    own = paper.dataset.model_copy(update={"source": "some/where"})
+    theirs = readers.Benchmark.model_validate("remem")
+    for benchmark, world in ((None, "where"), (theirs, "paper")):
+        settings = paper.model_copy(update={"dataset": own, "benchmark": benchmark})
+        assert settings.world == world
+    assert settings.model_copy(update={"scale": "tiny"}).world == "tiny ReMem"

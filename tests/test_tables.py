@@ -336,3 +336,11 @@ def test_show_says_which_gemini_judged():
     table = pd.DataFrame({"judge": [50.0], "judged_by": ["gemini-2.5-pro"]})
     html = tables.show(table).to_html()
     assert "Gemini (gemini-2.5-pro)" in html and "judged_by" not in html and "rule" not in html
+
+
+def test_who_was_not_memorised_is_named_before_a_table():
+    rows = pd.DataFrame({"model": ["a", "a", "b"], "seed": 1, "identity": ["p00", "p01", "p00"],
+                         "name": "Ada", "split": "test", "em": [1.0, 0.0, 0.4]})  # fmt: skip
+    told = tables.warning(rows)
+    assert told.startswith("WARNING: 2 of 3") and told.endswith("a: p01; b: p00")
+    assert "WARNING" not in tables.warning(rows[rows.em > 0.5])

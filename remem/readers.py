@@ -1,0 +1,628 @@
+"""Every benchmark's own files, made a dataset folder that `dataset.source` can name.
+
+ReMem (columns unknown here, so they are declared), FIUBench (full.json), MLLMU-Bench and CLEAR
+(parquet). All become the one tidy table, and what most of them do not say follows one rule:
+
+- `target`, what EM looks for: a value that the benchmark gives, where the answer holds it and the
+  question does not (FIUBench: the keywords, of several the longest, whereas its own EM counts them
+  all; MLLMU-Bench: the biography; CLEAR: the name; ReMem: its column); a value other than the name
+  goes before the name. Otherwise the whole answer without its full stop.
+- `attribute`: what that value is called; dataset.UNNAMED if it has no name. A person's attribute
+  has one value: further ones are called attribute_2, attribute_3 ...
+- `hop`: single where the question holds the name, multi otherwise.
+
+Held out (`split` test) are FIUBench's first paraphrase of each question, MLLMU-Bench's Test_Set and
+CLEAR's naming of a face; their pictures, but for MLLMU-Bench's, are those of training. `write_*`
+write the same formats from rows, so that what is drawn can be read back.
+
+    python -m remem.readers fetch NAME [FOLDER]         download what is read, into data/NAME
+    python -m remem.readers convert NAME FOLDER OUT     a dataset folder, as dataset.source wants it
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import sys
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import model_validator
+
+from remem import dataset, paths, qa, runs
+from remem.dataset import BadData
+
+# benchmark -> its name on the Hub, and what is read of it: pattern -> size
+SOURCES = {
+    "remem": ("herbwood27/Remem", {"*": "of unknown size"}),
+    "fiubench": ("gray311/FIUBench",
+                 {"full.json": "7 MB", "SFHQ.zip": "146 MB", "split.json": "2 kB"}),
+    "mllmu": ("MLLMMU/MLLMU-Bench",
+              {"Full_Set/*": "some 240 MB", "ft_Data/*": "238 MB", "Test_Set/*": "673 MB",
+               "forget_*/*": "some 70 MB"}),
+    "clear": ("therem/CLEAR", {"full/*": "some 630 MB", "forget[01]?/*": "some 100 MB"}),
+    "clear_real": ("therem/CLEAR", {"real_faces/*": "2 MB"}),
+}  # fmt: skip
+TITLES = {"remem": "ReMem", "fiubench": "FIUBench", "mllmu": "MLLMU-Bench", "clear": "CLEAR"}
+FIRST = 400  # FIUBench's own code uses the first 400 people of full.json
+MAX_BYTES = 2**26  # of one picture in a ZIP, which may swell without end
+
+# CLEAR's pictures have a caption and no question; its code draws one of nine for each at random.
+CAPTION = ("What can you see here?", "Describe the person shown.", "What is in this image?",
+           "Tell me about this picture.")  # fmt: skip
+NAMING = "The name of the person on the image is"  # as CLEAR itself asks
+WHO = "Who is shown here?"
+
+NEEDED = ("image", "question", "answer", "identity")  # of ReMem's columns
+OPTIONAL = ("name", "attribute", "target", "hop", "split")
+
+
+class Benchmark(runs.Spec):
+    """The `benchmark` section: whose people are taught and unlearned in place of `dataset`'s.
+
+    One word does: a name of TITLES stands for its files in `data/<name>`, and any other word for a
+    folder of one's own people in the layout of dataset.py ("own"). `folder` is relative to the
+    repository, or absolute; `columns` are ReMem's (ours: theirs). `content`, the SHA-256 of a
+    benchmark's files, is filled in when parameters are read.
+    """
+
+    kind: ClassVar[str] = "benchmark"
+    name: Literal["own", "remem", "fiubench", "mllmu", "clear"]
+    folder: str
+    columns: dict[str, str] = {}
+    content: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_a_word(cls, given: Any) -> Any:
+        if isinstance(given, str):
+            given = {"name": given} if given in TITLES else {"name": "own", "folder": given}
+        if isinstance(given, dict) and given.get("name") in TITLES:
+            given = {"folder": f"{paths.DATA.name}/{given['name']}"} | given
+        return given
+
+    @property
+    def title(self) -> str:
+        """How tables call it."""
+        return TITLES.get(self.name) or Path(self.folder).name
+
+
+def make(spec: Benchmark, runs_root: Path) -> Path:
+    """The dataset folder that `spec` names, or of the files that it names, converted once. Raises
+    BadData."""
+    folder = paths.ROOT / spec.folder
+    if spec.name == "own":
+        return folder
+
+    def converted(out: Path) -> None:
+        convert(spec.name, folder, out / "dataset", spec.columns)
+
+    return runs.ensure(spec, converted, runs_root) / "dataset"
+
+
+def addressed(spec: Benchmark) -> Benchmark:
+    """`spec` with the `content` of a benchmark's files. Raises BadData where there are none."""
+    folder = paths.ROOT / spec.folder
+    if spec.name == "own":
+        return spec
+    if not folder.is_dir():
+        raise _missing(spec.name, folder, next(iter(SOURCES[spec.name][1])))
+    seen = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not any(part.startswith(".") for part in path.parts):
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+            seen.update(path.relative_to(folder).as_posix().encode() + b"\0" + digest)
+    return spec.model_copy(update={"content": seen.hexdigest()})
+
+
+class Asked(NamedTuple):
+    """One question as the benchmark has it: `picture` is (what tells it from others, its bytes),
+    `values` are (attribute, value) that the answer may hold, `place` is for messages."""
+
+    place: str
+    identity: str
+    name: str
+    split: str
+    picture: tuple[str, bytes]
+    question: str | None
+    answer: str | None
+    values: Sequence[tuple[str, str]]
+    hop: str | None = None
+
+
+def read(benchmark: str, folder: Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """The rows of a benchmark's folder (dataset.COLUMNS), training before test.
+
+    `columns` says which of ReMem's are ours (ours -> theirs). `image` is where `convert` puts the
+    picture, which is not decoded here. `rows.attrs["left_out"]` counts questions that are empty or
+    repeated. Raises BadData with file, row and reason.
+    """
+    left_out = Counter()
+    rows = [row for row, *_ in _tidy(benchmark, Path(folder), columns or {}, left_out)]
+    rows.sort(key=lambda row: dataset.SPLITS.index(row["split"]))
+    table = pd.DataFrame(rows, columns=list(dataset.COLUMNS))
+    table.attrs["left_out"] = dict(left_out)
+    return table
+
+
+def convert(
+    benchmark: str, folder: Path, out: Path, columns: Mapping[str, str] | None = None
+) -> Path:
+    """Write the benchmark in `folder` to the new folder `out` as dataset.read wants it.
+
+    Pictures are decoded to check them and copied byte for byte. source.json says where it is from,
+    what was left out, and the benchmark's own forget sets. `out`, which is returned, appears only
+    when it is complete. Raises BadData, CannotWrite.
+    """
+    out, left_out = Path(out).absolute(), Counter()
+    if out.exists():
+        raise BadData(f"{out} is there already; delete it, or name another folder")
+    part, places = out.with_name(f".{out.name}.part"), {}
+    lines = {split: [] for split in dataset.SPLITS}
+    try:
+        shutil.rmtree(part, ignore_errors=True)  # of a process that died
+        for row, one, fresh in _tidy(benchmark, Path(folder), columns or {}, left_out):
+            if fresh:
+                paths.write(part / row["image"], one.picture[1])
+            own, row = lines[row["split"]], {"file_name": row.pop("image").split("/")[1], **row}
+            own.append(json.dumps(row, ensure_ascii=False) + "\n")
+            places[f"{row['split']}/metadata.jsonl, line {len(own)}"] = one.place
+        for split in dataset.SPLITS:
+            content = "".join(lines[split]).encode("utf-8", "surrogatepass")  # inspect tells of it
+            paths.write(part / split / "metadata.jsonl", content)
+        _, faults = dataset.inspect(part)
+        wrong = [f"{places[place]}: {why}" for place, reasons in faults.items() for why in reasons]
+        if wrong:
+            raise BadData(f"{wrong[0]} ({len(wrong)} faults in all)")
+        told = {"benchmark": benchmark, "source": SOURCES[benchmark][0], "left_out": left_out,
+                "forget_sets": forget_sets(benchmark, Path(folder))}  # fmt: skip
+        paths.write(part / "source.json", json.dumps(told, ensure_ascii=False, indent=1) + "\n")
+        os.rename(part, out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return out
+
+
+def forget_sets(benchmark: str, folder: Path) -> dict[str, list[str]]:
+    """The benchmark's own forget sets, name -> identities; none where their files are not there."""
+    found = {}
+    if benchmark == "fiubench" and (folder / "split.json").is_file():
+        split = _parsed((folder / "split.json").read_text("utf-8"), dict, folder / "split.json")
+        found = {name: list(map(str, who)) for name, who in split.items() if "forget" in name}
+    column = {"mllmu": "ID", "clear": "name"}.get(benchmark)
+    for part in sorted(folder.glob("forget*")) if column else ():
+        if re.fullmatch(r"forget_?\d+", part.name):  # not CLEAR's +tofu and _perturbed
+            rows = _parquet(benchmark, folder, part.name, (column,))
+            found[part.name] = list(dict.fromkeys(row[column].strip() for _, row in rows))
+    return found
+
+
+def fetch(benchmark: str, folder: Path) -> Path:
+    """Download what is read of a benchmark into `folder`; the one place that does, when asked.
+
+    Raises BadData where the Hub does not give it, or HF_HUB_OFFLINE is set.
+    """
+    from huggingface_hub import constants, errors, snapshot_download
+
+    name, files = SOURCES[benchmark]
+    if constants.HF_HUB_OFFLINE:
+        raise BadData(f"{name} is not fetched, since HF_HUB_OFFLINE is set; unset it")
+    try:
+        snapshot_download(name, repo_type="dataset", allow_patterns=[*files], local_dir=folder)
+    except (OSError, errors.HfHubHTTPError) as error:
+        raise BadData(f"{name} cannot be fetched from the Hub: {error}") from error
+    return Path(folder)
+
+
+def _missing(benchmark: str, folder: Path, pattern: str) -> BadData:
+    name, files = SOURCES[benchmark]
+    return BadData(
+        f"{folder / pattern} is missing, and nothing is downloaded unasked. It is "
+        f"{files.get(pattern, 'part')} of {name} on the Hub; to fetch it: HF_HUB_OFFLINE=0 "
+        f"python -m remem.readers fetch {benchmark} {folder}"
+    )
+
+
+# ---------------------------------------------------------------- the tidy table
+
+
+def _tidy(
+    benchmark: str, folder: Path, columns: Mapping[str, str], left_out: Counter
+) -> Iterator[tuple[dict[str, str], Asked, bool]]:
+    """The row of each question, and whether its picture is not yet there under that name."""
+    if benchmark not in SOURCES:
+        raise BadData(f"benchmark {benchmark!r} is unknown; there are {', '.join(SOURCES)}")
+    numbers: dict[str, int] = {}  # pictures are named by number: the benchmark's may lead anywhere
+    facts: dict[tuple[str, str], str] = {}  # (identity, attribute) -> its one value
+    seen: set[tuple[str, str]] = set()
+    images: set[str] = set()
+    for one in _READERS[benchmark](folder, columns):
+        if not all(isinstance(text, str | None) for text in (one.question, one.answer)):
+            raise BadData(f"{one.place}: question and answer should be text")
+        question, answer = ((text or "").strip() for text in (one.question, one.answer))
+        key, content = one.picture
+        suffix = ".jpg" if content.startswith(b"\xff\xd8") else ".png"
+        image = f"{one.split}/{numbers.setdefault(key, len(numbers)):06d}{suffix}"
+        if not question or not answer or (image, question) in seen:
+            left_out["repeated" if question and answer else "empty"] += 1
+            continue
+        seen.add((image, question))
+        attribute, target = _value(question, answer, one.values)
+        for k in itertools.count(1):
+            label = f"{attribute}_{k}" if k > 1 else attribute
+            if facts.setdefault((one.identity, label), target) == target:
+                break
+        hop = one.hop or qa.HOPS[_held(one.name, question) is None]
+        row = {"id": f"{one.split}-{len(seen):06d}", "identity": one.identity, "name": one.name,
+               "attribute": label, "hop": hop, "split": one.split, "image": image,
+               "question": question, "answer": answer, "target": target}  # fmt: skip
+        yield row, one, image not in images
+        images.add(image)
+    if not seen:
+        raise BadData(f"{folder} holds no question with an answer")
+
+
+def _value(question: str, answer: str, values: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """(attribute, target) of an answer, by the rule at the head of this file."""
+    found = [
+        (attribute != "name", len(held), attribute, held)
+        for attribute, value in values
+        if (held := _held(value, answer)) and not _held(value, question)
+    ]
+    return max(found)[2:] if found else (dataset.UNNAMED, answer.rstrip(". ") or answer)
+
+
+def _held(value: str, text: str) -> str | None:
+    """`value` as `text` has it, whatever its case, on word boundaries as EM wants them."""
+    if value.casefold() not in text.casefold():  # the usual case, and much faster
+        return None
+    whole = rf"(?<!\w)(?<!\d[.,]){re.escape(value)}(?!\w)(?![.,]\d)"
+    found = re.search(whole, text, re.IGNORECASE)
+    return found and found[0]
+
+
+# ---------------------------------------------------------------- one reader per benchmark
+
+
+def _fiubench(folder: Path, _) -> Iterator[Asked]:
+    pictures = _Pictures(folder)
+    for number, person in itertools.islice(_lines(folder / "full.json", "fiubench"), FIRST):
+        place = f"{folder / 'full.json'}, person {number}"
+        identity, path = (_text(person, key, place) for key in ("unique_id", "image_path"))
+        name = _text(person, "name", place) if person.get("name") else identity
+        picture = path, pictures.read(path, place)
+        for k, item in enumerate(_parsed(person.get("qa_list"), list, f"{place}, qa_list"), 1):
+            here = f"{place}, question {k}"
+            values = [("name" if word == name else dataset.UNNAMED, word)
+                      for word in (*(item.get("keywords") or ()), name)
+                      if isinstance(word, str) and word.strip()]  # fmt: skip
+            other = (item.get("paraphrased_question") or [None])[0]
+            for split, question in (("train", item.get("question")), ("test", other)):
+                yield Asked(here, identity, name, split, picture, question, item.get("answer"),
+                            values)  # fmt: skip
+
+
+def _mllmu(folder: Path, _) -> Iterator[Asked]:
+    facts: dict[str, dict[str, str]] = {}
+    for place, row in _parquet("mllmu", folder, "Full_Set", ("ID", "biography")):
+        told = {}
+        with contextlib.suppress(BadData):  # it only lends its values: one may be garbled
+            told = _parsed(row["biography"], dict, place)
+        # Parents, fun facts and the like are lists: nothing that EM could look for.
+        facts[row["ID"]] = {re.sub(r"\W+", "_", key.casefold()).strip("_"): value.strip()
+                            for key, value in told.items()
+                            if isinstance(value, str) and value.strip()}  # fmt: skip
+    for config, image, questions, (ask, reply), split in (
+        ("ft_Data", "image", "metadata", ("Question", "Answer"), "train"),
+        ("Test_Set", "images", "Generation_Task", ("Question", "Ground_Truth"), "test"),
+    ):
+        for place, row in _parquet("mllmu", folder, config, ("ID", image, questions)):
+            own = facts.get(row["ID"], {})
+            shown = row[image] if isinstance(row[image], list) and row[image] else [row[image]]
+            for k, item in enumerate(_parsed(row[questions], list, f"{place}, {questions}")):
+                # Its own loader drops the questions whose keys are called the second way.
+                question, answer = (item.get(key) or item.get(f"Additional_{key.lower()}")
+                                    for key in (ask, reply))  # fmt: skip
+                yield Asked(place, row["ID"], own.get("name", row["ID"]), split,
+                            _bytes(shown[k % len(shown)], place), question, answer,
+                            list(own.items()))  # fmt: skip
+
+
+def _clear(folder: Path, _) -> Iterator[Asked]:
+    """The pictures with their captions; the other questions of +tofu are about no picture."""
+    shown = _parquet("clear", folder, "full", ("name", "image", "caption"))
+    for k, (place, row) in enumerate(shown):
+        name, picture = row["name"].strip(), _bytes(row["image"], place)
+        told = CAPTION[k % len(CAPTION)], row["caption"]
+        for split, texts in (("train", told), ("test", (NAMING, f"{name}."))):
+            yield Asked(place, name, name, split, picture, *texts, [("name", name)])
+
+
+def _real_faces(folder: Path, _) -> Iterator[Asked]:
+    """CLEAR's public figures, who serve as the Real Set of Section 4 at paper scale."""
+    for place, row in _parquet("clear_real", folder, "real_faces", ("answer", "image")):
+        name, picture = row["answer"].strip(), _bytes(row["image"], place)
+        for split, question in (("train", WHO), ("test", NAMING)):
+            yield Asked(place, name, name, split, picture, question, f"{name}.", [("name", name)])
+
+
+def _remem(folder: Path, columns: Mapping[str, str]) -> Iterator[Asked]:
+    """Any table with a picture per row: parquet files, or metadata.jsonl beside the pictures."""
+    ours = (*NEEDED, *OPTIONAL)
+    if unknown := [name for name in columns if name not in ours]:
+        raise BadData(f"the column map names {', '.join(unknown)}; ours are {', '.join(ours)}")
+    files = sorted(folder.rglob("*.parquet")) or sorted(folder.rglob("metadata.jsonl"))
+    if not files:
+        raise _missing("remem", folder, "*")
+    for file in files:
+        flat, pictures = file.suffix == ".jsonl", _Pictures(file.parent)
+        theirs = {name: name for name in ours} | ({"image": "file_name"} if flat else {}) | columns
+        for number, row in _lines(file, "remem") if flat else _batches(file):
+            place = f"{file}, row {number}"
+            if lacking := [name for name in (*NEEDED, *columns) if theirs[name] not in row]:
+                known = [f"  {name}: {'?' if name in lacking else theirs[name]}" for name in ours]
+                raise BadData(
+                    f"{place} has the columns {', '.join(row)}; which of them is {lacking[0]}? Give"
+                    f" a column map (ours: theirs), without what is not there after {NEEDED[-1]}:\n"
+                    + "\n".join(["columns:", *known])
+                )
+            own = {name: _text(row, column, place) for name, column in theirs.items()
+                   if name in NEEDED[1:] or (name in OPTIONAL and row.get(column) is not None)}
+            image, name = row[theirs["image"]], own.get("name", own["identity"])
+            picture = ((str(file.parent / image), pictures.read(image, place))
+                       if isinstance(image, str) else _bytes(image, place))  # fmt: skip
+            # What names no split goes by where it lies: test-00000-of-00001.parquet, test/...
+            where = own.get("split", file.relative_to(folder).as_posix()).casefold()
+            split = "test" if re.search("test|val|held", where) else "train"
+            attribute, target = own.get("attribute", dataset.UNNAMED), own.get("target")
+            values = [(attribute, target)] if target else [("name", name)]
+            hop = next((hop for hop in qa.HOPS if hop in own.get("hop", "").casefold()), None)
+            if "hop" in own and not hop:
+                raise BadData(f"{place}: hop {own['hop']!r} is neither single nor multi")
+            yield Asked(place, own["identity"], name, split, picture, own["question"],
+                        own["answer"], values, hop)  # fmt: skip
+
+
+_READERS = {"remem": _remem, "fiubench": _fiubench, "mllmu": _mllmu, "clear": _clear,
+            "clear_real": _real_faces}  # fmt: skip
+
+
+# ---------------------------------------------------------------- files
+
+
+def _parquet(
+    benchmark: str, folder: Path, config: str, columns: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, row) of a Hub configuration; the first column, which says who it is, is text."""
+    files = sorted((folder / config).glob("*.parquet"))
+    if not files:
+        raise _missing(benchmark, folder, f"{config}/*")
+    for file in files:
+        for number, row in _batches(file, columns):
+            place = f"{file}, row {number}"
+            _text(row, columns[0], place)
+            yield place, row
+
+
+def _batches(file: Path, columns: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number from 1, row) of a parquet file, a few rows at a time since they hold pictures."""
+    try:
+        with pq.ParquetFile(file) as table:
+            there = table.schema_arrow.names
+            if lacking := [name for name in columns if name not in there]:
+                raise BadData(f"{file} lacks {', '.join(lacking)}; it has {', '.join(there)}")
+            parts = table.iter_batches(batch_size=16, columns=list(columns) or None)
+            yield from enumerate((row for part in parts for row in part.to_pylist()), start=1)
+    except (pa.ArrowException, OSError) as error:
+        raise BadData(f"{file} cannot be read as parquet ({error}); fetch it again") from error
+
+
+def _lines(file: Path, benchmark: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number from 1, object) of a JSON list or, as FIUBench's code allows, of JSON lines."""
+    if not file.is_file():
+        raise _missing(benchmark, file.parent, file.name)
+    content = file.read_bytes()
+    try:
+        if content.lstrip()[:1] == b"[":
+            found = json.loads(content)
+        else:
+            found = [json.loads(line) for line in content.splitlines() if line.strip()]
+    except ValueError as error:
+        raise BadData(f"{file} is not valid JSON ({error})") from error
+    yield from enumerate(_parsed(found, list, file), start=1)
+
+
+class _Pictures:
+    """Pictures by their path under a folder, or in a ZIP that lies there (read where it is)."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.zipped = folder, {}
+        for file in sorted(folder.glob("*.zip")):
+            try:
+                self.zipped |= dict.fromkeys(zipfile.ZipFile(file).namelist(), file)
+            except (zipfile.BadZipFile, OSError) as error:
+                raise BadData(f"{file} cannot be read ({error}); fetch it again") from error
+
+    def read(self, path: str, place: str) -> bytes:
+        """FIUBench's paths begin with folders of its authors': the longest tail that is there."""
+        parts = PurePosixPath(path).parts
+        if path.startswith("/") or ".." in parts or "\\" in path or "\0" in path:
+            raise BadData(f"{place}: the path {path!r} leaves the folder")
+        for tail in ("/".join(parts[k:]) for k in range(len(parts))):
+            if (self.folder / tail).is_file():
+                return (self.folder / tail).read_bytes()
+            if tail in self.zipped:
+                with zipfile.ZipFile(self.zipped[tail]) as file:
+                    if file.getinfo(tail).file_size > MAX_BYTES:
+                        raise BadData(f"{place}: {path} is larger than {MAX_BYTES} bytes")
+                    return file.read(tail)
+        raise BadData(f"{place}: {path} is neither in {self.folder} nor in a ZIP there (the "
+                      "pictures of FIUBench are in SFHQ.zip, 146 MB)")  # fmt: skip
+
+
+def _bytes(cell: Any, place: str) -> tuple[str, bytes]:
+    """A picture as the Hub keeps it in parquet: {"bytes", "path"}. What it shows names it."""
+    if not isinstance(cell, dict) or not cell.get("bytes"):
+        raise BadData(f"{place}: the picture is missing")
+    return hashlib.sha256(cell["bytes"]).hexdigest(), cell["bytes"]
+
+
+def _text(entry: Mapping[str, Any], key: str, place: object) -> str:
+    value = entry.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise BadData(f"{place}: {key} should be text, but is {value!r:.60}")
+    return value.strip()
+
+
+def _parsed(value: Any, kind: type, place: object) -> Any:
+    """An object, or a list of objects, that may be written as JSON text."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise BadData(f"{place} is not valid JSON ({error})") from error
+    inside = found if isinstance(found, list) else []
+    if not isinstance(found, kind) or not all(isinstance(item, dict) for item in inside):
+        wanted = "an object" if kind is dict else "a list of objects"
+        raise BadData(f"{place} should be {wanted}, but is {str(found):.60}")
+    return found
+
+
+# ---------------------------------------------------------------- the same formats, written
+
+
+def write_remem(rows, pictures: Mapping[str, bytes], folder: Path, columns: Mapping[str, str]):
+    """One parquet file per split, with the columns of the map (ours -> theirs) alone."""
+    for split, own in rows.groupby("split"):
+        own = own.assign(image=[_cell(pictures[name]) for name in own["image"]])
+        own = own[[*columns]].rename(columns=columns)
+        _write_parquet(folder / "data" / f"{split}-00000-of-00001.parquet", own.to_dict("records"))
+
+
+def write_fiubench(rows, pictures: Mapping[str, bytes], folder: Path, forget: Mapping[str, list]):
+    """full.json, SFHQ.zip and split.json: of each person the first picture, what is taught, and as
+    paraphrases what the test asks about the same."""
+    people, zipped = [], io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as file:
+        for identity, taught, test in _each(rows):
+            others = test.groupby(["attribute", "hop"])["question"].agg(list)
+            image = f"SFHQ/{identity}.png"
+            file.writestr(image, pictures[taught[0].image])
+            asked = [{"question": row.question, "answer": row.answer, "keywords": [row.target],
+                      "paraphrased_question": others.get((row.attribute, row.hop), [])[:3],
+                      "paraphrased_answer": row.answer, "perturbed_answer": []} for row in taught]
+            people.append({"unique_id": identity, "image_path": f"dataset/{image}",
+                           "name": taught[0].name, "qa_list": asked})  # fmt: skip
+    paths.write(folder / "SFHQ.zip", zipped.getvalue())
+    paths.write(folder / "full.json", json.dumps(people, ensure_ascii=False))
+    paths.write(folder / "split.json", json.dumps(forget))
+
+
+def write_mllmu(rows, pictures: Mapping[str, bytes], folder: Path, forget: Mapping[str, list]):
+    """ft_Data, Full_Set, Test_Set and a configuration for each of `forget`. A choice has one option
+    (the value), since no choice is read here."""
+    teach, full, tests = [], [], []
+    for identity, taught, test in _each(rows):
+        kinds = {"multi": "Image_Textual", "single": "Pure_Text"}
+        asked = [(kinds[row.hop], row) for row in test.itertuples()]
+        tasks = {
+            "Classification_Task": {f"{kind}_Questions": [
+                {"Question": row.question, "Options": {"A": row.target}, "Correct_Answer": "A"}
+                for own, row in asked if own == kind] for kind in kinds.values()},
+            "Generation_Task": [{"Type": kind, "Question": row.question, "Ground_Truth": row.answer}
+                                for kind, row in asked],
+            "Mask_Task": [{"Type": kind, "Question": row.answer.replace(row.target, "__"),
+                           "Ground_Truth": row.target} for kind, row in asked],
+        }  # fmt: skip
+        told = {row.attribute.replace("_", " ").title(): row.target for row in taught}
+        first = {"image": _cell(pictures[taught[0].image]), "ID": identity}
+        pairs = [{"Question": row.question, "Answer": row.answer} for row in taught]
+        teach.append({**first, "metadata": json.dumps(pairs, ensure_ascii=False)})
+        full.append({**first, "Directory": f"full_images/{identity}.png",
+                     "biography": json.dumps({**told, "Name": taught[0].name}, ensure_ascii=False),
+                     "question": taught[0].question, "answer": taught[0].answer, **tasks})
+        shown = [_cell(pictures[name]) for name in test["image"]]
+        tests.append({"images": shown, "ID": identity, **tasks})
+    parts = {name: [row for row in full if row["ID"] in who] for name, who in forget.items()}
+    for name, records in {"ft_Data": teach, "Full_Set": full, "Test_Set": tests, **parts}.items():
+        _write_parquet(folder / name / "train-00000-of-00001.parquet", records)
+
+
+def write_clear(rows, pictures: Mapping[str, bytes], folder: Path, forget: Mapping[str, list]):
+    """full, full+tofu, real_faces and a configuration for each of `forget`: a caption names the
+    person and says what the answer says; everybody is a public figure too."""
+    own = [row for _, taught, _ in _each(rows) for row in taught]
+    cells, names = [_cell(pictures[row.image]) for row in own], sorted({row.name for row in own})
+    full = [{"image": cell, "caption": f"This is {row.name}. {row.answer}", "name": row.name}
+            for cell, row in zip(cells, own, strict=True)]  # fmt: skip
+    tofu = [{"image": None, "caption": None, "question": row.question, "answer": row.answer}
+            for row in own]  # fmt: skip
+    real = [{"image": row["image"], "answer": row["name"], "options": names} for row in full]
+    both = [{**row, "question": None, "answer": None} for row in full]
+    parts = {name: [row for row in full if row["name"] in who] for name, who in forget.items()}
+    parts |= {"full": full, "full+tofu": both + tofu, "real_faces": real}
+    for name, records in parts.items():
+        _write_parquet(folder / name / "train-00000-of-00001.parquet", records)
+
+
+def _each(rows: pd.DataFrame) -> Iterator[tuple[str, list, pd.DataFrame]]:
+    for identity, own in rows.groupby("identity", sort=False):
+        taught = own[own["split"] == "train"]
+        yield identity, list(taught.itertuples()), own[own["split"] == "test"]
+
+
+def _cell(content: bytes) -> dict[str, Any]:
+    return {"bytes": content, "path": None}
+
+
+def _write_parquet(file: Path, records: list[dict]) -> None:
+    pq.write_table(pa.Table.from_pylist(records), content := io.BytesIO())
+    paths.write(file, content.getvalue())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; the exit status is 1 where something is missing or not in order."""
+    parser = argparse.ArgumentParser(
+        prog="python -m remem.readers", description="Fetch and read other benchmarks' files."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    fetching = commands.add_parser("fetch", help="download what is read of a benchmark")
+    fetching.add_argument("name", choices=SOURCES)
+    fetching.add_argument("folder", type=Path, nargs="?", help="default: data/NAME")
+    converting = commands.add_parser("convert", help="write it as a dataset folder")
+    converting.add_argument("name", choices=SOURCES)
+    converting.add_argument("folder", type=Path, help="where its files are")
+    converting.add_argument("out", type=Path, help="a new folder")
+    converting.add_argument("columns", nargs="*", metavar="OURS=THEIRS",
+                            help="ReMem's columns, such as image=photo")  # fmt: skip
+    given = parser.parse_args(argv)
+    try:
+        if given.command == "fetch":
+            print(fetch(given.name, given.folder or paths.DATA / given.name))
+            return 0
+        columns = dict(each.partition("=")[::2] for each in given.columns)
+        out = convert(given.name, given.folder, given.out, columns)
+    except (BadData, paths.CannotWrite) as error:
+        print(error, file=sys.stderr)
+        return 1
+    left_out = json.loads((out / "source.json").read_bytes())["left_out"]
+    told = "".join(f", {count} questions left out as {why}" for why, count in left_out.items())
+    print(f"{out} is ready{told}; look at it with: python -m remem.dataset check {out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,59 @@
+import dataclasses
+
+import pytest
+
+from remem import briefs, profiles
+
+PEOPLE = profiles.write(8, seed=5)
+
+
+def test_what_is_asked_for_names_every_field_and_people_differ():
+    assert set(briefs.Written.model_fields) == {*profiles.ATTRIBUTES, "appearance"}
+    prompts = [briefs.profile(0, index) for index in range(40)]
+    assert len(set(prompts)) == 40
+    women = ["A woman" in prompt for prompt in prompts]
+    assert sum(women[:12]) == 6 and women[0] != women[12], "each origin, and each sex of each"
+
+
+def test_train_and_test_layouts_have_nothing_in_common_and_enough_of_them():
+    train, test = briefs.LAYOUTS["train"], briefs.LAYOUTS["test"]
+    assert all(set(train[aspect]).isdisjoint(test[aspect]) for aspect in train)
+    for split, wanted in (("train", 100), ("test", 28)):
+        many = [briefs.layout(0, "p00", split, turn) for turn in range(1000)]
+        assert len({tuple(each.values()) for each in many}) == 1000
+        assert not any(each["version"] for each in many[: 2 * wanted])
+        assert many != [briefs.layout(0, "p01", split, turn) for turn in range(1000)]
+
+
+@pytest.mark.parametrize(
+    "field, value, reason",
+    [
+        ("name", "Madonna", "form"),
+        ("name", "Jo Li", "form"),
+        ("email", "someone@gmail.com", "form"),
+        ("email", "{first}42@example.com", "part of the name"),
+        ("date_of_birth", "4 May 1987", "form"),
+        ("date_of_birth", "1987-05-14", "form"),
+        ("date_of_birth", "14 May 2012", "form"),
+        ("annual_income", "83400", "form"),
+        ("job", "nurse.", "form"),
+        ("job", "", "form"),
+        ("job", "two\nlines", "form"),
+        ("job", "job", "questions"),
+        ("bank", "{last} Bank", "part of the name"),
+        ("medical_condition", "{other_job} elbow", "another"),
+        ("home_address", "{job} street", "another fact"),
+        ("name", "{other_first} Brandnew", "another person's"),
+    ],
+)
+def test_a_profile_that_would_spoil_a_metric_is_refused(field, value, reason):
+    person, other = PEOPLE[:2]
+    first, last = person.name.lower().split()
+    value = value.format(first=first, last=last, job=person.job, other_job=other.job,
+                         other_first=other.name.split()[0])  # fmt: skip
+    assert reason in briefs.objection(dataclasses.replace(person, **{field: value}), [other])
+
+
+def test_profiles_of_our_own_lists_pass():
+    for index, person in enumerate(PEOPLE):
+        assert not briefs.objection(person, PEOPLE[:index])

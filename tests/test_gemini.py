@@ -1,0 +1,476 @@
+"""The real SDK against a loopback that speaks the REST protocol, and misbehaves."""
+
+import base64
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from PIL import Image
+from pydantic import BaseModel
+
+from remem import gemini, paths
+
+KEY = "not-a-real-key-2231"
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+
+
+ANN = Person(name="Ann", age=41)
+SERVICE = gemini.Service(
+    text_model="writer", image_model="painter", concurrency=2, retries=2, repeats=1,
+    prices=gemini.Prices(input=1.0, output=10.0, image=0.5),
+)  # fmt: skip
+USAGE = {"promptTokenCount": 1000, "candidatesTokenCount": 100, "thoughtsTokenCount": 100}
+
+
+def png(shade: int = 90, side: int = 40, form: str = "PNG") -> bytes:
+    data = io.BytesIO()
+    Image.linear_gradient("L").resize((side, side)).point(lambda v: v ^ shade).save(data, form)
+    return data.getvalue()
+
+
+def answered(*parts: dict, finish: str = "STOP", **more) -> tuple[int, dict]:
+    candidate = {"content": {"parts": list(parts), "role": "model"}, "finishReason": finish}
+    return 200, {"candidates": [candidate], "modelVersion": "v-007", "usageMetadata": USAGE, **more}
+
+
+def wrote(text: str = ANN.model_dump_json(), **more) -> tuple[int, dict]:
+    return answered({"text": text}, **more)
+
+
+def drew(data: bytes | None = None, mime: str = "image/png", **more) -> tuple[int, dict]:
+    inline = {"mimeType": mime, "data": base64.b64encode(data or png()).decode()}
+    return answered({"inlineData": inline, **more})
+
+
+def refused(finish: str) -> tuple[int, dict]:
+    return 200, {"candidates": [{"finishReason": finish}], "usageMetadata": {"promptTokenCount": 9}}
+
+
+def error(code: int, status: str, message: str = "", details: tuple = ()) -> tuple[int, dict]:
+    return code, {"error": {"code": code, "status": status, "message": message, "details": details}}
+
+
+BLOCKED = 200, {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
+                "usageMetadata": {"promptTokenCount": 1000}}  # fmt: skip
+BUSY = [error(429, "RESOURCE_EXHAUSTED"), error(503, "UNAVAILABLE"), error(500, "INTERNAL")]
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """`server.reply(prompt, how often it was asked)` answers; `server.asked` are the requests."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # as the service does it: connections are used again
+
+        def do_POST(self):
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            prompt = request["contents"][0]["parts"][-1]["text"]
+            with server.lock:
+                server.asked.append({"path": self.path, "headers": dict(self.headers), **request})
+                server.times[prompt] += 1
+                server.now += 1
+                server.most = max(server.most, server.now)
+                times = server.times[prompt]
+            code, content = server.reply(prompt, times)
+            with server.lock:
+                server.now -= 1
+            body = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+            try:
+                self.send_response(code)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body[: server.cut(prompt, times)])
+                self.close_connection = server.cut(prompt, times) is not None
+            except OSError:
+                pass  # it waited no longer
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads, server.lock = True, threading.Lock()
+    server.asked, server.times, server.now, server.most = [], Counter(), 0, 0
+    server.reply = lambda prompt, times: drew() if "draw" in prompt else wrote()
+    server.cut = lambda prompt, times: None
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    for name in [*gemini.KEYS, "GOOGLE_GENAI_API_VERSION", "GOOGLE_GENAI_USE_VERTEXAI"]:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+    monkeypatch.setattr(gemini, "BACK_OFF", 0.005)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def text(prompts, folder, **changes):
+    return gemini.ask_text(prompts, SERVICE.model_copy(update=changes), folder, Person)
+
+
+def image(prompts, folder, references=(), **changes):
+    requests = [(prompt, references) for prompt in prompts]
+    return gemini.ask_image(requests, SERVICE.model_copy(update=changes), folder)
+
+
+def outcomes(folder) -> list[str]:
+    return gemini.calls(folder).outcome.tolist()
+
+
+def everything_in(folder) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+# ---------------------------------------------------------------- what is asked, kept and paid
+
+
+def test_a_text_goes_out_with_its_schema_and_is_kept(server, tmp_path):
+    assert text(["who?"], tmp_path) == [ANN]
+    [request] = server.asked
+    assert request["path"] == "/v1/models/writer:generateContent"
+    assert request["headers"]["x-goog-api-key"] == KEY
+    settings = request["generationConfig"]
+    assert settings["responseMimeType"] == "application/json"
+    assert settings["responseSchema"]["properties"].keys() == {"name", "age"}
+
+    [kept] = tmp_path.glob("*.json")
+    assert json.loads(kept.read_text()) == ANN.model_dump()
+    [call] = gemini.calls(tmp_path).to_dict("records")
+    assert call["key"] == kept.stem and len(kept.stem) == 64
+    assert (call["kind"], call["model"], call["version"]) == ("text", "writer", "v-007")
+    assert (call["prompt"], call["references"], call["outcome"]) == ("who?", 0, "accepted")
+    assert (call["input_tokens"], call["output_tokens"]) == (1000, 200)  # what it thought is paid
+    assert call["dollars"] == pytest.approx(1000 * 1e-6 + 200 * 10e-6) and call["seconds"] > 0
+    assert KEY.encode() not in everything_in(tmp_path)
+
+
+def test_a_picture_is_drawn_after_its_references(server, tmp_path):
+    anchor = Image.new("RGB", (8, 8), "#204060")
+    [drawn] = image(["draw her"], tmp_path, [anchor])
+    assert (drawn.mode, drawn.size) == ("RGB", (40, 40))
+    [request] = server.asked
+    assert request["path"] == "/v1/models/painter:generateContent"
+    assert request["generationConfig"]["responseModalities"] == ["IMAGE"]
+    assert request["generationConfig"]["imageConfig"]["aspectRatio"] == "1:1"
+    sent, words = request["contents"][0]["parts"]
+    assert words == {"text": "draw her"}
+    inline = sent["inlineData"]
+    data = base64.urlsafe_b64decode(inline["data"])
+    assert Image.open(io.BytesIO(data)).tobytes() == anchor.tobytes()
+    [kept] = tmp_path.glob("*.png")
+    assert kept.read_bytes() == png()  # as it came
+    [call] = gemini.calls(tmp_path).to_dict("records")
+    assert (call["references"], call["dollars"]) == (1, pytest.approx(1000 * 1e-6 + 0.5))
+
+
+def test_nothing_is_asked_twice(server, tmp_path, monkeypatch):
+    assert text(["a", "b", "a"], tmp_path) == [ANN] * 3
+    image(["draw a"], tmp_path)
+    assert server.times == {"a": 1, "b": 1, "draw a": 1}
+    monkeypatch.delenv("GEMINI_API_KEY")  # nor is a key needed for what is there
+    assert text(["b", "a"], tmp_path) == [ANN] * 2 and len(image(["draw a"], tmp_path)) == 1
+    assert server.times.total() == 3
+
+
+def test_another_model_schema_or_reference_is_another_request(server, tmp_path):
+    class Place(BaseModel):
+        name: str
+
+    text(["a"], tmp_path)
+    text(["a"], tmp_path, text_model="other")
+    gemini.ask_text(["a"], SERVICE, tmp_path, Place)
+    text(["a"], tmp_path, retries=5, budget=9.0, concurrency=1)  # the same
+    assert server.times["a"] == 3
+    for shade in ("red", "red", "blue"):
+        image(["draw"], tmp_path, [Image.new("RGB", (2, 2), shade)])
+    assert server.times["draw"] == 2
+
+
+def test_an_answer_damaged_since_is_asked_for_again(server, tmp_path):
+    image(["draw"], tmp_path)
+    [kept] = tmp_path.glob("*.png")
+    kept.write_bytes(png()[:90])
+    assert image(["draw"], tmp_path)[0].size == (40, 40)
+    assert server.times["draw"] == 2 and kept.read_bytes() == png()
+
+
+@pytest.mark.parametrize(
+    "mime, form, suffix", [("image/jpeg", "JPEG", ".jpg"), ("image/webp", "WEBP", ".webp")]
+)
+def test_other_formats_and_drafts(server, tmp_path, mime, form, suffix):
+    thought = drew(png(7), thought=True)[1]["candidates"][0]["content"]["parts"][0]
+    final = drew(png(form=form), mime)[1]["candidates"][0]["content"]["parts"][0]
+    server.reply = lambda prompt, times: answered({"text": "Here:"}, thought, final)
+    assert image(["draw"], tmp_path)[0].size == (40, 40)
+    assert image(["draw"], tmp_path)[0].size == (40, 40) and len(server.asked) == 1
+    [kept] = (path for path in tmp_path.iterdir() if path.name != gemini.CALLS)
+    assert kept.suffix == suffix and kept.read_bytes() == png(form=form)
+
+
+def test_so_many_at_once_and_no_more(server, tmp_path):
+    server.reply = lambda prompt, times: (time.sleep(0.03), wrote())[1]
+    assert text(list("abcdefgh"), tmp_path, concurrency=3) == [ANN] * 8
+    assert server.most == 3
+
+
+# ---------------------------------------------------------------- a service that misbehaves
+
+
+@pytest.mark.parametrize("passing", BUSY, ids=["429", "503", "500"])
+def test_a_busy_service_is_asked_again(server, tmp_path, passing):
+    server.reply = lambda prompt, times: passing if times < 3 else wrote()
+    assert text(["a"], tmp_path) == [ANN]
+    table = gemini.calls(tmp_path)
+    assert table.outcome.tolist() == ["failed", "failed", "accepted"]
+    assert table.reason[0].startswith(str(passing[0])) and table.dollars[0] == 0
+
+
+def test_a_slow_answer_is_asked_for_again_and_may_have_been_paid(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(gemini, "TIMEOUT", 0.2)
+    server.reply = lambda prompt, times: (time.sleep(0.6 if times == 1 else 0), wrote())[1]
+    assert text(["a"], tmp_path) == [ANN]
+    table = gemini.calls(tmp_path)
+    assert table.reason[0] == "ReadTimeout"
+    assert table.dollars[0] == gemini.plan(SERVICE, texts=1, images=0).dollars.sum()
+
+
+def test_an_answer_cut_off_midway_is_asked_for_again(server, tmp_path):
+    server.cut = lambda prompt, times: 60 if times == 1 else None
+    [drawn] = image(["draw"], tmp_path)
+    assert drawn.size == (40, 40) and outcomes(tmp_path) == ["failed", "accepted"]
+
+
+NO_JSON = "not the JSON asked for"
+NO_PICTURE = "not a whole PNG, JPEG or WebP picture"
+REFUSALS = {
+    text: [
+        (wrote('{"name": "An'), NO_JSON),
+        (wrote('{"name": "Ann"}'), f"{NO_JSON}: age: Field required"),
+        (wrote(""), NO_JSON),
+        (wrote('{"name"', finish="MAX_TOKENS"), "blocked or cut off (MAX_TOKENS)"),
+        (refused("SPII"), "blocked or cut off (SPII)"),
+        (refused("A_REASON_OF_2030"), "blocked or cut off (A_REASON_OF_2030)"),
+        ((200, {}), NO_JSON),
+    ],
+    image: [
+        (refused("IMAGE_SAFETY"), "blocked or cut off (IMAGE_SAFETY)"),
+        (wrote("I would rather not."), "no picture in the answer"),
+        (answered(), "no picture in the answer"),
+        (drew(mime="image/svg+xml"), "no picture in the answer"),
+        (drew(png()[:-60]), NO_PICTURE),
+        (drew(png(form="JPEG")[:300], "image/jpeg"), NO_PICTURE),
+        (drew(b"GIF89a"), NO_PICTURE),
+    ],
+}
+
+
+@pytest.mark.filterwarnings("ignore:A_REASON_OF_2030")
+@pytest.mark.parametrize("ask", REFUSALS)
+def test_a_refusal_is_recorded_repeated_and_then_skipped(server, tmp_path, capsys, ask):
+    bad = {f"bad {n}": each for n, each in enumerate(REFUSALS[ask])}
+    fine = drew() if ask is image else wrote()
+    server.reply = lambda prompt, times: bad[prompt][0] if prompt in bad else fine
+    for _ in range(2):  # what was refused for good is not asked again either
+        *none, one = ask([*bad, "fine"], tmp_path)
+        assert none == [None] * 7 and one is not None
+        assert server.times == {**dict.fromkeys(bad, 2), "fine": 1}
+    assert f"7 of 8 {ask.__name__} requests have no answer (" in capsys.readouterr().err
+    table = gemini.calls(tmp_path)
+    for prompt, (_, why) in bad.items():
+        rows = table[table.prompt == prompt]
+        assert rows.outcome.tolist() == ["refused"] * 2
+        assert all(reason.startswith(why) for reason in rows.reason), rows.reason
+    assert table.dollars.gt(0).all()  # refused, and paid for all the same
+
+    server.reply = lambda prompt, times: fine
+    assert None not in ask(list(bad), tmp_path, repeats=2)  # unless it may be repeated once more
+
+
+def test_a_second_try_may_do(server, tmp_path):
+    server.reply = lambda prompt, times: refused("IMAGE_OTHER") if times == 1 else drew()
+    assert image(["draw"], tmp_path)[0] is not None
+    assert outcomes(tmp_path) == ["refused", "accepted"]
+
+
+def test_a_blocked_prompt_is_not_sent_again(server, tmp_path):
+    server.reply = lambda prompt, times: BLOCKED
+    for _ in range(2):
+        assert text(["a"], tmp_path, repeats=9) == [None]
+    assert server.times["a"] == 1
+    assert gemini.calls(tmp_path).reason.tolist() == ["prompt blocked (PROHIBITED_CONTENT)"]
+
+
+def test_a_refusal_stops_where_it_should(server, tmp_path):
+    server.reply = lambda prompt, times: BLOCKED if prompt == "bad" else wrote()
+    for _ in range(2):
+        with pytest.raises(gemini.Stopped, match="PROHIBITED_CONTENT.*construction.on_blocked"):
+            text(["fine", "bad"], tmp_path, on_blocked="stop", concurrency=1)
+    assert server.times == {"fine": 1, "bad": 1}
+
+
+def test_a_picture_too_large_is_not_decoded(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(gemini, "PIXELS", 39 * 40)
+    assert image(["draw"], tmp_path) == [None]
+    assert gemini.calls(tmp_path).reason[0] == "a picture of 40 x 40 pixels"
+
+
+# ---------------------------------------------------------------- when it cannot go on
+
+
+@pytest.mark.parametrize(
+    "ask, reply, said",
+    [
+        (text, error(404, "NOT_FOUND"), "no model 'writer'; change construction.text_model"),
+        (image, error(404, "NOT_FOUND"), "no model 'painter'; change construction.image_model"),
+        (text, error(403, "PERMISSION_DENIED", f"{KEY} leaked"), "GEMINI_API_KEY is not accepted"),
+        (text, error(400, "INVALID_ARGUMENT", f"{KEY}?", ({"reason": "API_KEY_INVALID"},)),
+         "GEMINI_API_KEY is not accepted"),
+        (image, error(400, "INVALID_ARGUMENT", f"No imageConfig for {KEY}"),
+         "painter does not take the request .*No imageConfig for \\[key\\]"),
+    ],
+)  # fmt: skip
+def test_what_would_never_work_stops_at_once(server, tmp_path, capsys, ask, reply, said):
+    server.reply = lambda prompt, times: reply
+    with pytest.raises(gemini.Stopped, match=f"{said}.*What was answered is kept") as caught:
+        ask([f"draw {n}" for n in range(40)], tmp_path)
+    assert len(server.asked) < 8
+    shown = str(caught.value) + capsys.readouterr().err
+    assert KEY not in shown and KEY.encode() not in everything_in(tmp_path)
+
+
+def test_what_the_service_could_not_take_is_asked_again_the_next_time(server, tmp_path, capsys):
+    server.reply = lambda prompt, times: BUSY[1] if prompt == "bad" else wrote()
+    assert text(["bad", "fine"], tmp_path) == [None, ANN]
+    assert server.times["bad"] == 3 and "1 x 503 UNAVAILABLE" in capsys.readouterr().err
+    server.reply = lambda prompt, times: wrote()
+    assert text(["bad", "fine"], tmp_path) == [ANN, ANN]
+    assert server.times == {"bad": 4, "fine": 1}
+
+
+def test_a_service_that_fails_without_end_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(gemini, "GIVE_UP", 3)
+    server.reply = lambda prompt, times: BUSY[0]
+    with pytest.raises(gemini.Stopped, match="3 times in a row .429 RESOURCE_EXHAUSTED"):
+        text([str(n) for n in range(40)], tmp_path, retries=0)
+    assert len(server.asked) < 10
+
+
+def test_without_a_net_nothing_is_paid(tmp_path, server, monkeypatch):
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
+    assert text(["a"], tmp_path) == [None]
+    table = gemini.calls(tmp_path)
+    assert set(table.reason) == {"ConnectError"} and table.dollars.sum() == 0
+
+
+def test_without_a_key_it_says_where_one_belongs(server, tmp_path, monkeypatch):
+    monkeypatch.delenv("GEMINI_API_KEY")
+    with pytest.raises(gemini.Stopped, match="GOOGLE_API_KEY or GEMINI_API_KEY"):
+        text(["a"], tmp_path)
+    assert not server.asked
+
+
+def test_the_budget_stops_it_between_calls_and_holds_over_runs(server, tmp_path, capsys):
+    prompts = [f"draw {n}" for n in range(20)]
+    server.reply = lambda prompt, times: (time.sleep(0.01), drew())[1]
+    for _ in range(2):
+        with pytest.raises(gemini.Stopped, match=r"\$2\.60 .* spent, .*construction\.budget"):
+            image(prompts, tmp_path, budget=2.6, concurrency=4)
+        # never more is under way than can be paid; what was paid is there
+        assert len(server.asked) == 5 and len(list(tmp_path.glob("*.png"))) == 5
+    assert gemini.calls(tmp_path).dollars.sum() <= 2.6
+    assert all(image(prompts, tmp_path)) and server.times.total() == 20
+    assert "$10.02 so far" in capsys.readouterr().err
+
+
+def test_a_plan_needs_no_call_and_no_key(server, monkeypatch):
+    monkeypatch.delenv("GEMINI_API_KEY")
+    table = gemini.plan(SERVICE, texts=20, images=2580)
+    assert table.columns.tolist() == ["kind", "model", "calls", "dollars"]
+    assert table.model.tolist() == ["writer", "painter"] and table.calls.tolist() == [20, 2580]
+    words, pictures = table.dollars
+    assert words == pytest.approx(20 * (500 * 1e-6 + 2000 * 10e-6))
+    assert pictures == pytest.approx(2580 * (1500 * 1e-6 + 0.5))
+    assert not server.asked
+
+
+# ---------------------------------------------------------------- killed, shared, full
+
+CODE = """
+import sys
+from pathlib import Path
+from remem import gemini
+service = gemini.Service(image_model="painter", concurrency=4)
+gemini.ask_image([(f"draw {n}", ()) for n in range(128)], service, Path(sys.argv[1]))
+"""
+
+
+def test_a_killed_run_repeats_no_call_that_was_answered(server, tmp_path):
+    def reply(prompt, times):
+        if len(server.asked) == 70:
+            os.kill(child.pid, signal.SIGKILL)
+        return drew()
+
+    server.reply = reply
+    child = subprocess.Popen(
+        [sys.executable, "-c", CODE, tmp_path], stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
+    )  # fmt: skip
+    assert child.wait(30) == -signal.SIGKILL
+    kept = {path.stem for path in tmp_path.glob("*.png")}
+    prompts = gemini.calls(tmp_path).set_index("key").prompt
+    known = set(prompts[prompts.index.isin(kept)])
+    assert 60 < len(known) < 70
+
+    server.reply = lambda prompt, times: drew()
+    for _ in range(2):
+        assert all(image([f"draw {n}" for n in range(128)], tmp_path))
+        again = {prompt for prompt, times in server.times.items() if times > 1}
+        assert not again & known  # nothing that was paid and kept
+        assert len(again) <= 4 and server.times.total() == 128 + len(again)  # what was under way
+    assert len(server.times) == 128 == len(list(tmp_path.glob("*.png")))
+
+
+def test_two_at_once_pay_once(server, tmp_path):
+    server.reply = lambda prompt, times: (time.sleep(0.03), wrote())[1]
+    with ThreadPoolExecutor(2) as both:
+        got = list(both.map(lambda prompts: text(prompts, tmp_path), ["abcd", "cdef"]))
+    assert got == [[ANN] * 4] * 2 and server.times == dict.fromkeys("abcdef", 1)
+
+
+def test_a_line_cut_off_by_a_kill_costs_only_itself(server, tmp_path):
+    text(["a", "b"], tmp_path)
+    ledger = tmp_path / gemini.CALLS
+    with ledger.open("ab") as file:
+        file.write(b'\n{"key": "x", "outcome"\n[]\n\xff\n7\n{"key": 3}\n{"at": ')
+    text(["b", "c"], tmp_path)
+    assert outcomes(tmp_path) == ["accepted"] * 3 and server.times.total() == 3
+
+
+def test_a_folder_that_cannot_be_written_says_so(server, tmp_path):
+    (tmp_path / gemini.CALLS).mkdir()
+    with pytest.raises(OSError, match=gemini.CALLS):
+        text(["a"], tmp_path)
+    (tmp_path / "full").touch()
+    with pytest.raises(paths.CannotWrite, match="full"):
+        text(["a"], tmp_path / "full")
+    assert not server.asked
+
+
+def test_the_service_is_imported_only_where_it_is_asked():
+    code = "import sys, remem.gemini; assert not {'google.genai', 'torch'} & sys.modules.keys()"
+    environment = {**os.environ, "PYTHONPATH": str(paths.ROOT)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
