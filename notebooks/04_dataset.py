@@ -101,7 +101,9 @@ tables.show(examples[["split", "hop", "question", "answer"]])
 made_of = pd.crosstab(rows.attribute, rows.split + ", " + rows.hop)
 made_of["distinct values"] = values = rows.groupby("attribute").target.nunique()
 made_of["chance EM"] = 100 / values
-made_of["chance Exposure"] = [metrics.exposure_chance(n, p.evaluate.form) for n in values]
+made_of["chance Exposure"] = pd.Series({
+    name: metrics.exposure_chance(len(each), p.evaluate.form)
+    for name, each in data.candidates(rows).items()}, dtype=float)
 paths.write(folders.tables / "composition.csv", made_of.to_csv())
 tables.show(made_of.reset_index())
 
@@ -142,19 +144,27 @@ faces
 # %% [markdown]
 # **Is a person the same in all pictures?** The paper keeps a view whose ArcFace similarity to an
 # anchor is high enough; so does `python -m remem.construct`, which makes people by the services
-# that section 6.1 names (`--dry-run` says what that costs). Here the filter is only asked. Without
-# insightface's model pack the tiny base's vision tower recognises, through the same code.
+# that section 6.1 names. Here the filter is only asked, about each person's first picture and some
+# others: how many would it accept, of the same person and of another? Without insightface's model
+# pack, the tiny base's vision tower recognises, through the same code.
 
 # %%
 some = rows.groupby(["identity", "split"], sort=False).head(6)
-settings, alike = p.construction.likeness, None
+settings, seen = p.construction.likeness, "no recogniser is at hand"
 if settings.pack or p.base.tower:
     tower = None if settings.pack else pretrain.run_tower(p.base.tower, folders.runs)
     alike = likeness.survey(some, [pictures[k] for k in some.index],
                             likeness.recogniser(settings, tower))
     paths.write(folders.tables / "likeness.csv", alike.to_csv(index=False))
-    paths.save_figure(figures.likeness(alike, settings.threshold), folders.figures / "likeness")
-figures.likeness(alike, settings.threshold) if alike is not None else "no recogniser is at hand"
+    seen = figures.likeness(alike, settings.threshold)
+    paths.save_figure(seen, folders.figures / "likeness")
+    accepted = alike.assign(accepted=100 * (alike.similarity >= settings.threshold))
+    print(accepted.groupby(["split", "of"], sort=False).accepted.mean().round(1).to_string())
+seen
+
+# %% [markdown]
+# What it costs to make people so (`--dry-run` says it before the first call; prices and the names
+# of the models are parameters): as planned, and with every attempt used up.
 
 # %%
 tables.show(construct.plan(p.construction), digits=2)
