@@ -303,7 +303,7 @@ _VERDICTS = {  # the last words of a verdict -> its mark
     claims.UNTOLD: ink.Mark("#777777", "$?$"),
     claims.NOT_RUN: ink.Mark("#AAAAAA", "_"),
 }
-_ITEMS = {"trace": "Fig 2 right, Fig 5", "fig6": "Fig 6, Fig 7", "fig2a": "Fig 2 left"}
+_ITEMS = {"fig6": "Fig 6, Fig 7"}
 
 
 @ink.inked
