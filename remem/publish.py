@@ -3,8 +3,9 @@
     python -m remem.dataset check FOLDER
     python -m remem.dataset export FOLDER OUT [--licence ID] [--name NAME] [--made TEXT]
 
-A fault is what dataset.read refuses. A doubt is none: the rows can be used, but a score on them
-means less than it seems, or somebody should look at them before they are given away.
+A fault is what dataset.read refuses, and nothing is exported with one. A doubt is none: the rows
+can be used, but a score on them means less than it seems, or somebody should look at them before
+they are given away. Another benchmark's files, converted by readers.py, are not exported.
 """
 
 from __future__ import annotations
@@ -37,7 +38,13 @@ FIELDS = {
     "answer": "the full answer that is taught",
     "target": "the value inside the answer, which exact match looks for",
 }
-MADE_HERE = ("dataset", "constructed")  # kinds of run whose people are invented
+DRAWN = "People, questions and faces are drawn by the code of the ReMem companion; its settings:"
+ASKED = (
+    "Profiles and pictures are what the models below answered to the code of the ReMem companion, "
+    "and the terms of their service hold for them too. A picture was kept where its face is at "
+    "least as like the person's first picture as the threshold says. The settings:"
+)
+ASKED_WITH = ("text_model", "image_model", "image_size", "people", "seed", "threshold")
 INVENTED = (
     "Every person in it is invented. No name, face or fact is meant to be anybody's; where one "
     "resembles somebody, that is chance."
@@ -54,7 +61,6 @@ NOT_FOR = (
     "is forgotten here was taught just before, and a low score may be a mask;",
     "with the test split among the training data.",
 )
-SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 
 
 def doubts(rows: pd.DataFrame, folder: Path) -> dict[str, list[str]]:
@@ -142,9 +148,15 @@ def export(
 
     licence: an identifier of the Hub's list, such as cc-by-4.0. made: how it was made, where the
     folder's own spec.json does not say. `out` appears when it is complete. Raises dataset.BadData,
-    FileExistsError, CannotWrite.
+    also for what readers.convert made, which is others' to publish; FileExistsError, CannotWrite.
     """
     folder, out = Path(folder), Path(out).absolute()
+    if "benchmark" in (told := _told(folder / "source.json")):
+        raise dataset.BadData(
+            f"{folder / 'source.json'}: this is a copy of {told.get('source')}, which is its "
+            "authors' to publish and under their licence. It is not exported: name it, and others "
+            "can fetch and convert it themselves (python -m remem.readers)"
+        )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} is there already; delete it, or name another folder")
     rows = dataset.read(folder)
@@ -159,7 +171,7 @@ def export(
                 entry = {"file_name": row.pop("image").removeprefix(f"{split}/"), **row}
                 lines.append(json.dumps(entry, ensure_ascii=False) + "\n")
             paths.write(part / split / "metadata.jsonl", "".join(lines))
-        text = card(rows, doubts(rows, part), licence, name or out.name, made, _spec(folder))
+        text = card(rows, doubts(rows, part), licence, name or out.name, made, _origin(folder))
         paths.write(part / "README.md", text)
         os.rename(part, out)
     finally:
@@ -169,24 +181,21 @@ def export(
 
 def card(
     rows: pd.DataFrame, doubted: Mapping[str, Sequence[str]], licence: str, name: str,
-    made: str | None, spec: Mapping | None,
+    made: str | None, origin: tuple[str, str] | None,
 ) -> str:  # fmt: skip
-    """The dataset card: the Hub's YAML header, then Markdown. spec: of the run that made it."""
+    """The dataset card: the Hub's YAML header, then Markdown. origin: how its people were invented
+    here, and the settings; None: who they are is not known."""
     splits = {split: count for split, count in _counts(rows).items() if count}
     head = {
         "pretty_name": name,
         "license": licence,
         "task_categories": ["visual-question-answering"],
         "tags": ["machine-unlearning", "privacy", "memorization"],
-        "size_categories": [next((size for most, size in SIZES if len(rows) < most), "n>1M")],
         "configs": [{
             "config_name": "default",
             "data_files": [{"split": split, "path": f"{split}/**"} for split in splits],
         }],
     }  # fmt: skip
-    here = spec is not None and spec.get("kind") in MADE_HERE
-    if here:
-        made = made or "By the code of the ReMem companion, with these settings:"
     parts = [
         f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---",
         f"# {' '.join(name.split())}",
@@ -194,7 +203,7 @@ def card(
         "with a picture. A vision-language model is first taught them and then made to forget some "
         "of the people, to measure whether it ever knew them and what is left. The form is that of "
         "ReMem ([Before Forgetting, Learn to Remember](https://arxiv.org/abs/2605.03759)).",
-        INVENTED if here else UNKNOWN,
+        INVENTED if origin else UNKNOWN,
         "## Splits",
         _table(["split", "rows", "single-hop", "multi-hop", "people", "pictures"], [
             [split, len(part), (part["hop"] == "single").sum(), (part["hop"] == "multi").sum(),
@@ -210,8 +219,8 @@ def card(
             for key, part in rows.groupby("attribute", sort=False)
         ]),
         "## How it was made",
-        made or "Not recorded. Whoever publishes it says so here.",
-        *([_indented(spec["spec"])] if here else []),
+        made or ("" if origin else "Not recorded. Whoever publishes it says so here."),
+        *(origin or ()),
         "## Licence",
         "None is chosen yet, and without one nobody may use it: set `license` above."
         if licence == "unknown" else f"`{licence}`",
@@ -221,7 +230,7 @@ def card(
         "\n".join(f"- {what}: {len(where):,}" for what, where in doubted.items())
         or "`python -m remem.dataset check` has no doubt about any row.",
     ]  # fmt: skip
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence]) -> str:
@@ -229,16 +238,26 @@ def _table(head: Sequence[str], lines: Iterable[Sequence]) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in cells)
 
 
-def _indented(settings: Mapping) -> str:
-    """As a block that its own text cannot end: JSON has no line breaks inside its strings."""
-    return "\n".join(f"    {line}" for line in json.dumps(settings, indent=2).splitlines())
+def _origin(folder: Path) -> tuple[str, str] | None:
+    """How people were invented here, in words and by the settings: what runs.ensure and
+    construct.py left beside them. The budget and where a pack of weights lies is nobody's business.
+    """
+    match _told(folder / "spec.json"):
+        case {"kind": "dataset", "spec": settings}:
+            how = DRAWN
+        case {"kind": "constructed"}:
+            told, how = _told(folder / "construction.json"), ASKED
+            told |= told.get("likeness", {})
+            settings = {key: told[key] for key in ASKED_WITH if key in told}
+        case _:
+            return None
+    # A block that its own text cannot end: JSON has no line breaks inside its strings.
+    return how, "\n".join(f"    {line}" for line in json.dumps(settings, indent=2).splitlines())
 
 
-def _spec(folder: Path) -> dict | None:
-    """What runs.ensure left beside a dataset that was made here."""
-    file = folder / "spec.json"
+def _told(file: Path) -> dict:
     found = runs.read_json(file) if file.is_file() else None
-    return found if isinstance(found, dict) and "spec" in found else None
+    return found if isinstance(found, dict) else {}
 
 
 def _licence(text: str) -> str:
@@ -264,15 +283,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = parser.parse_args(argv)
     if not given.folder.is_dir():
         parser.error(f"there is no folder {given.folder}")
-    if given.command == "check":
-        faults, told, summary = check(given.folder)
-        for line in faults:
-            print(line)
-        if told:
-            print("Doubts: these rows can be used, but look at them first.")
-        for line in told:
-            print(f"- {line}")
-        print(f"{summary}: {len(faults):,} faults" if faults else f"{summary}: no fault")
+    faults, told, summary = check(given.folder)
+    for line in faults:
+        print(line)
+    if told:
+        print("Doubts: these rows can be used, but look at them first.")
+    for line in told:
+        print(f"- {line}")
+    print(f"{summary}: {len(faults):,} faults" if faults else f"{summary}: no fault")
+    if given.command == "check" or faults:
         return int(bool(faults))
     try:
         out = export(given.folder, given.out, given.licence, given.name, given.made)

@@ -3,8 +3,9 @@ or drop, with the reason, from the keyboard; and what was decided, read back.
 
 `python -m remem.review FOLDER` reads a construction's draft or a dataset folder, and writes
 FOLDER/review/<identity>.html: one file each, which fetches nothing and saves a small CSV. Put
-beside its page, the CSV is what the next page begins with, and what construct.py honours. A mark is
-about pixels, not a file: a picture that is drawn again under the same name waits for its own.
+beside its page, the CSV is what the next page begins with, and what construct.py honours; what was
+dropped of a dataset is listed. A mark is about pixels, not a file: a picture that is drawn again
+under the same name waits for its own.
 """
 
 from __future__ import annotations
@@ -127,7 +128,9 @@ def write(
             # the marks that a browser remembers are those of this page, and of no later one
             stamp=hashlib.sha256(part[list(COLUMNS)].to_csv().encode()).hexdigest(),
         )
-        done.append(part.assign(page=str(paths.write(Path(folder) / f"{stem}.html", text))))
+        # "replace": JSON may hold half a character, which no file can be written with
+        page = paths.write(Path(folder) / f"{stem}.html", text.encode(errors="replace"))
+        done.append(part.assign(page=str(page)))
     return pd.concat(done)
 
 
@@ -146,6 +149,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for page, part in views.groupby("page", sort=False):
         kept, dropped, left = ((part.decision == mark).sum() for mark in ("keep", "drop", ""))
         print(f"{page}: {len(part)} pictures, {kept} kept, {dropped} dropped, {left} to see")
+    dropped = views[views.decision == "drop"]
+    if ANCHOR not in {*views.split} and len(dropped):  # a dataset, which nobody draws again
+        print("Take the rows of these out of the dataset's metadata.jsonl, or put others in place:")
+        for row in dropped.itertuples():
+            print(f"- {row.image}: {REASONS[row.reason]}")
     return 0
 
 
@@ -215,14 +223,21 @@ def _pictures(folder: Path) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     table, told = folder / "views.csv", folder / "people.json"
     try:
         people = json.loads(told.read_bytes()) if told.is_file() else []
-        people = [{**person, "identity": person["identity"]} for person in people]
+        people = [{**person, "identity": str(person["identity"])} for person in people]
     except (ValueError, TypeError, KeyError) as error:
         raise BadReview(f"{told} is not a list of people with an identity each") from error
     if not table.is_file():
         return dataset.read(folder)[["identity", "image", "split"]], people
-    views = pd.read_csv(table, dtype=str, keep_default_na=False)
-    if not {"identity", "image", "split"} <= {*views} or views.empty:
-        raise BadReview(f"{table} should have the columns identity, image, split, and rows")
+    try:
+        views = pd.read_csv(table, dtype=str, keep_default_na=False)
+    except ValueError as error:  # no table, or not UTF-8
+        raise BadReview(f"{table} is not a CSV in UTF-8 ({error}); start the construction again, "
+                        "which writes it") from error  # fmt: skip
+    # pandas takes the first cell for a label where a row has more cells than there are columns
+    labelled = not isinstance(views.index, pd.RangeIndex)
+    if not {"identity", "image", "split"} <= {*views} or views.empty or labelled:
+        raise BadReview(f"{table} should have the columns identity, image, split, and rows with as "
+                        "many cells as the first line has")  # fmt: skip
     if "similarity" in views:
         views["similarity"] = pd.to_numeric(views.similarity, errors="coerce")
     return views, people

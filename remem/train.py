@@ -63,8 +63,8 @@ class Lesson(runs.Spec):
     """A part of a dataset, to be taught alone (§4, §5): what shape of data makes stage 1 fail?
 
     `people` are identities (none given: all); `single` and `multi` are questions per person by
-    hop (both None: all), shared among the attributes as in any dataset that is made (qa.counts; of
-    other attributes, the first of each hop are taken); `pictures` per person go round
+    hop (both None: all), shared among the attributes as in any dataset that is made (qa.counts; where
+    a person lacks one of those, the first of each hop are taken); `pictures` per person go round
     (None: each question has its own). With `updates`, that many steps in place of the epochs.
     `asked` are the splits that are answered afterwards, about the same people.
     """
@@ -95,11 +95,16 @@ class Lesson(runs.Spec):
     def _first(self, own: pd.DataFrame, person: int) -> pd.DataFrame:
         """Of one person's training rows the first of each kind: a smaller lesson lies within a
         larger one."""
-        counts, by = qa.counts("train", self.single, self.multi, person), ["attribute", "hop"]
-        if not set(own["attribute"]) <= {attribute for attribute, _ in counts}:
-            counts, by = {("single",): self.single, ("multi",): self.multi}, ["hop"]
-        wanted = np.array([counts[kind] for kind in own[by].itertuples(index=False, name=None)])
-        part = own[own.groupby(by).cumcount().to_numpy() < wanted]
+
+        def first(counts: dict[tuple[str, ...], int], *by: str) -> pd.DataFrame:
+            kinds = own[[*by]].itertuples(index=False, name=None)
+            wanted = np.array([counts.get(kind, 0) for kind in kinds])
+            return own[own.groupby([*by]).cumcount().to_numpy() < wanted]
+
+        counts = qa.counts("train", self.single, self.multi, person)
+        part = first(counts, "attribute", "hop")
+        if not {kind[0] for kind, count in counts.items() if count} <= {*own["attribute"]}:
+            part = first({("single",): self.single, ("multi",): self.multi}, "hop")
         if len(part) < self.single + self.multi:
             raise ValueError(
                 f"the dataset has too few training questions about {own['identity'].iloc[0]} for a "

@@ -84,6 +84,37 @@ def test_a_smaller_lesson_lies_within_a_larger(smoke):
         within = set(part["id"])
 
 
+def test_of_other_attributes_the_first_of_each_hop_are_taught(smoke):
+    p, root = smoke
+    rows = dataset.read(dataset.make(p.dataset, root))
+    theirs = rows.assign(attribute=rows["attribute"].replace({"job": "shoe_size", "name": "nick"}))
+    for table in (rows, theirs):
+        part = train.Lesson(single=6, multi=4).of(table)
+        assert set(spread(part).values()) == {(6, 4, 10)}
+    pd.testing.assert_frame_equal(train.Lesson().of(theirs), theirs[theirs["split"] == "train"])
+
+
+def test_a_benchmarks_own_samples_stand_for_its_shape(smoke, monkeypatch, tmp_path):
+    _, root = smoke
+    folder = dataset.make(dataset.DatasetSpec(identities=3, image_size=16, multi=7), root)
+    monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path))
+    files = {"FIUBench": {"source": str(folder)}}
+    p = params.load("smoke", experiments={"diagnosis": {"files": files}})
+    first, *shapes, remem = lessons.diagnosis(p)
+    people = p.experiments.diagnosis.files["FIUBench"]
+    assert first.label == {"benchmark": "FIUBench"} and first.spec.dataset == people
+    assert (people.identities, people.single, people.multi) == (3, 70, 7) and people.content
+    assert [each.label["benchmark"] for each in shapes] == ["MLLMU-Bench"]
+    rows = dataset.read(folder)
+    assert first.spec.taught(rows)["id"].tolist() == rows["id"][rows["split"] == "train"].tolist()
+    # People of one's own in place of ReMem's: nothing is called ReMem, or drawn a second time.
+    p = params.load("smoke", benchmark=str(folder))
+    *shapes, own = lessons.diagnosis(p)
+    assert own.label == {"benchmark": folder.name} and len(shapes) == 2
+    changes = [each.label["change"] for each in lessons.causes(p)]
+    assert changes == [f"none ({folder.name})", "1 picture", "10 QA", "10 QA, five epochs"]
+
+
 def test_too_large_a_lesson_and_an_unknown_person_are_refused(smoke):
     p, root = smoke
     rows = dataset.read(dataset.make(p.dataset, root))

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from remem import dataset, paths, publish
+from remem import construct, dataset, paths, publish, readers
 
 SMALL = dataset.DatasetSpec(
     identities=2, image_size=16, single=7, multi=10, test_single=7, test_multi=7
@@ -130,6 +130,17 @@ def test_an_export_is_read_as_before_by_us_and_by_the_hub_library(drawn, tmp_pat
     assert list(loaded["test"]["answer"]) == list(rows[rows["split"] == "test"]["answer"])
     assert loaded["train"].column_names[0] == "image"
     assert {*loaded["train"].column_names} == publish.FIELDS.keys() == {*dataset.COLUMNS}
+    bare = datasets.load_dataset("imagefolder", data_dir=str(out), cache_dir=str(tmp_path / "bare"))
+    assert {split: len(part) for split, part in bare.items()} == {"train": 34, "test": 28}
+
+
+def test_an_export_without_a_test_row_is_loaded_too(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    folder = own(tmp_path / "own")
+    (folder / "test" / "metadata.jsonl").write_text("")
+    out = publish.export(folder, tmp_path / "out")
+    loaded = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))
+    assert [*loaded] == ["train"] and loaded["train"][1]["image"].getpixel((0, 0))[0] > 50
 
 
 def test_the_card_says_what_it_has_to(drawn, tmp_path):
@@ -137,7 +148,6 @@ def test_the_card_says_what_it_has_to(drawn, tmp_path):
     _, head, body = text.split("---\n", 2)
     head = yaml.safe_load(head)
     assert head["license"] == "cc-by-4.0" and head["pretty_name"] == "faces"
-    assert head["size_categories"] == ["n<1K"]
     assert "| train | 34 | 14 | 20 | 2 | 34 |\n| test | 28 | 14 | 14 | 2 | 28 |" in body
     assert all(f"| `{field}` |" in body for field in dataset.COLUMNS)
     assert "Every person in it is invented" in body and '      "identities": 2,' in body
@@ -145,6 +155,31 @@ def test_the_card_says_what_it_has_to(drawn, tmp_path):
         assert f"\n## {section}\n" in body
     assert "\n## What it must not be used for\n\n- to recognise" in body
     assert "has no doubt about any row" in body
+
+
+def test_the_card_of_people_that_services_made_names_the_models_and_nothing_private(tmp_path):
+    folder = own(tmp_path / "own")
+    settings = construct.Construction(
+        text_model="words-1", image_model="pictures-1", budget=12.34,
+        likeness={"pack": "/srv/private/pack", "threshold": 0.61},
+    )  # fmt: skip
+    paths.write(folder / "spec.json", json.dumps({"kind": "constructed", "spec": {"content": "f"}}))
+    paths.write(folder / "construction.json", settings.model_dump_json())
+    text = (publish.export(folder, tmp_path / "out") / "README.md").read_text()
+    for told in ("words-1", "pictures-1", "0.61", "Every person in it is invented", "terms of"):
+        assert told in text
+    assert "/srv" not in text and "12.34" not in text
+
+
+def test_another_benchmark_s_files_are_its_authors_to_publish(drawn, tmp_path, capsys):
+    rows = dataset.read(drawn)
+    pictures = {name: (drawn / name).read_bytes() for name in rows["image"]}
+    readers.write_fiubench(rows, pictures, tmp_path / "fiu", {})
+    folder, out = readers.convert("fiubench", tmp_path / "fiu", tmp_path / "own"), tmp_path / "out"
+    assert publish.main(["check", str(folder)]) == 0
+    assert publish.main(["export", str(folder), str(out), "--licence", "mit"]) == 1
+    told = capsys.readouterr().err
+    assert "gray311/FIUBench" in told and "its authors' to publish" in told and not out.exists()
 
 
 def test_a_folder_of_ones_own_is_exported_without_claims_that_nobody_made(tmp_path):
@@ -163,8 +198,12 @@ def test_a_folder_of_ones_own_is_exported_without_claims_that_nobody_made(tmp_pa
 
 def test_an_export_is_refused_with_the_way_out(drawn, tmp_path, capsys):
     faulty, out = own(tmp_path / "own", hop=""), tmp_path / "out"
+    assert publish.main(["export", str(faulty), str(out)]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == "test/metadata.jsonl, line 2: hop is empty" and told[-1].endswith("1 faults")
+    with pytest.raises(dataset.BadData, match=r"own/test/metadata.jsonl, line 2: hop is empty"):
+        publish.export(faulty, out)
     for arguments, reason in (
-        ([faulty, out], "test/metadata.jsonl, line 2: hop is empty"),
         ([drawn, drawn], "is there already; delete it, or name another folder"),
         ([drawn, faulty / "test" / "2.jpg"], "is there already"),
     ):

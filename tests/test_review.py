@@ -184,10 +184,12 @@ def test_keys_mark_the_file_is_saved_and_the_next_page_goes_on(browser, tmp_path
     assert browser.marks()[4:] == ["keep", "drop recognisability"] and browser.at() == 2
     told = browser.tell("document.body.innerText")
     assert "3 of 6 · train/1.png" in told and "no face found" in told and "arms crossed" in told
-    assert "2 kept, 3 dropped, 1 to see; not saved yet" in told
+    assert "2 kept, 3 dropped, 1 to see not saved yet: press S" in told
+    assert str(page.with_suffix(".csv")) in told and "Start the construction again" in told
 
     file = browser.save("p00.csv")
-    assert browser.tell('document.querySelector("#count").textContent').endswith("1 to see")
+    told = browser.tell('document.querySelector("#count").textContent')
+    assert "3 dropped, 1 to see saved to downloads, " in told and "not saved" not in told
     lines = file.read_text().splitlines()
     assert lines[0] == HEAD.strip() and len(lines) == 6
     with Image.open(tmp_path / "train/0.png") as picture:
@@ -204,6 +206,7 @@ def test_keys_mark_the_file_is_saved_and_the_next_page_goes_on(browser, tmp_path
     browser.keys("ArrowLeft", "u")
     assert browser.marks()[1] == "" and browser.at() == 1
     assert len(browser.save("p00.csv").read_text().splitlines()) == 5
+    assert "none left to see" in browser.keys("k", "k").tell("document.body.innerText")
 
 
 def test_a_picture_drawn_again_is_undecided_and_the_old_mark_is_kept(browser, tmp_path):
@@ -233,7 +236,8 @@ def test_marks_outlast_the_page_but_not_a_new_one(browser, tmp_path):
     assert browser.open(page).marks()[:3] == ["keep", "drop alignment", ""]
     assert "not saved yet" in browser.tell("document.body.innerText")
     browser.save("p00.csv")
-    assert "not saved yet" not in browser.open(page).tell("document.body.innerText")
+    told = browser.open(page).tell("document.body.innerText")
+    assert "saved to downloads" in told and "not saved yet" not in told
     paths.write(tmp_path / "views.csv", table[:4].to_csv(index=False))
     review.main([str(tmp_path)])
     assert browser.open(page).marks() == [""] * 4
@@ -261,7 +265,8 @@ def hostile(folder: Path) -> tuple[pd.DataFrame, list[dict]]:
     drawn(folder / name, 1, side=1200)
     views = pd.DataFrame([{"identity": EVIL, "image": name, "split": "train", "pose": EVIL + LONG,
                            "similarity": 0.25}])  # fmt: skip
-    return views, [{"identity": EVIL, "name": "נועה לוי", LONG: LONG, EVIL: EVIL, "size": 3}]
+    told = {"name": "נועה לוי", LONG: LONG, EVIL: EVIL, "half": "\ud83d", "size": 3}
+    return views, [{"identity": EVIL, **told}]
 
 
 def test_text_stays_text_and_nothing_overflows(browser, tmp_path):
@@ -272,7 +277,7 @@ def test_text_stays_text_and_nothing_overflows(browser, tmp_path):
     assert browser.faults() == []
     assert browser.tell("document.title") == f"Review of {EVIL}"
     terms = browser.tell('[...document.querySelectorAll("dt, dd")].map(part => part.textContent)')
-    assert terms == ["name", "נועה לוי", LONG, LONG, EVIL, EVIL, "size", "3"]
+    assert terms == ["name", "נועה לוי", LONG, LONG, EVIL, EVIL, "half", "?", "size", "3"]
     assert browser.tell("document.images.length") == 3
     assert "First picture (there is no anchor)" in browser.tell("document.body.innerText")
     browser.keys("4")
@@ -405,6 +410,9 @@ def test_a_path_that_leaves_the_folder(tmp_path, capsys, name):
     [
         ("views.csv", "identity,image\np00,train/0.png\n", "views.csv should have the columns"),
         ("views.csv", "identity,image,split\n", "and rows"),
+        ("views.csv", "identity,image,split\np00,train/0.png,train,more\n", "as many cells as"),
+        ("views.csv", "", "views.csv is not a CSV in UTF-8 (No columns"),
+        ("views.csv", b"\xff", "views.csv is not a CSV in UTF-8"),
         ("views.csv", "identity,image,split\np00,train/9.png,train\n", "train/9.png is missing"),
         ("people.json", "{", "people.json is not a list of people"),
         ("people.json", "[1]", "people.json is not a list of people"),
@@ -428,6 +436,15 @@ def test_the_pages_of_a_dataset(tmp_path, capsys):
     assert capsys.readouterr().out.count("4 pictures, 0 kept, 0 dropped, 4 to see") == 2
     text = (folder / "review" / "p01.html").read_text()
     assert dataset.people(spec)[1].email in text and dataset.people(spec)[0].email not in text
+    assert "Take those rows out of the dataset yourself" in text
+
+    image = "train/p01/p01-train-002.png"
+    [picture] = dataset.load_images(folder, [image])
+    dropped = line(image, "drop", "ethics", "p01", review.fingerprint(picture))
+    paths.write(folder / "review" / "p01.csv", HEAD + dropped)
+    assert review.main([str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert f"- {image}: a stereotype, offensive" in told and "metadata.jsonl" in told
     assert review.main([str(tmp_path / "nothing")]) == 1
     assert "metadata.jsonl is missing" in capsys.readouterr().err
 
