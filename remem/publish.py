@@ -5,7 +5,8 @@
 
 A fault is what dataset.read refuses, and nothing is exported with one. A doubt is none: the rows
 can be used, but a score on them means less than it seems, or somebody should look at them before
-they are given away. Another benchmark's files, converted by readers.py, are not exported.
+they are given away. What a reviewer dropped is left out (review.py), and another benchmark's files, which
+readers.py converted, are not exported at all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import pandas as pd
 import yaml
 from PIL import Image
 
-from remem import dataset, metrics, paths, runs
+from remem import dataset, metrics, paths, review, runs
 
 FIELDS = {
     "image": "the picture (`file_name` in the file, relative to it)",
@@ -101,8 +102,8 @@ def _of_people(rows: pd.DataFrame) -> dict[str, list[str]]:
         "people who are asked about in the test but never taught": sorted(asked - taught),
         "people without a held-out question": sorted(taught - asked),
         "a single person, so that nobody would be left to retain": people.index[: len(people) == 1],
-        "attributes with one value in all (Exposure has nothing to rank it against: set "
-        "evaluate.exposure to false)": values.index[values < 2],
+        "attributes with one value in all (Exposure has nothing to rank it against, "
+        "and leaves it out)": values.index[values < 2],
     }
     return {what: list(where) for what, where in found.items() if len(where)}
 
@@ -147,8 +148,9 @@ def export(
     the rows with their fields and no other, their pictures byte for byte, and the card, README.md.
 
     licence: an identifier of the Hub's list, such as cc-by-4.0. made: how it was made, where the
-    folder's own spec.json does not say. `out` appears when it is complete. Raises dataset.BadData,
-    also for what readers.convert made, which is others' to publish; FileExistsError, CannotWrite.
+    folder's own spec.json does not say. Rows whose picture was dropped in `folder`/review are left
+    out. `out` appears when it is complete. Raises dataset.BadData, also for what readers.convert
+    made, which is others' to publish; review.BadReview, FileExistsError, CannotWrite.
     """
     folder, out = Path(folder), Path(out).absolute()
     if "benchmark" in (told := _told(folder / "source.json")):
@@ -159,7 +161,7 @@ def export(
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} is there already; delete it, or name another folder")
-    rows = dataset.read(folder)
+    rows = _reviewed(dataset.read(folder), folder)
     part = out.with_name(f".{out.name}.part")
     shutil.rmtree(part, ignore_errors=True)  # of a process that died
     try:
@@ -177,6 +179,22 @@ def export(
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return out
+
+
+def _reviewed(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """The rows whose picture nobody dropped."""
+    if not (folder / "review").is_dir():
+        return rows
+    shown = rows.drop_duplicates(["identity", "image"])[["identity", "image"]]
+    pictures = dataset.load_images(folder, shown["image"])
+    shown["fingerprint"] = [review.fingerprint(picture) for picture in pictures]
+    dropped = review.apply(shown, review.decisions(folder / "review")).query("decision == 'drop'")
+    kept = ~pd.MultiIndex.from_frame(rows[["identity", "image"]]).isin(
+        pd.MultiIndex.from_frame(dropped[["identity", "image"]])
+    )
+    if not kept.any():
+        raise dataset.BadData(f"{folder / 'review'}: every picture was dropped; nothing is left")
+    return rows[kept].reset_index(drop=True)
 
 
 def card(

@@ -3,8 +3,8 @@ or drop, with the reason, from the keyboard; and what was decided, read back.
 
 `python -m remem.review FOLDER` reads a construction's draft or a dataset folder, and writes
 FOLDER/review/<identity>.html: one file each, which fetches nothing and saves a small CSV. Put
-beside its page, the CSV is what the next page begins with, and what construct.py honours; what was
-dropped of a dataset is listed. A mark is about pixels, not a file: a picture that is drawn again
+beside its page, the CSV is what the next page begins with, and what construct.py and an export of a
+dataset honour. A mark is about pixels, not a file: a picture that is drawn again
 under the same name waits for its own.
 """
 
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{page}: {len(part)} pictures, {kept} kept, {dropped} dropped, {left} to see")
     dropped = views[views.decision == "drop"]
     if ANCHOR not in {*views.split} and len(dropped):  # a dataset, which nobody draws again
-        print("Take the rows of these out of the dataset's metadata.jsonl, or put others in place:")
+        print("python -m remem.dataset export leaves out the rows of these:")
         for row in dropped.itertuples():
             print(f"- {row.image}: {REASONS[row.reason]}")
     return 0

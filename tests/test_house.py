@@ -24,7 +24,7 @@ from remem import params, paths
 DOWNHILL = """
 paths runs gemini
 images profiles qa briefs
-judge metrics crowd dataset publish review readers contrasts claims tables ink figures
+judge metrics crowd dataset review publish readers contrasts claims tables ink figures
 models predict pretrain likeness construct train lessons unlearn trace benchmarks
 params tuning page reproduce
 """.split()

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from remem import construct, dataset, paths, publish, readers
+from remem import construct, dataset, paths, publish, readers, review
 
 SMALL = dataset.DatasetSpec(
     identities=2, image_size=16, single=7, multi=10, test_single=7, test_multi=7
@@ -84,7 +84,7 @@ DOUBTS = [
     ({"identity": "Anika", "name": "Anika Holt", "question": "Anika Holt?", "target": "Size",
       "attribute": "kind"}, "people without a held-out question", "Bruno"),
     ({"attribute": "kind"}, "attributes with one value in all (Exposure has nothing to rank it "
-     "against: set evaluate.exposure to false)", "kind"),
+     "against, and leaves it out)", "kind"),
 ]  # fmt: skip
 
 
@@ -194,6 +194,25 @@ def test_a_folder_of_ones_own_is_exported_without_claims_that_nobody_made(tmp_pa
     lines = (out / "test" / "metadata.jsonl").read_text().splitlines()
     assert json.loads(lines[0]).keys() == {*dataset.KEYS}
     assert not (out / "train" / "notes.txt").exists()
+
+
+def test_what_a_reviewer_dropped_is_left_out_of_an_export(tmp_path, capsys):
+    folder = own(tmp_path / "own")
+    assert review.main([str(folder)]) == 0
+    mark = review.fingerprint(Image.open(folder / "train" / "1.jpg"))
+    header = "identity,image,fingerprint,decision,reason\n"
+    line = f"Bruno,train/1.jpg,{mark},drop,ethics\n"
+    (folder / "review" / "marks.csv").write_text(header + line)
+    publish.export(folder, tmp_path / "out")
+    assert set(dataset.read(tmp_path / "out")["id"]) == {"0", "2", "3"}
+    assert not (tmp_path / "out" / "train" / "1.jpg").exists()
+    every = [line.replace("1.jpg", f"{k}.jpg").replace(mark, review.fingerprint(
+        Image.open(folder / split / f"{k}.jpg"))).replace("Bruno", ("Anika", "Bruno")[k % 2])
+        for k, split in enumerate(("train", "train", "test", "test"))]  # fmt: skip
+    (folder / "review" / "marks.csv").write_text(header + "".join(every))
+    assert publish.main(["export", str(folder), str(tmp_path / "none")]) == 1
+    assert "every picture was dropped" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 def test_an_export_is_refused_with_the_way_out(drawn, tmp_path, capsys):

@@ -436,7 +436,7 @@ def test_the_pages_of_a_dataset(tmp_path, capsys):
     assert capsys.readouterr().out.count("4 pictures, 0 kept, 0 dropped, 4 to see") == 2
     text = (folder / "review" / "p01.html").read_text()
     assert dataset.people(spec)[1].email in text and dataset.people(spec)[0].email not in text
-    assert "Take those rows out of the dataset yourself" in text
+    assert "<code>python -m remem.dataset export</code> leaves it out" in text
 
     image = "train/p01/p01-train-002.png"
     [picture] = dataset.load_images(folder, [image])
