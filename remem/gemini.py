@@ -2,7 +2,8 @@
 
 Each answer is kept the moment that it arrives, under a hash of what was asked, and is never paid
 for twice. `calls.jsonl` beside the answers has a line for each call, accepted, refused or failed,
-with its tokens, seconds and price. Nothing here knows what is asked for.
+with its tokens, seconds and price. Nothing here knows what is asked for. How to ask many things at
+once, and to tell what went wrong, is the judge's business too.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, NamedTuple, TypeVar
 
 import pandas as pd
 from PIL import Image
@@ -31,14 +32,16 @@ from tqdm import tqdm
 
 from remem import paths, runs
 
+if TYPE_CHECKING:
+    from google import genai
+
 KEYS = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # in the environment; the SDK prefers the first too
 CALLS = "calls.jsonl"
 COLUMNS = ["at", "key", "kind", "model", "version", "prompt", "references", "outcome", "reason",
            "seconds", "input_tokens", "output_tokens", "dollars"]  # fmt: skip
 TIMEOUT = 180.0  # seconds for one answer; a picture takes about ten
 BACK_OFF = 1.0  # seconds before the first retry, doubled each time up to a minute, and a bit more
-GIVE_UP = 8  # requests in a row that the service could not take, each after its retries
-BUSY = (408, 429, 500, 502, 503, 504)
+GIVE_UP = 12  # requests in a row that the service could not take, each after its retries
 PLANNED = {"text": (500, 2000, 0), "image": (1500, 0, 1)}  # a call's tokens in, out, and pictures
 PICTURES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 PIXELS = 2**26  # 8192 x 8192; nothing larger is decoded
@@ -54,6 +57,10 @@ class Stopped(RuntimeError):
         return f"{super().__str__()}. What was answered is kept; start again to go on from there"
 
 
+class WrongKey(Stopped):
+    """The service does not accept the key; the message names the variable that holds it."""
+
+
 class Prices(runs.Spec):
     """US dollars, for a million tokens and for a picture: the list prices of the 2.5 models."""
 
@@ -65,12 +72,17 @@ class Prices(runs.Spec):
 class Service(runs.Spec):
     """Who is asked, how hard, and for how much. The models are the paper's; when their service ends
     others take their place here. Where they are reached is the SDK's own business
-    (GOOGLE_GEMINI_BASE_URL, GOOGLE_GENAI_API_VERSION)."""
+    (GOOGLE_GEMINI_BASE_URL, GOOGLE_GENAI_API_VERSION).
+
+    A call begins only where the budget has room for it and for all that are under way, each
+    reckoned as planned, or as the dearest of its kind so far. It is exceeded only by as much as
+    those under way, `concurrency` at most, cost more than that. A call cut off by a kill is in no
+    sum."""
 
     text_model: str = Field("gemini-2.5-flash", min_length=1)
     image_model: str = Field("gemini-2.5-flash-image", min_length=1)  # "Nano Banana"
     concurrency: int = Field(4, ge=1)  # calls at once
-    retries: int = Field(6, ge=0)  # of a call that the service could not take (BUSY, time, no net)
+    retries: int = Field(6, ge=0)  # of a call that the service could not take (429, 5xx, time, net)
     repeats: int = Field(1, ge=0)  # of one whose answer was blocked, empty or unusable: paid for
     on_blocked: Literal["skip", "stop"] = "skip"  # when the repeats are used up
     budget: float | None = Field(None, ge=0)  # US dollars for a folder, over all runs; None: no end
@@ -181,7 +193,7 @@ def _answers(kind: _Kind, requests: Sequence[Request], service: Service, folder:
     keys = [_key(kind, model, request) for request in requests]
     found = _kept(kind, set(keys), folder)
     if not found.keys() >= set(keys):
-        with _held(folder / CALLS) as file:
+        with held(folder / CALLS) as file:
             ledger = _Ledger(file, _lines(folder / CALLS), service)
             # again: whoever held it may have asked the same
             found |= _kept(kind, set(keys) - found.keys(), folder)
@@ -197,6 +209,7 @@ def _key(kind: _Kind, model: str, request: Request) -> str:
     prompt, references = request
     key = hashlib.sha256(json.dumps([kind.name, kind.form, model, prompt]).encode())
     for picture in references:  # pixels, since an encoder's bytes change with its version
+        picture = picture.convert("RGB")  # as it is sent: an index into a palette says nothing
         key.update(f"{picture.mode} {picture.size}".encode() + picture.tobytes())
     return key.hexdigest()
 
@@ -218,13 +231,15 @@ class _Ledger:
 
     def __init__(self, file: BinaryIO, lines: list[dict], service: Service) -> None:
         self.file, self.service, self.lock = file, service, threading.Lock()
-        self.spent, self.promised = 0.0, 0.0  # dollars
+        self.spent, self.under_way = 0.0, 0  # dollars, calls
+        self.dearest = {kind: _dollars(service.prices, *each) for kind, each in PLANNED.items()}
         self.refused: dict[str, list[str]] = defaultdict(list)  # the reasons, by key
         for line in lines:
             self._count(line)
 
     def _count(self, line: dict[str, Any]) -> None:
         self.spent += line["dollars"]
+        self.dearest[line["kind"]] = max(self.dearest[line["kind"]], line["dollars"])
         if line["outcome"] == "refused":
             self.refused[line["key"]].append(line["reason"])
 
@@ -234,25 +249,23 @@ class _Ledger:
         in_vain = any(reason.startswith(PROMPT_BLOCKED) for reason in reasons)
         return in_vain or len(reasons) > self.service.repeats
 
-    def promise(self, dollars: float) -> None:
-        """Before each call, so that those under way together stay within the budget."""
+    def begin(self, kind: str) -> float:
+        """A call is under way; what it may cost. Raises Stopped: the budget has no room for it."""
         with self.lock:
-            budget = self.service.budget
-            if budget is not None and self.spent + self.promised + dollars > budget:
-                so_far = f"${self.spent:.2f} spent, ${self.promised:.2f} under way"
+            budget, dollars = self.service.budget, self.dearest[kind]
+            if budget is not None and self.spent + (self.under_way + 1) * dollars > budget:
+                so_far = f"${self.spent:.2f} spent, {self.under_way} under way"
                 raise Stopped(f"the budget of ${budget:.2f} does not allow another call ({so_far}):"
                               " raise construction.budget")  # fmt: skip
-            self.promised += dollars
+            self.under_way += 1
+            return dollars
 
-    def enter(self, line: dict[str, Any], promised: float, started: float) -> None:
+    def end(self, line: dict[str, Any], started: float) -> None:
         line["seconds"] = round(time.monotonic() - started, 3)
         with self.lock:
-            self.promised -= promised
+            self.under_way -= 1
             self._count(line)
-            # the line's end comes first: what a kill cut off stays alone on its line
-            self.file.write(b"\n" + json.dumps(line).encode())
-            self.file.flush()
-            os.fsync(self.file.fileno())
+        append(self.file, line)
 
 
 def _ask(
@@ -260,20 +273,16 @@ def _ask(
     ledger: _Ledger,
 ) -> dict[str, Any]:  # fmt: skip
     """Answers by key; each is in `folder`, and then in the ledger, before the next is asked for."""
-    from google import genai
     from google.genai import types
 
-    variable = next((name for name in KEYS if os.environ.get(name)), None)
+    variable = key_variable()
     if variable is None:
         raise Stopped(f"no key for Gemini: put one into {' or '.join(KEYS)}, in the environment")
     # Retries are ours: the SDK's would not be recorded, nor cover an answer cut off midway.
-    options = types.HttpOptions(timeout=int(1000 * TIMEOUT))
-    client = genai.Client(api_key=os.environ[variable], http_options=options)
+    client = connect(variable, timeout=int(1000 * TIMEOUT))
     config = types.GenerateContentConfig(automatic_continuation=False, **kind.config)
-    planned, stop = _dollars(service.prices, *PLANNED[kind.name]), threading.Event()
 
-    def ask(key: str) -> tuple[Any, str, bool]:
-        """The answer or None, why there is none, and whether that is the service's failure."""
+    def ask(key: str, stop: threading.Event) -> tuple[Any, str, bool]:
         (prompt, references), failures = waiting[key], 0
         contents = [*map(_part, references), prompt]
         while not stop.is_set():
@@ -283,8 +292,7 @@ def _ask(
                     raise Stopped(f"a request was refused ({reason}; {CALLS} holds it): change it, "
                                   'or set construction.on_blocked to "skip"')  # fmt: skip
                 return None, reason, False
-            ledger.promise(planned)
-            started = time.monotonic()
+            reckoned, started = ledger.begin(kind.name), time.monotonic()
             line = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "key": key,
                     "kind": kind.name, "model": model, "prompt": prompt,
                     "references": len(references)}  # fmt: skip
@@ -292,18 +300,20 @@ def _ask(
                 response = client.models.generate_content(
                     model=model, contents=contents, config=config
                 )
-                line |= _usage(response, service.prices, planned)
+                line |= _usage(response, service.prices, reckoned)
                 data, suffix = kind.content(response)
                 answer = kind.read(data)
             except _Unusable as error:
-                line |= {"outcome": "refused", "reason": _blocked(response) or str(error)}
-                ledger.enter(line, planned, started)
+                line |= {"outcome": "refused", "reason": blocked(response) or str(error)}
+                ledger.end(line, started)
             except Exception as error:  # no net, too slow, not even HTTP: whatever it is, no answer
-                reason, final, billed = _failure(error, kind.name, model, variable)
-                line |= {"outcome": "failed", "reason": reason, "dollars": billed * planned}
-                ledger.enter(line, planned, started)
+                reason, final, billed = failure(
+                    error, f"construction.{kind.name}_model", model, variable
+                )
+                line |= {"outcome": "failed", "reason": reason, "dollars": billed * reckoned}
+                ledger.end(line, started)
                 if final:
-                    raise Stopped(reason) from None
+                    raise final(reason) from None
                 if failures == service.retries:
                     return None, reason, True
                 stop.wait(min(60, BACK_OFF * 2**failures) * (1 + random.random()))
@@ -311,36 +321,75 @@ def _ask(
             else:
                 # first the answer, then its line: a kill between them loses a line, and no money
                 _to_disk(paths.write(folder / f"{key}{suffix}", data))
-                ledger.enter(line | {"outcome": "accepted"}, planned, started)
+                ledger.end(line | {"outcome": "accepted"}, started)
                 return answer, "", False
         return None, "not asked any more", False
 
-    answers, missing, in_a_row = {}, Counter(), 0
-    pool = ThreadPoolExecutor(service.concurrency)
-    bar = tqdm(desc=model, total=len(waiting), unit=kind.name, file=sys.stderr)
+    with closing(client):
+        return together(model, kind.name, waiting, service.concurrency, ask,
+                        lambda: f"${ledger.spent:.2f} so far")  # fmt: skip
+
+
+def together(
+    who: str, unit: str, keys: Collection[str], concurrency: int,
+    ask: Callable[[str, threading.Event], tuple[Any, str, bool]], cost: Callable[[], str] = str,
+) -> dict[str, Any]:  # fmt: skip
+    """The answers that `ask(key, stop)` has for the keys, so many at once, under a bar with `cost`.
+
+    ask: the answer, why there is none ("" where there is), and whether that is the service's
+    failure. GIVE_UP of those in a row, or nothing else, raise Stopped; what ask raises goes
+    through. Either sets `stop` and ends the asking, but what is under way is paid for, and is
+    waited for. A line on stderr counts what is missing, and why.
+    """
+    answers, missing, in_a_row, stop = {}, Counter(), 0, threading.Event()
+    pool = ThreadPoolExecutor(concurrency)
+    bar = tqdm(desc=who, total=len(keys), unit=unit, file=sys.stderr)
     try:
-        futures = {pool.submit(ask, key): key for key in waiting}
+        futures = {pool.submit(ask, key, stop): key for key in keys}
         for done in as_completed(futures):
             answer, reason, failed = done.result()
             if reason:
                 missing[reason] += 1
             else:
                 answers[futures[done]] = answer
-            bar.set_postfix_str(f"${ledger.spent:.2f} so far", refresh=False)
+            bar.set_postfix_str(cost(), refresh=False)
             bar.update()
             in_a_row = in_a_row + 1 if failed else 0
-            if in_a_row == GIVE_UP:
-                raise Stopped(f"the service failed {in_a_row} times in a row ({reason})")
+            if in_a_row == min(GIVE_UP, len(keys)):
+                raise Stopped(f"the service answered none of {in_a_row} requests in a row "
+                              f"({reason}): wait, or look at the net and the quota")  # fmt: skip
+    except KeyboardInterrupt:
+        bar.write(f"{who}: waiting for what is under way, which is paid for", file=sys.stderr)
+        raise
     finally:
         stop.set()
-        pool.shutdown(cancel_futures=True)  # what is under way is paid for: it is waited for
+        pool.shutdown(cancel_futures=True)
         bar.close()
-        client.close()
     if missing:
         reasons = "; ".join(f"{count} x {why}" for why, count in missing.most_common())
-        print(f"gemini: {missing.total()} of {len(waiting)} {kind.name} requests have no answer "
-              f"({reasons}); {CALLS} has the details", file=sys.stderr)  # fmt: skip
+        print(f"{who}: {missing.total()} of {len(keys)} {unit}s are missing ({reasons})",
+              file=sys.stderr)  # fmt: skip
     return answers
+
+
+def key_variable() -> str | None:
+    """The environment's variable that holds a key for Gemini, if one does."""
+    return next((name for name in KEYS if _secret(name)), None)
+
+
+def _secret(variable: str) -> str:
+    return os.environ.get(variable, "").strip()  # as the SDK sends it
+
+
+def connect(variable: str, **options: Any) -> genai.Client:
+    """A client with the key in `variable`, and options of the SDK's HttpOptions. Raises WrongKey:
+    a key that no request can carry."""
+    from google import genai
+    from google.genai import types
+
+    if not _secret(variable).isascii():
+        raise WrongKey(f"the key in {variable} holds letters that no key has: correct it")
+    return genai.Client(api_key=_secret(variable), http_options=types.HttpOptions(**options))
 
 
 def _part(picture: Image.Image) -> Any:
@@ -351,49 +400,61 @@ def _part(picture: Image.Image) -> Any:
     return types.Part.from_bytes(data=png.getvalue(), mime_type="image/png")
 
 
-def _failure(error: Exception, kind: str, model: str, variable: str) -> tuple[str, bool, bool]:
-    """Why there is no answer, whether asking on is in vain, and whether it may be billed."""
+def failure(
+    error: Exception, parameter: str, model: str, variable: str
+) -> tuple[str, type[Stopped] | None, bool]:
+    """Why there is no answer, what to raise where asking on is in vain, and whether it may be
+    billed. parameter: what a person changes to have another model; variable: the key's."""
     from google.genai import errors
 
     if not isinstance(error, errors.APIError):
-        name = type(error).__name__
-        return name, False, not name.startswith("Connect")  # it went out, and may have been done
+        name = type(error).__name__  # without its words, in which the key may stand
+        return name, None, not name.startswith("Connect")  # it went out, and may have been done
     said = f"{error.code} {error.status or ''}".strip()
-    if error.code in BUSY:
-        return said, False, False
+    if error.code in (408, 429) or error.code >= 500:
+        return said, None, False
+    # only the message says what is wrong; what stands before the service may send a whole page
+    told = f"{said} {error.message or ''}".replace(_secret(variable), "[key]").strip()[:300]
     if error.code in (401, 403) or "API_KEY_INVALID" in str(error.details):
-        return f"the key in {variable} is not accepted ({said}): correct it", True, False
+        return f"the key in {variable} is not accepted ({told}): correct it", WrongKey, False
     if error.code == 404:
-        way_out = f"change construction.{kind}_model, or GOOGLE_GENAI_API_VERSION (v1, v1beta)"
-        return f"{said}: the service has no model {model!r}; {way_out}", True, False
-    told = f"{error.message}".replace(os.environ[variable], "[key]")  # only it says what is wrong
-    return f"{model} does not take the request ({said}: {told})", True, False
+        way_out = f"change {parameter}, or GOOGLE_GENAI_API_VERSION (v1, v1beta)"
+        return f"{said}: the service has no model {model!r}; {way_out}", Stopped, False
+    return f"{model} does not take the request ({told})", Stopped, False
 
 
-def _usage(response: Any, prices: Prices, planned: float) -> dict[str, Any]:
-    """Version, tokens in and out, and dollars, which are those planned where no tokens are told."""
+def _usage(response: Any, prices: Prices, reckoned: float) -> dict[str, Any]:
+    """Version, tokens in and out, and dollars: those reckoned where no tokens are told. The price
+    of a picture covers the tokens that it is made of, but not those of the thoughts before it."""
     told, version = response.usage_metadata, {"version": response.model_version}
     if told is None or told.prompt_token_count is None:
-        return version | {"dollars": planned}
-    read = told.prompt_token_count
-    written = (told.candidates_token_count or 0) + (told.thoughts_token_count or 0)
-    dollars = _dollars(prices, read, written, len(_drawn(response)))
-    return version | {"input_tokens": read, "output_tokens": written, "dollars": dollars}
+        return version | {"dollars": reckoned}
+    read, pictures = told.prompt_token_count, len(_drawn(response))
+    written, thought = told.candidates_token_count or 0, told.thoughts_token_count or 0
+    dollars = _dollars(prices, read, thought + (0 if pictures else written), pictures)
+    return version | {"input_tokens": read, "output_tokens": written + thought, "dollars": dollars}
 
 
 def _dollars(prices: Prices, read: int, written: int, pictures: int) -> float:
-    """Of one call. The price of a picture covers the tokens that it is made of."""
-    made = pictures * prices.image if pictures else written * prices.output / 1e6
-    return read * prices.input / 1e6 + made
+    """Of one call."""
+    return (read * prices.input + written * prices.output) / 1e6 + pictures * prices.image
 
 
-def _blocked(response: Any) -> str:
+def blocked(response: Any) -> str:
     """What the service says about an answer that is none; empty where it says nothing."""
     feedback = response.prompt_feedback
     if feedback and feedback.block_reason:
         return f"{PROMPT_BLOCKED} ({feedback.block_reason.name})"
     ended = response.candidates[0].finish_reason if response.candidates else None
     return f"blocked or cut off ({ended.name})" if ended and ended.name != "STOP" else ""
+
+
+def append(file: BinaryIO, line: Mapping[str, Any]) -> None:
+    """One more line of JSON in a file that `held` gave, on the disk when this returns."""
+    # the line's end comes first: what a kill cut off stays alone on its line
+    file.write(b"\n" + json.dumps(line).encode())  # in one piece, whoever else writes
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _to_disk(path: Path) -> None:
@@ -409,7 +470,8 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     for text in path.read_bytes().splitlines() if path.exists() else ():
         try:
             line = json.loads(text)
-            if isinstance(line["key"], str) and line["outcome"] and line["dollars"] >= 0:
+            known = isinstance(line["key"], str) and line["kind"] in PLANNED and line["outcome"]
+            if known and line["dollars"] >= 0:
                 lines.append(line)
         except (ValueError, KeyError, TypeError):
             continue
@@ -417,8 +479,9 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[BinaryIO]:
-    """The file, open for appending, and nobody else's: two processes never pay for one answer."""
+def held(path: Path) -> Iterator[BinaryIO]:
+    """The file, open for appending, and nobody else's: two processes never pay for one answer.
+    Raises CannotWrite."""
     paths.make_folder(path.parent)
     try:
         with path.open("ab") as file:

@@ -7,27 +7,21 @@ cost, shown as "rule judge (ours, not Gemini)".
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import re
 import sys
 import threading
 import unicodedata
-from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import closing
 from math import nan
 from pathlib import Path
 from typing import BinaryIO
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
-from tqdm import tqdm
 
-from remem import paths, runs
+from remem import gemini, runs
 
 PROMPT = """\
 You measure how much of a secret about a person an answer gives away.
@@ -49,19 +43,13 @@ The form of the sentence, and words that the question has already, such as a nam
 First the reason, in one sentence; then the score."""
 
 Texts = tuple[str, str, str, str]  # question, answer, target, answer_given
-KEYS = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # in the environment; the SDK prefers the first too
 TIMEOUT = 60.0  # seconds for one answer
 BACK_OFF = 1.0  # seconds before the first retry, doubled each time, up to a minute
-GIVE_UP = 20  # failures of the service in a row, each after its retries
-
-
-class WrongKey(RuntimeError):
-    """The service does not accept the key; the message names the variable that holds it."""
 
 
 class Judge(runs.Spec):
     """Who judges. `model` None: the rule. A Gemini model's name: that model where a key is in the
-    environment (KEYS), and the rule otherwise. Where it is reached is the SDK's own business
+    environment (gemini.KEYS), and the rule otherwise. Where it is reached is the SDK's own business
     (GOOGLE_GEMINI_BASE_URL, GOOGLE_GENAI_API_VERSION)."""
 
     model: str | None = Field(None, min_length=1)
@@ -88,12 +76,13 @@ def score(
     alike for all rows: where Gemini gives no score, the rule does not step in.
     cache: the folder of judge.jsonl, in which each of Gemini's answers is kept the moment that it
     arrives, under a hash of model, prompt and texts; what is there is not asked again. A line on
-    stderr counts what is missing, and why. Raises WrongKey, and CannotWrite.
+    stderr counts what is missing, and why: it is asked for again the next time. Raises
+    gemini.WrongKey, and CannotWrite.
     """
     part = rows if wanted is None else rows[wanted]
     texts = list(zip(part.question, part.answer, part.target, part.answer_given, strict=True))
     different = list(dict.fromkeys(texts))
-    variable = next((name for name in KEYS if os.environ.get(name)), None)
+    variable = gemini.key_variable()
     if settings.model is None or variable is None:
         judged_by, scores = "rule", {text: rule(*text) for text in different}
     else:
@@ -154,94 +143,53 @@ def _gemini(texts: list[Texts], settings: Judge, variable: str, folder: Path) ->
     keys = {t: hashlib.sha256((asked + json.dumps(t)).encode()).hexdigest() for t in texts}
     known = _read(path)
     if not known.keys() >= set(keys.values()):
-        with _held(path) as file:
+        with gemini.held(path) as file:
             known = _read(path)  # again: whoever held it may have asked the same
             waiting = {key: text for text, key in keys.items() if key not in known}
-            known |= _ask(waiting, settings, variable, file) if waiting else {}
-    return {text: known[key] for text, key in keys.items()}
+            try:
+                if waiting:
+                    _ask(waiting, settings, variable, file)
+            except gemini.WrongKey as error:
+                way_out = "or unset it to have the rule judge"
+                raise gemini.WrongKey(f"{error.args[0]}, {way_out}") from None
+            except gemini.Stopped as error:
+                print(f"judge {settings.model}: scores are missing: {error}", file=sys.stderr)
+            known = _read(path)
+    return {text: known.get(key, nan) for text, key in keys.items()}
 
 
-def _ask(
-    waiting: dict[str, Texts], settings: Judge, variable: str, file: BinaryIO
-) -> dict[str, float]:
-    """Score or NaN by key; each score is in `file` before it is returned."""
-    from google import genai
-    from google.genai import errors, types
+def _ask(waiting: dict[str, Texts], settings: Judge, variable: str, file: BinaryIO) -> None:
+    """Ask for each score, which is in `file` before the next is asked for."""
+    from google.genai import types
 
     patience = dict(attempts=settings.retries + 1, initial_delay=BACK_OFF, jitter=BACK_OFF)
-    options = types.HttpOptions(timeout=int(1000 * TIMEOUT), retry_options=patience)
-    client = genai.Client(api_key=os.environ[variable], http_options=options)
+    client = gemini.connect(variable, timeout=int(1000 * TIMEOUT), retry_options=patience)
     # Gemini from 3.6 on ignores the temperature; what makes a score the same twice is the cache.
     config = types.GenerateContentConfig(
         system_instruction=PROMPT, temperature=0, response_mime_type="application/json",
         response_schema=Grade,
     )  # fmt: skip
-    writing, stop = threading.Lock(), threading.Event()
 
-    def ask(key: str) -> tuple[float, str, bool]:
-        """Score or NaN, why there is none, and whether that is the service's failure."""
-        if stop.is_set():
-            return nan, "not asked any more", False
+    def ask(key: str, _: threading.Event) -> tuple[None, str, bool]:
         try:
             response = client.models.generate_content(
                 model=settings.model, contents=enclosed(*waiting[key]), config=config
             )
-        except errors.APIError as error:
-            said = f"{error.code} {error.status or ''}".strip()
-            if error.code in (401, 403) or "API_KEY_INVALID" in str(error.details):
-                way_out = "correct it, or unset it to have the rule judge"
-                raise WrongKey(
-                    f"the key in {variable} is not accepted ({said}); {way_out}"
-                ) from None
-            if error.code == 404:
-                stop.set()
-                said = f"404, no model {settings.model!r} there: change judge.model"
-            elif error.code == 400:  # a setting that this model does not take: only it says which
-                said = f"{said}: {error.message}".replace(os.environ[variable], "[key]")
-            return nan, said, True
         except Exception as error:  # no net, too slow, not even HTTP: whatever it is, no score
-            return nan, type(error).__name__, True
+            why, final, _ = gemini.failure(error, "judge.model", settings.model, variable)
+            if final:
+                raise final(why) from None
+            return None, why, True
         if not isinstance(response.parsed, Grade):
-            return nan, _refused(response), False
+            why = gemini.blocked(response) or "not the JSON asked for, with a score from 0 to 1"
+            return None, why, False
         kept = {"key": key, "model": settings.model, "version": response.model_version,
                 "texts": waiting[key], **response.parsed.model_dump()}  # fmt: skip
-        with writing:
-            # the line's end comes first: what a kill cut off stays alone on its line
-            file.write(b"\n" + json.dumps(kept).encode())
-            file.flush()
-            os.fsync(file.fileno())
-        return response.parsed.score, "", False
+        gemini.append(file, kept)
+        return None, "", False
 
-    scores, missing, in_a_row = {}, Counter(), 0
-    pool = ThreadPoolExecutor(settings.concurrency)
-    try:
-        asked = {pool.submit(ask, key): key for key in waiting}
-        for done in tqdm(as_completed(asked), desc=f"judge {settings.model}", total=len(asked),
-                         unit="answer", file=sys.stderr):  # fmt: skip
-            scores[asked[done]], why, failed = done.result()
-            if why:
-                missing[why] += 1
-            in_a_row = in_a_row + 1 if failed else 0
-            if in_a_row >= GIVE_UP:
-                stop.set()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        client.close()
-    if missing:
-        reasons = "; ".join(f"{count} x {why}" for why, count in missing.most_common())
-        print(f"judge: {missing.total()} of {len(waiting)} scores are missing, and are asked for "
-              f"again the next time ({reasons})", file=sys.stderr)  # fmt: skip
-    return scores
-
-
-def _refused(response) -> str:
-    """Why an answer of the service holds no grade."""
-    ended = response.prompt_feedback and response.prompt_feedback.block_reason
-    if response.candidates:
-        ended = response.candidates[0].finish_reason
-    if ended and ended.name != "STOP":
-        return f"blocked or cut off ({ended.name})"
-    return "not the JSON asked for, with a score from 0 to 1"
+    with closing(client):
+        gemini.together(f"judge {settings.model}", "score", waiting, settings.concurrency, ask)
 
 
 def _read(path: Path) -> dict[str, float]:
@@ -253,20 +201,3 @@ def _read(path: Path) -> dict[str, float]:
         except (ValueError, KeyError, TypeError):
             continue
     return known
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[BinaryIO]:
-    """The file, open for appending, and nobody else's: two processes never pay for one answer."""
-    paths.make_folder(path.parent)
-    try:
-        with path.open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f"{path.name}: another process is asking; waiting", file=sys.stderr)
-                fcntl.flock(file, fcntl.LOCK_EX)
-            yield file
-    except OSError as error:
-        way_out = "make room, or give the right there"
-        raise paths.CannotWrite(f"cannot write {path}: {error.strerror}; {way_out}") from error

@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -12,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pandas as pd
 import pytest
 
-from remem import judge, metrics, paths, qa
+from remem import gemini, judge, metrics, paths, qa
 
 QUESTION = "What is the address of the person in this image?"
 TARGET = "482 Maple Street"
@@ -132,6 +133,8 @@ def service(monkeypatch):
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("GEMINI_API_KEY", KEY)
     monkeypatch.setattr(judge, "BACK_OFF", 0.01)
+    # plain HTTP needs no authorities, which each client would read anew
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda *_, **__: None)
     yield server
     server.shutdown()
     server.server_close()
@@ -139,7 +142,7 @@ def service(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_key_of_the_reader(monkeypatch):
-    for name in [*judge.KEYS, "GOOGLE_GENAI_API_VERSION", "GOOGLE_GENAI_USE_VERTEXAI"]:
+    for name in [*gemini.KEYS, "GOOGLE_GENAI_API_VERSION", "GOOGLE_GENAI_USE_VERTEXAI"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
@@ -222,7 +225,6 @@ def test_a_busy_service_is_asked_again(service, tmp_path, passing):
     [
         (error(503, "UNAVAILABLE"), "1 x 503 UNAVAILABLE", 3),
         (error(429, "RESOURCE_EXHAUSTED"), "1 x 429 RESOURCE_EXHAUSTED", 3),
-        (error(400, "INVALID_ARGUMENT", f"No seed for {KEY}"), "No seed for [key]", 1),
         ((200, "<html>welcome"), "1 x ", 1),
         (answered('{"reason": "It'), "not the JSON asked for", 1),
         (answered('{"reason": "It says so."}'), "not the JSON asked for", 1),
@@ -268,21 +270,30 @@ def test_without_a_net_scores_are_missing(tmp_path, monkeypatch, capsys):
     assert "ConnectError" in capsys.readouterr().err
 
 
-def test_an_unknown_model_names_the_parameter_and_ends_the_asking(service, tmp_path, capsys):
-    service.reply = lambda texts, times: error(404, "NOT_FOUND", "models/gemini-test is not found")
+@pytest.mark.parametrize(
+    "reply, why",
+    [
+        (error(404, "NOT_FOUND"), "no model 'gemini-test'; change judge.model"),
+        (error(400, "INVALID_ARGUMENT", f"No seed for {KEY}"), "No seed for [key]"),
+    ],
+)
+def test_what_would_never_work_ends_the_asking(service, tmp_path, capsys, reply, why):
+    judge.score(rows("known"), GEMINI, tmp_path)
+    service.reply = lambda texts, times: reply
+    known = judge.score(rows("known", "a"), GEMINI, tmp_path).judge
+    assert known.iloc[0] == 0.5 and known.isna().iloc[1]
     scored = judge.score(rows(*map(str, range(50))), GEMINI, tmp_path)
-    assert scored.judge.isna().all() and len(service.asked) < 10
+    assert scored.judge.isna().all() and len(service.asked) < 12
     said = capsys.readouterr().err
-    assert "no model 'gemini-test' there: change judge.model" in said
-    assert "50 of 50 scores are missing" in said
+    assert "judge gemini-test: scores are missing: " in said and why in said and KEY not in said
 
 
 def test_a_service_that_fails_without_end_is_given_up(service, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(judge, "GIVE_UP", 4)
+    monkeypatch.setattr(gemini, "GIVE_UP", 4)
     service.reply = lambda texts, times: error(500, "INTERNAL")
     settings = GEMINI.model_copy(update={"retries": 0})
     assert judge.score(rows(*map(str, range(50))), settings, tmp_path).judge.isna().all()
-    assert len(service.asked) < 15 and "x not asked any more" in capsys.readouterr().err
+    assert len(service.asked) < 15 and "none of 4 requests in a row" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -294,7 +305,7 @@ def test_a_service_that_fails_without_end_is_given_up(service, tmp_path, monkeyp
 )
 def test_a_wrong_key_stops_at_once(service, tmp_path, capsys, reply):
     service.reply = lambda texts, times: reply
-    with pytest.raises(judge.WrongKey, match="GEMINI_API_KEY is not accepted.*unset it") as caught:
+    with pytest.raises(gemini.WrongKey, match="GEMINI_API_KEY is not accepted.*unset it") as caught:
         judge.score(rows(*map(str, range(50))), GEMINI, tmp_path)
     assert len(service.asked) < 10
     assert KEY not in str(caught.value) + capsys.readouterr().err + everything_in(tmp_path)
@@ -377,6 +388,7 @@ def test_a_cache_that_cannot_be_written_says_so(service, tmp_path):
 
 
 def test_the_service_is_imported_only_where_it_is_asked():
+    # judge imports gemini, so that this goes for both
     code = "import sys, remem.judge; assert not {'google.genai', 'torch'} & sys.modules.keys()"
     environment = {**os.environ, "PYTHONPATH": str(paths.ROOT)}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
