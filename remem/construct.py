@@ -6,7 +6,8 @@
 Profiles with a description of the looks; of each person an anchor picture, and pictures made after
 it in layouts of two disjoint pools; a filter by the likeness of the face; somebody's review. What
 either refuses is asked for again. Each answer that was paid for is kept (gemini.py), so the same
-command goes on where it was. The result is a folder as dataset.py reads it.
+command goes on where it was. The result is a folder as dataset.py reads it. It needs a key for
+Gemini in GOOGLE_API_KEY or GEMINI_API_KEY, and insightface's model pack (`likeness.pack`).
 """
 
 from __future__ import annotations
@@ -90,15 +91,19 @@ class View(NamedTuple):
 
 
 Slot = tuple[str, str, int]  # identity, split, number
+SEEN = ("identity", "split", "similarity", *briefs.LAYOUTS["train"], "version", "refused")
 
 
 def run(settings: Construction, out: Path, tower: Path | None = None) -> Path:
     """The folder of the dataset, made below `out`; what was answered before costs nothing again.
 
     out: `answers/` (all that the services said), `draft/` (what remem.review shows; a reviewer's
-    `draft/review/*.csv` is honoured) and the dataset. tower: likeness.recogniser's, where there is
-    no pack. Raises Unfinished, and what gemini, likeness and review raise.
+    `draft/review/*.csv` is honoured; the histogram of similarities) and the dataset. tower:
+    likeness.recogniser's, where there is no pack: it knows drawn faces, and no photographs.
+    Raises Unfinished, and what gemini, likeness and review raise.
     """
+    from remem import figures  # and matplotlib, for which params, which imports this, need not wait
+
     studio = _Studio(settings, Path(out), tower)
     people = studio.people()
     missing: dict[str, str] = {}
@@ -106,6 +111,9 @@ def run(settings: Construction, out: Path, tower: Path | None = None) -> Path:
     for person, anchor in tqdm(pairs, desc="people", unit="person", file=sys.stderr):
         why = studio.views(person.profile.identity, anchor)
         missing |= {_file(slot): reason for slot, reason in why.items()}
+    if len(alike := similarities(studio.out)):
+        histogram = figures.likeness(alike.assign(of="views"), settings.likeness.threshold)
+        paths.save_figure(histogram, studio.draft / "similarities")
     _complete(missing)
     return _build(settings, people, studio.draft, studio.out)
 
@@ -137,6 +145,7 @@ class _Studio:
         if marks.is_dir():
             for row in review.decisions(marks).query("decision == 'drop'").itertuples():
                 self.dropped[row.identity, row.fingerprint] = f"dropped in review ({row.reason})"
+        self.passed = self.draft / "passed.json"  # attempts that _taken leaves out
         self.shown: list[dict] = []  # views.csv: the pictures of the draft
         self.seen: list[dict] = []  # similarities.csv: every view that came back
 
@@ -151,10 +160,12 @@ class _Studio:
                     for slot, answer in zip(slots, answers, strict=True)]  # fmt: skip
 
         def refuse(_: int, person: Person, taken: dict[int, Person]) -> str:
+            if not person.appearance:
+                return "the looks are not told"
             return briefs.objection(person.profile, [other.profile for other in taken.values()])
 
         slots = range(self.settings.people)
-        taken, why = _taken(slots, self.settings.attempts, ask, refuse)
+        taken, why = self._taken("profile", slots, ask, refuse)
         _complete({f"the profile p{slot:02d}": why[slot] for slot in why})
         people = [taken[slot] for slot in slots]
         paths.write(self.draft / "people.json", _json([person.told for person in people]))
@@ -162,26 +173,28 @@ class _Studio:
 
     def anchors(self, people: list[Person]) -> list[Image.Image]:
         """One for each person, at the service's size: it shows a face, and nobody else's."""
-        names = [person.profile.identity for person in people]
+        names, faces = [person.profile.identity for person in people], {}
 
         def ask(slots: list[int], attempt: int, _: dict) -> list[Image.Image | None]:
             return self._draw(
                 (briefs.anchor(people[slot].appearance, attempt), ()) for slot in slots
             )
 
-        def refuse(slot: int, picture: Image.Image, taken: dict[int, Image.Image]) -> str:
-            try:
-                alike = likeness.similarities(picture, list(taken.values()), self.recogniser)
-            except likeness.NoFace:
+        def refuse(slot: int, picture: Image.Image, _: dict) -> str:
+            face = likeness.describe(picture, self.recogniser)
+            if face is None:
                 return "no face is found"
-            for other, similarity in zip(taken, alike, strict=True):
-                if similarity >= self.settings.likeness.threshold:
+            for other, known in faces.items():
+                if (similarity := known @ face) >= self.settings.likeness.threshold:
                     return f"the face could be that of {names[other]} ({similarity:.2f})"
             about = {"identity": names[slot], "split": review.ANCHOR, "similarity": 1.0}
-            return self._keep(about, f"{review.ANCHOR}/{names[slot]}.png", _stored(picture, size))
+            image, picture = f"{review.ANCHOR}/{names[slot]}.png", _stored(picture, size)
+            if not (reason := self._keep(about, image, picture)):
+                faces[slot] = face
+            return reason
 
         slots, size = range(len(people)), self.settings.image_size
-        taken, why = _taken(slots, self.settings.attempts, ask, refuse)
+        taken, why = self._taken("anchor", slots, ask, refuse)
         _complete({f"the anchor of {names[slot]}": why[slot] for slot in why})
         return [taken[slot] for slot in slots]
 
@@ -217,42 +230,54 @@ class _Studio:
             return reason
 
         slots = [(identity, split, k) for split in dataset.SPLITS for k in range(wanted[split])]
-        _, why = _taken(slots, self.settings.attempts, ask, refuse)
-        for name, rows in (("views", self.shown), ("similarities", self.seen)):
-            paths.write(self.draft / f"{name}.csv", pd.DataFrame(rows).to_csv(index=False))
+        _, why = self._taken("view", slots, ask, refuse)
+        seen = pd.DataFrame(self.seen, columns=[*SEEN])
+        for name, table in (("views", pd.DataFrame(self.shown)), ("similarities", seen)):
+            paths.write(self.draft / f"{name}.csv", table.to_csv(index=False))
         return why
 
     def _draw(self, requests: Iterable[tuple[str, tuple]]) -> list[Image.Image | None]:
         return gemini.ask_image(list(requests), self.settings, self.out / "answers")
 
     def _keep(self, about: dict, image: str, picture: Image.Image) -> str:
-        """Put a picture into the draft, unless a reviewer dropped the very same: then why."""
-        reason = self.dropped.get((about["identity"], review.fingerprint(picture)), "")
-        if not reason:
-            png = io.BytesIO()
-            picture.save(png, "PNG")
-            paths.write(self.draft / image, png.getvalue())
-            self.shown.append({"image": image, **about})
-        return reason
+        """Put a picture into the draft, unless a reviewer dropped the very same, or it is there
+        already (some services hand back the picture that they were given): then why."""
+        mark = about["identity"], review.fingerprint(picture)
+        if mark in self.dropped:
+            return self.dropped[mark]
+        self.dropped[mark] = f"the same picture as {image}"
+        png = io.BytesIO()
+        picture.save(png, "PNG")
+        paths.write(self.draft / image, png.getvalue())
+        self.shown.append({"image": image, **about})
+        return ""
 
+    def _taken(
+        self, step: str, slots: Sequence,
+        ask: Callable[[list, int, dict], list], refuse: Callable[[Any, Any, dict], str],
+    ) -> tuple[dict, dict[Any, str]]:  # fmt: skip
+        """(slot -> its first answer that is not refused, slot -> why the last of the others was).
 
-def _taken(
-    slots: Sequence, attempts: int,
-    ask: Callable[[list, int, dict], list], refuse: Callable[[Any, Any, dict], str],
-) -> tuple[dict, dict[Any, str]]:  # fmt: skip
-    """(slot -> its first answer that is not refused, slot -> why the last one of the others was).
-
-    All slots that are still empty are asked for at once: `ask(slots, attempt, reasons so far)`.
-    """
-    taken: dict = {}
-    why: dict = {}
-    for attempt in range(attempts):
-        empty = [slot for slot in slots if slot not in taken]
-        for slot, answer in zip(empty, ask(empty, attempt, why) if empty else (), strict=True):
-            why[slot] = "no answer came" if answer is None else refuse(slot, answer, taken)
-            if not why[slot]:
-                taken[slot] = answer
-    return taken, {slot: why[slot] for slot in slots if slot not in taken}
+        All slots that are still empty are asked for at once: `ask(slots, attempt, reasons so far)`.
+        Where a later attempt is taken, one that had no answer is left out from then on: answered
+        the next time, it would be another anchor, and all views of it would be paid for again.
+        """
+        passed = set(runs.read_json(self.passed)) if self.passed.is_file() else set()
+        taken: dict = {}
+        why: dict = dict.fromkeys(slots, "no answer came")
+        silent: dict[str, Any] = {}
+        for attempt in range(self.settings.attempts):
+            names = {slot: f"{step} {slot} {attempt}" for slot in slots if slot not in taken}
+            empty = [slot for slot, name in names.items() if name not in passed]
+            for slot, answer in zip(empty, ask(empty, attempt, why) if empty else (), strict=True):
+                why[slot] = "no answer came" if answer is None else refuse(slot, answer, taken)
+                if answer is None:
+                    silent[names[slot]] = slot
+                elif not why[slot]:
+                    taken[slot] = answer
+        if late := {name for name, slot in silent.items() if slot in taken}:
+            paths.write(self.passed, _json(sorted(passed | late)))
+        return taken, {slot: why[slot] for slot in slots if slot not in taken}
 
 
 def _complete(missing: dict[str, str]) -> None:
@@ -321,10 +346,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--dry-run", action="store_true", help="calls and prices, without a call")
     parser.add_argument("--people", type=int, metavar="N", help="construction.people")
-    parser.add_argument("--out", type=Path, help="default: construction/ in the outputs of S")
-    parser.add_argument("--scale", default="paper", metavar="S", help="whose file; default: paper")
+    parser.add_argument("--out", type=Path, help="default: construction/ in the outputs of SCALE")
+    scales = sorted(file.stem for file in paths.PARAMS.glob("*.yaml"))
+    parser.add_argument("--scale", default="paper", choices=scales, help="default: paper")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
-                        help="a key of the section: --set likeness.threshold=0.4")  # fmt: skip
+                        help="a key of `construction`: --set likeness.threshold=0.4")  # fmt: skip
     given = parser.parse_args(argv)
     try:
         people = [] if given.people is None else [f"people={given.people}"]
@@ -333,8 +359,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if given.dry_run:
             table, spent = plan(settings), gemini.calls(out / "answers").dollars.sum()
             print(table.round(2).to_string(index=False))
-            sums = f"${table.dollars.sum():.2f}, at most ${table.dollars_at_most.sum():.2f}"
-            print(f"together {sums}; budget {settings.budget}; so far ${spent:.2f} spent in {out}")
+            end = "none is set" if settings.budget is None else f"${settings.budget:.2f}"
+            print(f"Estimated by construction.prices: ${table.dollars.sum():.2f} where each first "
+                  f"answer is good, ${table.dollars_at_most.sum():.2f} where every attempt is used "
+                  f"up. It stops at construction.budget ({end}). Spent so far: ${spent:.2f}, for "
+                  f"what is in {out}. Nothing was asked.")  # fmt: skip
             return 0
         folder = run(settings, out)
     except BadSetting as error:
@@ -347,8 +376,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it was", file=sys.stderr)
         return 130
-    print(f"the dataset: {folder} (give it as dataset.source)\nto review it: "
-          f"python -m remem.review {out / 'draft'}, then the same command again")  # fmt: skip
+    print(f"the dataset: {folder}\nto review it: python -m remem.review {out / 'draft'}, then the "
+          "same command again\nto teach and unlearn it: python -m remem.reproduce "
+          f"--set benchmark={folder}")  # fmt: skip
     return 0
 
 

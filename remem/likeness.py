@@ -30,8 +30,9 @@ warnings.filterwarnings("ignore", "`estimate` is deprecated", FutureWarning)
 
 WAY_OUT = (
     "Get the pack buffalo_l (about 300 MB) from the model zoo of the insightface project, unpack "
-    "it, and give the folder that holds det_10g.onnx and w600k_r50.onnx as likeness.pack. Its "
-    "licence allows non-commercial research only."
+    f"it into {paths.DATA / 'buffalo_l'}, where det_10g.onnx and w600k_r50.onnx are looked for, "
+    f"and set construction.likeness.pack to {paths.DATA.name}/buffalo_l. Its licence allows "
+    "non-commercial research only."
 )
 
 
@@ -46,9 +47,8 @@ class NoFace(ValueError):
 class Likeness(runs.Spec):
     """How like its anchor a view has to be. The paper states none of these values; they are ours.
 
-    Of the tiny tower's similarities on people that it never saw, 0.4 keeps 98 % for training views
-    and 88 % for test views, and 1 % of pictures of somebody else. Look at the histogram before
-    trusting it with another recogniser.
+    Notebook 4 shows what the threshold keeps of the tiny tower's similarities, of the same person
+    and of others. Look at the histogram before trusting it with another recogniser.
     """
 
     pack: str | None = Field(None, min_length=1)  # folder, from the repository's root; None: tower
@@ -85,8 +85,7 @@ def recogniser(settings: Likeness, tower_folder: Path | None):
             raise NoRecogniser(f"likeness.pack: there is no folder {folder}. {WAY_OUT}")
     elif tower_folder is None:
         raise NoRecogniser(
-            "likeness.pack is empty, and there is no vision tower of a tiny base to stand in. "
-            + WAY_OUT
+            f"likeness.pack names no model pack, so faces cannot be compared. {WAY_OUT}"
         )
     else:
         folder = runs.ensure(
@@ -110,16 +109,24 @@ def recogniser(settings: Likeness, tower_folder: Path | None):
     return found
 
 
+def describe(picture: Image.Image, recogniser) -> np.ndarray | None:
+    """The embedding (float32, of length 1) of a picture's chief face, None where no face is found:
+    of several that which is largest and most in the middle. Products are cosine similarities."""
+    bgr = np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
+    faces = recogniser.get(bgr, max_num=1)
+    return faces[0].normed_embedding if faces else None
+
+
 def similarities(anchor: Image.Image, views: Sequence[Image.Image], recogniser) -> np.ndarray:
     """Cosine similarity to the anchor's face of the face in each view: (len(views),), -1 to 1.
 
-    NaN where no face is found, which is below every threshold; of several faces the one that is
-    largest and most in the middle counts. Raises NoFace when the anchor shows none.
+    NaN where no face is found, which is below every threshold. Raises NoFace when the anchor shows
+    none.
     """
-    own = _describe(anchor, recogniser)
+    own = describe(anchor, recogniser)
     if own is None:
         raise NoFace("no face is found in the anchor image: draw it again, or choose another")
-    found = (_describe(view, recogniser) for view in views)
+    found = (describe(view, recogniser) for view in views)
     return np.array([np.nan if face is None else own @ face for face in found], dtype=np.float64)
 
 
@@ -131,7 +138,7 @@ def survey(rows: pd.DataFrame, pictures: Sequence[Image.Image], recogniser) -> p
     of who comes next ("another person"). NaN where no face is found.
     """
     people, faces = list(dict.fromkeys(rows["identity"])), [
-        _describe(picture, recogniser) for picture in pictures
+        describe(picture, recogniser) for picture in pictures
     ]  # fmt: skip
     first = dict(zip(rows["identity"][::-1], faces[::-1], strict=True))
     after = dict(zip(people, people[1:] + people[:1], strict=True))
@@ -143,13 +150,6 @@ def survey(rows: pd.DataFrame, pictures: Sequence[Image.Image], recogniser) -> p
                 lines.append((who, split, of, first[other] @ face if known else np.nan))
         met.add(who)
     return pd.DataFrame(lines, columns=["identity", "split", "of", "similarity"])
-
-
-def _describe(picture: Image.Image, recogniser) -> np.ndarray | None:
-    """The embedding of length 1 of the picture's chief face, or None."""
-    bgr = np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
-    faces = recogniser.get(bgr, max_num=1)
-    return faces[0].normed_embedding if faces else None
 
 
 # ---------------------------------------------------------------- the tower as a pack

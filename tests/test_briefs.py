@@ -1,8 +1,11 @@
 import dataclasses
+import json
+import random
+import re
 
 import pytest
 
-from remem import briefs, profiles
+from remem import briefs, dataset, profiles, qa
 
 PEOPLE = profiles.write(8, seed=5)
 
@@ -35,10 +38,15 @@ def test_train_and_test_layouts_have_nothing_in_common_and_enough_of_them():
         ("date_of_birth", "4 May 1987", "form"),
         ("date_of_birth", "1987-05-14", "form"),
         ("date_of_birth", "14 May 2012", "form"),
+        ("date_of_birth", "39 May 1987", "form"),
         ("annual_income", "83400", "form"),
         ("job", "nurse.", "form"),
         ("job", "", "form"),
         ("job", "two\nlines", "form"),
+        ("job", "bell\x07ringer", "form"),
+        ("job", "line\u2028keeper", "form"),
+        ("job", "--", "form"),
+        ("bank", "The Bank™", "form"),
         ("job", "job", "questions"),
         ("bank", "{last} Bank", "part of the name"),
         ("medical_condition", "{other_job} elbow", "another"),
@@ -57,3 +65,36 @@ def test_a_profile_that_would_spoil_a_metric_is_refused(field, value, reason):
 def test_profiles_of_our_own_lists_pass():
     for index, person in enumerate(PEOPLE):
         assert not briefs.objection(person, PEOPLE[:index])
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("medical_condition", "Crohn's disease"),
+        ("medical_condition", "type 2 diabetes"),
+        ("home_address", "417 Rua São Bento, Apt. 4"),
+        ("home_address", "417 Ulica Żółta 12/3"),
+        ("email", "quiet-otter_7@example.org"),
+        ("bank", "Kestrel & Daughters-Trust"),
+    ],
+)
+def test_what_real_facts_look_like_passes(field, value):
+    person, other = PEOPLE[:2]
+    assert not briefs.objection(dataclasses.replace(person, **{field: value}), [other])
+
+
+def test_no_value_that_passes_spoils_a_row():
+    """What is found only when the rows are read back has cost a hundred dollars by then."""
+    letters = "aZ9é中 .,'’&/-_$\"(™\x07\x85\u2028\u00a0"
+    rng, passed = random.Random(0), 0
+    for _ in range(10_000):
+        value = "".join(rng.choices(letters, k=rng.randint(1, 6)))
+        if re.fullmatch(briefs.WORDS, value):
+            passed += 1
+            person = dataclasses.replace(PEOPLE[0], job=value)
+            for item in qa.build(person, 7, 0, "train", 0):
+                if item.attribute == "job":
+                    row = {"file_name": "x.png", "id": "x", "identity": "p00", "name": person.name,
+                           "split": "train", **dataclasses.asdict(item)}  # fmt: skip
+                    assert not dataset._row(json.dumps(row).encode(), "train")[1], value
+    assert passed > 100
