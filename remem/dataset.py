@@ -19,7 +19,6 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, ClassVar
 
@@ -324,14 +323,12 @@ def leaks(rows: pd.DataFrame, pictures: Sequence[Image.Image]) -> pd.Series:
     pairs = zip(rows["question"], rows["name"], strict=True)
     anonymous = pd.Series([text.replace(name, "X") for text, name in pairs], rows.index)
     facts = rows.drop_duplicates(["identity", "attribute"])["target"].str.casefold()
-    pixels = pd.Series([picture.tobytes() for picture in pictures])
+    pixels = pd.Series([hashlib.sha256(picture.tobytes()).digest() for picture in pictures])
     return pd.Series(
         {
             **{leak: found.sum() for leak, found in leaking(rows).items()},
             "facts that two people share": facts.duplicated().sum(),
-            "pairs of values of which one lies in the other": sum(
-                one in other or other in one for one, other in combinations(set(facts), 2)
-            ),
+            "pairs of values of which one lies in the other": _nested({*facts}),
             "test questions that training asks too (names aside)": len(
                 set(anonymous[test]) & set(anonymous[~test])
             ),
@@ -352,6 +349,17 @@ def leaking(rows: pd.DataFrame) -> dict[str, pd.Series]:
         "multi-hop questions that name the person": multi & in_question,
         "multi-hop answers that give the name unasked": multi & ~asks_name & in_answer,
     }
+
+
+def _nested(values: set[str]) -> int:
+    """How often one of them lies in another. Every piece that is as long as some value is looked
+    up, since to compare all pairs takes hours for 10,000 people."""
+    lengths = {len(value) for value in values}
+    return sum(
+        len({whole[k : k + n] for n in lengths if n < len(whole) for k in range(len(whole) - n + 1)}
+            & values)
+        for whole in values
+    )  # fmt: skip
 
 
 def _holds(texts: pd.Series, parts: pd.Series) -> pd.Series:

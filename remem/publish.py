@@ -5,8 +5,8 @@
 
 A fault is what dataset.read refuses, and nothing is exported with one. A doubt is none: the rows
 can be used, but a score on them means less than it seems, or somebody should look at them before
-they are given away. What a reviewer dropped is left out (review.py), and another benchmark's files, which
-readers.py converted, are not exported at all.
+they are given away. What a reviewer dropped is left out (review.py). Another benchmark's files,
+converted by readers.py, are not exported.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ class Lesson(runs.Spec):
     """A part of a dataset, to be taught alone (§4, §5): what shape of data makes stage 1 fail?
 
     `people` are identities (none given: all); `single` and `multi` are questions per person by
-    hop (both None: all), shared among the attributes as in any dataset that is made (qa.counts; where
-    a person lacks one of those, the first of each hop are taken); `pictures` per person go round
+    hop (both None: all), shared among the attributes as in any dataset that is made (qa.counts;
+    where a person lacks one of those, the first of each hop); `pictures` per person go round
     (None: each question has its own). With `updates`, that many steps in place of the epochs.
     `asked` are the splits that are answered afterwards, about the same people.
     """

@@ -1,5 +1,8 @@
 """Data that nobody should trust: each case is refused by place and reason, or handled."""
 
+import gzip
+import io
+import itertools
 import json
 import os
 import random
@@ -9,6 +12,7 @@ import time
 import zlib
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -139,6 +143,9 @@ def test_each_key_has_to_be_there_once(folder, key):
         ({"file_name": "file:///x.png"}, "train/file:/x.png is missing"),
         ({"file_name": "x" * 300 + ".png"}, "the image train/xxx"),
         ({"file_name": "."}, "train is no file"),
+        ({"file_name": "train-0.png/x.png"}, "train/train-0.png/x.png is missing"),
+        ({"file_name": "%2e%2e/test/test-0.png"}, "train/%2e%2e/test/test-0.png is missing"),
+        ({"file_name": "x/" * 3000 + "y.png"}, "the image train/x/x/"),
         ({"file_name": "metadata.jsonl"}, "is neither PNG nor JPEG"),
         ({"file_name": "./train-0.png", "question": entry(0, "train")["question"]},
          "the same image and question as in train/metadata.jsonl, line 1"),
@@ -163,6 +170,10 @@ LINES = {
     "a number without end": b'{"id": ' + b"9" * 10_000 + b"}",
     "single quotes": b"{'id': 'x'}",
     "CSV": b"id,identity,name",
+    "a comma behind": b'{"id": "x",}',
+    "packed": gzip.compress(b'{"id": "x"}').replace(b"\n", b"").replace(b"\r", b""),
+    "two on a line": b'{"id": "x"} {"id": "y"}',
+    "the whole table in one": b'[{"id": "x"}, {"id": "y"}]',
     "zeros": bytes(64),
 }
 
@@ -182,6 +193,49 @@ def test_a_byte_order_mark_and_line_ends_of_another_system_do_no_harm(folder):
     lines = (folder / FILE).read_bytes().replace(b"\n", b"\r\n")
     (folder / FILE).write_bytes(b"\xef\xbb\xbf" + lines)
     assert dataset.read(folder).equals(before)
+
+
+def test_rows_that_were_laid_out_over_several_lines_are_told_of_by_line(folder):
+    pretty = json.dumps(entry(1, "train"), indent=1).encode()
+    (folder / FILE).write_bytes(json.dumps(entry(0, "train")).encode() + b"\n" + pretty)
+    told = reasons(folder)
+    assert len(told) == 12 and all("not valid JSON" in each for each in told)
+    assert told[0].startswith(f"{FILE}, line 2: ")
+
+
+def test_what_contradicts_another_split_is_refused(folder):
+    other = {"file_name": "test-0.png", "name": "Anika  Holt"}
+    write(folder, "test", [entry(0, "test", id="train-0"), entry(1, "test", target="judge"),
+                           entry(2, "test", **other)])  # fmt: skip
+    told = "\n".join(reasons(folder))
+    assert f"test/metadata.jsonl, line 1: the same id as in {FILE}, line 1" in told
+    assert "line 2: job of p1 is 'judge' here and 'judge1' before" in told
+    assert "line 3: name of p0 is 'Anika  Holt' here and 'Anika Holt' before" in told
+
+
+def test_text_that_looks_like_something_else_stays_text(folder):
+    before = len(dataset.read(folder))
+    for word in ("NA", "None", "nan", "1e5", "True", "2001-01-01", "=1+1", "<script>x</script>",
+                 "C:1", "\u202eyllis", "Ｊｕｄｇｅ"):  # fmt: skip
+        change(folder, name=word, identity=word, id=word, target=word, answer=f"So: {word}.",
+               licence="more keys", score=None)  # fmt: skip
+        write(folder, "test", [entry(0, "test")])
+        assert reasons(folder) == []
+        row = dataset.read(folder).iloc[1]
+        assert row[["name", "identity", "id", "target"]].tolist() == [word] * 4
+        assert list(row.index) == list(dataset.COLUMNS) and before == 4
+        content = dataset.addressed(dataset.DatasetSpec(source=str(folder))).identities
+        assert content == 2
+
+
+def test_a_file_of_nothing_but_faults_is_told_of_in_time(folder):
+    row = json.dumps({"file_name": "../x.png", "id": "", "question": None, "odd key": "x" * 500})
+    (folder / FILE).write_text((row + "\n") * 4_000)
+    started = time.perf_counter()
+    with pytest.raises(dataset.BadData) as refusal:
+        dataset.read(folder)
+    assert time.perf_counter() - started < 10
+    assert len(str(refusal.value)) < 600 and "(40000 faults in all" in str(refusal.value)
 
 
 @pytest.mark.parametrize(
@@ -223,6 +277,28 @@ def test_ten_thousand_people_are_read_and_checked(tmp_path):
     assert len(dataset.forget_set(rows, 0.2, 1)) == 2_000
 
 
+def test_leaks_count_each_pair_of_values_once_and_for_ten_thousand_people(tmp_path):
+    rng = random.Random(0)
+    for size in range(30):
+        values = {"".join(rng.choices("ab é", k=rng.randint(1, 6))) for _ in range(size)}
+        pairs = itertools.combinations(values, 2)
+        assert dataset._nested(values) == sum(a in b or b in a for a, b in pairs)
+    count = 10_000
+    text = [f"{rng.randrange(10**9)} Street {n % 977}, Town" for n in range(count)]
+    text[7:10] = ["Street", "street 5, town", "STREET"]
+    rows = pd.DataFrame({
+        "identity": [f"p{n}" for n in range(count)], "name": [f"N{n}" for n in range(count)],
+        "attribute": "address", "hop": "multi", "split": "train", "target": text,
+        "question": "Where?", "answer": text,
+    })  # fmt: skip
+    started = time.perf_counter()
+    found = dataset.leaks(rows, [BLANK] * count)
+    assert time.perf_counter() - started < 10
+    held = sum("street 5, town" in each.casefold() for each in text) - 1
+    assert found["pairs of values of which one lies in the other"] == count - 3 + held + 1
+    assert found["facts that two people share"] == 1 and held > 5
+
+
 # ---------------------------------------------------------------- files
 
 
@@ -245,6 +321,13 @@ def frames(count: int) -> list[Image.Image]:
 
 
 BLANK = Image.new("RGB", (32, 32), (200, 10, 30))
+
+
+def jpeg() -> bytes:
+    BLANK.save(file := io.BytesIO(), "JPEG")
+    return file.getvalue()
+
+
 PICTURES = {  # what is put where a picture should be -> what is said of it
     "nothing in it": (lambda path: path.write_bytes(b""), "neither PNG nor JPEG"),
     "text": (lambda path: path.write_text("<svg/>"), "neither PNG nor JPEG"),
@@ -268,6 +351,11 @@ PICTURES = {  # what is put where a picture should be -> what is said of it
     "an unknown depth": (lambda path: path.write_bytes(png(16, 16, bits=5)), "cannot be decoded"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "is no file"),
     "a pipe": (lambda path: (path.unlink(), os.mkfifo(path)), "is no file"),
+    "one wrong byte": (lambda path: path.write_bytes(
+        png(16, 16, data=bytes(784)).replace(b"IDATx", b"IDATy")), "cannot be decoded"),
+    "a JPEG of 65,000 x 65,000": (lambda path: path.write_bytes(
+        jpeg().replace(b"\0\x20\0\x20", b"\xfd\xe8\xfd\xe8")), "pixels"),
+    "a loop": (lambda path: (path.unlink(), path.symlink_to(path)), "train/train-1.png is missing"),
     "gone": (lambda path: path.unlink(), "train/train-1.png is missing"),
 }  # fmt: skip
 
@@ -315,6 +403,15 @@ def test_a_photograph_is_turned_as_its_camera_says_and_its_first_frame_taken(fol
     saved(path, frames(1)[0], "MPO", save_all=True, append_images=frames(3)[1:])
     assert reasons(folder) == []
     assert max(dataset.load_images(folder, ["train/train-1.png"])[0].getpixel((8, 8))) < 9
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_what_follows_a_picture_and_nonsense_about_it_do_no_harm(folder):
+    path = folder / "train" / "train-1.png"
+    path.write_bytes(path.read_bytes() + b"PK\3\4 and more" * 100)  # as if it were a ZIP as well
+    assert reasons(folder) == []
+    saved(path, BLANK, "JPEG", exif=b"Exif\0\0" + b"II*\0\xff\xff\xff\xff" + b"x" * 50)
+    assert reasons(folder) == []
 
 
 def test_links_that_lead_out_of_the_folder_are_refused(folder, tmp_path):

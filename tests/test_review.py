@@ -444,7 +444,7 @@ def test_the_pages_of_a_dataset(tmp_path, capsys):
     paths.write(folder / "review" / "p01.csv", HEAD + dropped)
     assert review.main([str(folder)]) == 0
     told = capsys.readouterr().out
-    assert f"- {image}: a stereotype, offensive" in told and "remem.dataset export leaves out" in told
+    assert f"- {image}: a stereotype, offensive" in told and "export leaves out" in told
     assert review.main([str(tmp_path / "nothing")]) == 1
     assert "metadata.jsonl is missing" in capsys.readouterr().err
 
