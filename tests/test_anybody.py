@@ -3,10 +3,11 @@
 import importlib
 import json
 
+import formats
 import pandas as pd
 import pytest
 
-from remem import claims, dataset, metrics, params, paths, readers, tables, unlearn
+from remem import claims, dataset, metrics, params, paths, tables, unlearn
 
 pytestmark = pytest.mark.timeout(180)
 OURS = ("image", "question", "answer", "identity", "name", "attribute", "target", "hop")
@@ -18,13 +19,13 @@ def write(kind, small, folder):
     pictures = {name: (small.folder / name).read_bytes() for name in small.rows["image"]}
     who = small.rows.drop_duplicates("identity").set_index("identity")["name"]
     if kind == "remem":
-        readers.write_remem(small.rows, pictures, folder, COLUMNS)
+        formats.remem(small.rows, pictures, folder, COLUMNS)
     elif kind == "fiubench":
-        readers.write_fiubench(small.rows, pictures, folder, {"forget10": [who.index[1]]})
+        formats.fiubench(small.rows, pictures, folder, {"forget10": [who.index[1]]})
     elif kind == "mllmu":
-        readers.write_mllmu(small.rows, pictures, folder, {"forget_05": [who.index[1]]})
+        formats.mllmu(small.rows, pictures, folder, {"forget_05": [who.index[1]]})
     else:
-        readers.write_clear(small.rows, pictures, folder, {"forget05": [who.iloc[1]]})
+        formats.clear(small.rows, pictures, folder, {"forget05": [who.iloc[1]]})
 
 
 def own(small, folder):

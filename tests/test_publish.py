@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 
+import formats
 import pytest
 import yaml
 from PIL import Image
@@ -174,7 +175,7 @@ def test_the_card_of_people_that_services_made_names_the_models_and_nothing_priv
 def test_another_benchmark_s_files_are_its_authors_to_publish(drawn, tmp_path, capsys):
     rows = dataset.read(drawn)
     pictures = {name: (drawn / name).read_bytes() for name in rows["image"]}
-    readers.write_fiubench(rows, pictures, tmp_path / "fiu", {})
+    formats.fiubench(rows, pictures, tmp_path / "fiu", {})
     folder, out = readers.convert("fiubench", tmp_path / "fiu", tmp_path / "own"), tmp_path / "out"
     assert publish.main(["check", str(folder)]) == 0
     assert publish.main(["export", str(folder), str(out), "--licence", "mit"]) == 1

@@ -5,6 +5,7 @@ import json
 import time
 import zipfile
 
+import formats
 import huggingface_hub
 import pandas as pd
 import pyarrow as pa
@@ -28,10 +29,10 @@ def drawn(tmp_path_factory):
     rows = dataset.read(folder)
     pictures = {name: (folder / name).read_bytes() for name in rows["image"]}
     names = {"forget05": [rows["name"][0]], "forget10": list(rows["name"].unique()[:2])}
-    readers.write_remem(rows, pictures, root / "remem", MAP)
-    readers.write_fiubench(rows, pictures, root / "fiubench", {"forget1": ["p01"], "retain5": []})
-    readers.write_mllmu(rows, pictures, root / "mllmu", {"forget_5": ["p00"]})
-    readers.write_clear(rows, pictures, root / "clear", names)
+    formats.remem(rows, pictures, root / "remem", MAP)
+    formats.fiubench(rows, pictures, root / "fiubench", {"forget1": ["p01"], "retain5": []})
+    formats.mllmu(rows, pictures, root / "mllmu", {"forget_5": ["p00"]})
+    formats.clear(rows, pictures, root / "clear", names)
     return rows, pictures, root
 
 
@@ -465,7 +466,7 @@ def data(drawn, tmp_path, monkeypatch):
     monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.setattr(paths, "ROOT", tmp_path / ".hidden")  # as where a tool keeps its checkouts
     monkeypatch.setattr(paths, "DATA", tmp_path / ".hidden" / "data")
-    readers.write_fiubench(drawn[0], drawn[1], paths.DATA / "fiubench", {"forget1": ["p01"]})
+    formats.fiubench(drawn[0], drawn[1], paths.DATA / "fiubench", {"forget1": ["p01"]})
     return paths.DATA
 
 
