@@ -163,7 +163,7 @@ def test_what_the_last_call_left_alone_is_told(house):
     index = (paths.outputs("smoke").root / "index.html").read_text()
     assert "Failed: 02_b." in index and "Not run in the last call: 01_a." in index
     assert "other parameters: Table 2, Table 3." in index
-    assert index.count("seeds = [3]") == 2  # beside the notebook, and in front of all that was made so
+    assert index.count("seeds = [3]") == 2  # beside the notebook, and in front of all
 
 
 def test_of_bars_inside_bars_one_line_each_is_left():
