@@ -162,9 +162,9 @@ tables.show(total[["set", "corruption", "clean", "corrupted", "total", "people",
 # own files.
 
 # %%
-verdict = pd.concat([claims.check(claims.of("fig1"), rows, scale=p.world),
-                     claims.check(claims.of("fig2a"), points, scale=p.world),
-                     claims.check(claims.of("fig2b"), traced, scale=p.world,
+verdict = pd.concat([claims.check(claims.of("fig1"), rows, scale=p.compared),
+                     claims.check(claims.of("fig2a"), points, scale=p.compared),
+                     claims.check(claims.of("fig2b"), traced, scale=p.compared,
                                   floor=p.experiments.trace.floor)])
 paths.write(folders.verdicts / "01_diagnosis.csv", verdict.to_csv(index=False))
 tables.show(verdict)

@@ -120,6 +120,6 @@ tables.show(by_hop.reset_index())
 # whether the paper's survive the control.
 
 # %%
-verdict = claims.check(claims.of("fig3a") + claims.of("fig3b"), rows, scale=p.world)
+verdict = claims.check(claims.of("fig3a") + claims.of("fig3b"), rows, scale=p.drawn)
 paths.write(folders.verdicts / "02_scaling_law.csv", verdict.to_csv(index=False))
 tables.show(verdict)

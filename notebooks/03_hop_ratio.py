@@ -104,6 +104,6 @@ tables.show(by_kind.reset_index())
 # is ours, and so is everything about several people.
 
 # %%
-verdict = claims.check(claims.of("fig3c"), rows, scale=p.world)
+verdict = claims.check(claims.of("fig3c"), rows, scale=p.drawn)
 paths.write(folders.verdicts / "03_hop_ratio.csv", verdict.to_csv(index=False))
 tables.show(verdict)

@@ -94,8 +94,9 @@ print(f"{len(done)} runs, {len(rows):,} answers")
 # hold the value are blue.
 
 # %%
-here = rows[(rows.model == p.models[0]) & (rows.seed == p.seeds[0]) & (rows.hop == "multi")
-            & rows["view"].isin(["test_forget", "test_retain"])]
+here = rows[(rows.model == p.models[0]) & (rows.seed == p.seeds[0])]
+held_out = here["view"].isin(["test_forget", "test_retain"])
+here = here[held_out if held_out.any() else ~held_out].sort_values("hop", kind="stable")
 said = here.pivot(index=["view", "id"], columns="method", values="answer_given")
 asked = here.drop_duplicates("id").groupby("view").head(4)
 asked = asked[["view", "id", "image", "question", "target"]].merge(
@@ -114,7 +115,7 @@ dialogue
 
 # %%
 print(tables.warning(rows[rows.method == claims.BEFORE]))
-table2 = tables.table2(rows, form=p.evaluate.form)
+table2 = tables.table2(rows, form=p.evaluate.form, paper=p.taught == tables.REMEM)
 paths.write(folders.tables / "table2.csv", table2.to_csv(index=False))
 tables.show(table2)
 
@@ -183,7 +184,7 @@ ability = [benchmarks.scored(each).assign(model=model, method=method, seed=seed)
 ability += [benchmarks.chance(answered[0]).assign(model=model, method=tables.CHANCE, seed=seed)
             for model, seed in dict.fromkeys((cell.model, cell.seed) for cell in cells)]
 ability = pd.concat(ability, ignore_index=True)
-table4 = tables.table4(ability)
+table4 = tables.table4(ability, paper=p.taught == tables.REMEM)
 paths.write(folders.tables / "table4.csv", table4.to_csv(index=False))
 paths.save_figure(figures.table4(table4), folders.figures / "table4")
 figures.table4(table4)

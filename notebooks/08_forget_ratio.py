@@ -80,7 +80,7 @@ tables.show(updates)
 
 # %%
 print(tables.warning(rows[rows.method == claims.BEFORE]))
-table = tables.ratios(rows)
+table = tables.ratios(rows, paper=p.taught == tables.REMEM)
 for model in p.models:
     number = 7 if claims.counterpart(model) == claims.MODELS[1] else 6
     part = table[table.model == model]

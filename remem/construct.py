@@ -18,6 +18,7 @@ import hashlib
 import io
 import json
 import math
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -356,14 +357,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         people = [] if given.people is None else [f"people={given.people}"]
         settings = _settings(given.scale, given.set + people)
         out = (given.out or paths.outputs(given.scale).root / "construction").absolute()
+        table, spent = plan(settings), gemini.calls(out / "answers").dollars.sum()
+        print(table.round(2).to_string(index=False))
+        end = "none is set" if settings.budget is None else f"${settings.budget:.2f}"
+        print(f"Estimated by construction.prices: ${table.dollars.sum():.2f} where each first "
+              f"answer is good, ${table.dollars_at_most.sum():.2f} where every attempt is used "
+              f"up. It stops at construction.budget ({end}). Spent so far: ${spent:.2f}, for "
+              f"what is in {out}.")  # fmt: skip
         if given.dry_run:
-            table, spent = plan(settings), gemini.calls(out / "answers").dollars.sum()
-            print(table.round(2).to_string(index=False))
-            end = "none is set" if settings.budget is None else f"${settings.budget:.2f}"
-            print(f"Estimated by construction.prices: ${table.dollars.sum():.2f} where each first "
-                  f"answer is good, ${table.dollars_at_most.sum():.2f} where every attempt is used "
-                  f"up. It stops at construction.budget ({end}). Spent so far: ${spent:.2f}, for "
-                  f"what is in {out}. Nothing was asked.")  # fmt: skip
+            print("Nothing was asked.")
             return 0
         folder = run(settings, out)
     except BadSetting as error:
@@ -376,9 +378,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where it was", file=sys.stderr)
         return 130
-    print(f"the dataset: {folder}\nto review it: python -m remem.review {out / 'draft'}, then the "
+    draft, made = shlex.quote(str(out / "draft")), shlex.quote(f"benchmark={folder}")
+    print(f"the dataset: {folder}\nto review it: python -m remem.review {draft}, then the "
           "same command again\nto teach and unlearn it: python -m remem.reproduce "
-          f"--set benchmark={folder}")  # fmt: skip
+          f"--scale {given.scale} --set {made}")  # fmt: skip
     return 0
 
 

@@ -47,6 +47,7 @@ UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 # What a reader calls an attribute that its benchmark does not name: the answers to such questions
 # are no values of one thing, so that they cannot be ranked against each other.
 UNNAMED = "question"
+RESERVED = re.compile("<(image|/?s|unk|pad)>")  # LLaVA's
 FOLDS = 5  # disjoint forget sets at the paper's 20 %
 
 
@@ -263,6 +264,7 @@ def views(rows: pd.DataFrame, forget: Sequence[str]) -> dict[str, pd.DataFrame]:
     "forget" and "retain" are training rows, "test_forget" and "test_retain" held-out ones.
     "retain_eval" is made of training rows of retained people: for each person, hop and attribute
     as many as the test split has, so 14 + 14 in the paper's dataset, all attributes in balance.
+    Where nothing is held out, it is all of them.
     """
     unknown = sorted(set(forget) - set(rows["identity"]))
     if unknown:
@@ -272,7 +274,7 @@ def views(rows: pd.DataFrame, forget: Sequence[str]) -> dict[str, pd.DataFrame]:
     return {
         "forget": rows[train & forgotten],
         "retain": retain,
-        "retain_eval": retain[_counted(retain).isin(_counted(test_retain))],
+        "retain_eval": retain[_counted(retain).isin(_counted(test_retain)) | test_retain.empty],
         "test_forget": rows[~train & forgotten],
         "test_retain": test_retain,
     }
@@ -305,7 +307,8 @@ def own_forget_set(spec: DatasetSpec, name: str) -> tuple[str, ...]:
     """The people of one of the forget sets that a benchmark brings (source.json of a folder that
     readers.convert made). BadData where there is no such set."""
     file = None if spec.source in MADE else _folder(spec) / "source.json"
-    sets = json.loads(file.read_bytes())["forget_sets"] if file and file.is_file() else {}
+    told = runs.read_json(file) if file and file.is_file() else {}
+    sets = told.get("forget_sets", {}) if isinstance(told, dict) else {}
     if name not in sets:
         raise BadData(
             f"stage2.forget_set: the data has no forget set {name!r}; there are: "
@@ -314,16 +317,16 @@ def own_forget_set(spec: DatasetSpec, name: str) -> tuple[str, ...]:
     return tuple(sets[name])
 
 
-def leaks(rows: pd.DataFrame, pictures: Sequence[Image.Image]) -> pd.Series:
+def leaks(rows: pd.DataFrame, folder: Path) -> pd.Series:
     """What would make a score mean less than it seems, counted; nought throughout is as it should.
 
-    `pictures` are those of `rows`, in their order. Text is compared case-folded.
+    `folder` holds the pictures of `rows`. Text is compared case-folded.
     """
     test = rows["split"] == "test"
     pairs = zip(rows["question"], rows["name"], strict=True)
     anonymous = pd.Series([text.replace(name, "X") for text, name in pairs], rows.index)
     facts = rows.drop_duplicates(["identity", "attribute"])["target"].str.casefold()
-    pixels = pd.Series([hashlib.sha256(picture.tobytes()).digest() for picture in pictures])
+    pixels = rows["image"].map({name: _pixels(folder, name) for name in rows["image"].unique()})
     return pd.Series(
         {
             **{leak: found.sum() for leak, found in leaking(rows).items()},
@@ -336,6 +339,10 @@ def leaks(rows: pd.DataFrame, pictures: Sequence[Image.Image]) -> pd.Series:
         },
         name="count",
     )
+
+
+def _pixels(folder: Path, name: str) -> bytes:
+    return hashlib.sha256(_picture(folder, name).tobytes()).digest()
 
 
 def leaking(rows: pd.DataFrame) -> dict[str, pd.Series]:
@@ -409,7 +416,7 @@ def _row(line: bytes, split: str) -> tuple[dict[str, str], list[str]]:
     reasons = [reason for reason in found.values() if reason]
     if row.keys() >= {"answer", "target"}:
         said = f"the target {_cut(row['target'])} is not in the answer {_cut(row['answer'])}"
-        if row["target"] not in row["answer"]:
+        if metrics.normalise(row["target"]) not in metrics.normalise(row["answer"]):
             reasons.append(said)
         elif not _matches(row["answer"], row["target"]):
             reasons.append(f"{said} as a word: set it off by spaces or punctuation, or exact match "
@@ -446,6 +453,8 @@ def _fault(key: str, entry: dict[str, object], split: str) -> str | None:
         return f"{key} has {len(value):,} characters, and more than {MAX_TEXT:,} fit no model"
     if UNWRITABLE.search(value):
         return f"{key} holds a control character, or half a character: {_cut(value)}"
+    if told := RESERVED.search(value):
+        return f"{key} holds {told[0]}, which stands for something else in a prompt; leave it out"
     if key not in ("question", "answer") and value != value.strip():
         return f"{key} begins or ends with white space: {_cut(value)}"
     if key not in ("question", "answer", "target") and value.splitlines() != [value]:

@@ -162,7 +162,7 @@ def causes(p: params.Params) -> list[Taught]:
     """
     settings, data = p.experiments.diagnosis, p.dataset
     total = data.single + data.multi
-    few = mixed(settings.few, round(100 * data.single / total))
+    few = mixed(settings.few, round(100 * data.single / max(1, total)))
     more = data.identities * total // settings.few  # people, for as many rows
     pool = _people(p, data.identities, data.single, total)
     crowd = _people(p, more, *few)

@@ -179,6 +179,8 @@ def encode_all(
     the whole. `<image>` is repeated `image_tokens` times, as the processor does it.
     """
     tokenizer, image = processor.tokenizer, processor.image_token
+    if not len(questions):
+        return []  # the chat template does not take none
     turns = {q: None for q in questions}
     for question in turns:
         if image in question:

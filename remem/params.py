@@ -115,16 +115,31 @@ class Params(Spec):
         """How tables call the data of stage 1: ReMem, another benchmark, or a folder's name."""
         if self.benchmark is not None:
             return self.benchmark.title
-        return tables.REMEM if self.dataset.source in MADE else Path(self.dataset.source).name
+        if self.dataset.source in MADE:
+            return tables.REMEM
+        return f"{Path(self.dataset.source).name} (own)"
 
     @property
     def world(self) -> str:
         """Of which world a verdict speaks: "paper" where its models were taught its own data, else
         the scale, or the data, or both."""
-        drawn = self.dataset.source in MADE
+        if self.dataset.source in MADE:
+            return self.drawn
         if self.scale == "paper":
-            return "drawn" if drawn else "paper" if self.taught == tables.REMEM else self.taught
-        return self.scale if drawn else f"{self.scale} {self.taught}"
+            return "paper" if self.taught == tables.REMEM else self.taught
+        return f"{self.scale} {self.taught}"
+
+    @property
+    def drawn(self) -> str:
+        """The same for what is always asked of people drawn by code: the toy people of section 5,
+        and shapes of other benchmarks."""
+        return "drawn" if self.scale == "paper" else self.scale
+
+    @property
+    def compared(self) -> str:
+        """The same for the diagnosis, which is about other benchmarks as well."""
+        shapes = set(self.experiments.diagnosis.shapes) - set(self.experiments.diagnosis.files)
+        return self.drawn if self.world == "paper" and shapes else self.world
 
     @property
     def stage1_seeds(self) -> tuple[int, ...]:
@@ -182,7 +197,9 @@ def _addressed(settings: Params) -> Params:
         benchmark = readers.addressed(settings.benchmark)
         made = readers.make(benchmark, paths.outputs(settings.scale).runs)
         source = made.relative_to(paths.ROOT) if made.is_relative_to(paths.ROOT) else made
-        own = settings.dataset.model_copy(update={"source": str(source), "content": None})
+        own = settings.dataset
+        if own.source != str(source):  # else it is given with its content, as to a notebook
+            own = own.model_copy(update={"source": str(source), "content": None})
         settings = settings.model_copy(update={"benchmark": benchmark, "dataset": own})
     experiments, diagnosis = settings.experiments, settings.experiments.diagnosis
     real = diagnosis.real and addressed(diagnosis.real)

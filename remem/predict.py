@@ -110,8 +110,8 @@ def candidate_logps(
 ) -> list[np.ndarray]:
     """For each row the mean log-probability per token, in nats, of each candidate for its
     attribute (K,), after the image alone and the assistant's prefix (qa.prefix). The candidate is
-    tokenised after a space, without end-of-sequence; K times rows stay within `batch` sequences,
-    or one row."""
+    tokenised after a space, without end-of-sequence; at most `batch` sequences go through at once.
+    """
     attributes, images = list(rows["attribute"]), list(rows["image"])
     prefills = [
         qa.prefix(attribute, hop, name, wording)
@@ -131,12 +131,16 @@ def candidate_logps(
         step = max(1, batch // len(candidates[attribute]))
         for start in range(0, len(members), step):
             chosen = members[start : start + step]
-            means = _mean_logps(
-                models.inner(model),
-                torch.from_numpy(np.stack([prefixes[i].ids for i in chosen])),
-                features[[images[i] for i in chosen]],
-                [spelled[attributes[i], prefills[i]] for i in chosen],
-            )
+            parts = [
+                _mean_logps(
+                    models.inner(model),
+                    torch.from_numpy(np.stack([prefixes[i].ids for i in chosen])),
+                    features[[images[i] for i in chosen]],
+                    [spelled[attributes[i], prefills[i]][k : k + batch] for i in chosen],
+                )
+                for k in range(0, len(candidates[attribute]), batch)
+            ]
+            means = torch.cat(parts, dim=1)
             for i, row in zip(chosen, means.double().cpu().numpy(), strict=True):
                 result[i] = row
     return result
@@ -256,14 +260,16 @@ def wordings(
 def signatures(
     base: str | Path, adapter: Path, dtype: str, rows: pd.DataFrame, features: Features, batch: int
 ) -> pd.DataFrame:
-    """How sure a network is of a name (§4, A.1), for each row that asks it: identity, image, then
-    in percent min_k, inverse_perplexity and mean_probability, and tokens (how many the name has).
+    """How sure a network is of a name (§4, A.1), for each picture of a row that asks it (of any row
+    where none does): identity, image, then in percent min_k, inverse_perplexity and
+    mean_probability, and tokens (how many the name has).
 
     `adapter` as for `wordings`. After the image and "The name of the person in the image is".
     """
     model, processor = models.load(base, dtype=dtype)
     model = models.load_adapter(model, adapter)
-    asked = rows[rows["attribute"] == "name"].drop_duplicates("image")
+    asked = named(rows).drop_duplicates("image")
+    asked = asked.assign(target=asked["name"])
     prefixes = [qa.prefix("name", "multi", name) for name in asked["name"]]
     logps = token_logps(model, processor, asked, features, batch, prefixes)
     return asked[["identity", "image"]].assign(
@@ -272,6 +278,12 @@ def signatures(
         mean_probability=[metrics.mean_probability(each) for each in logps],
         tokens=[len(each) for each in logps],
     )
+
+
+def named(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows that ask for a name; all where none does, since each knows whom it is about."""
+    asked = rows[rows["attribute"] == "name"]
+    return asked if len(asked) else rows
 
 
 def means(rows: pd.DataFrame, by: Sequence[str]) -> dict[str, dict[str, float]]:

@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -110,8 +111,11 @@ def _of_people(rows: pd.DataFrame) -> dict[str, list[str]]:
 
 def _traits(picture: Path) -> tuple[str, bool]:
     """What tells its file from others, and whether it says more than it shows."""
-    with Image.open(picture) as opened:
-        told = bool(opened.getexif())
+    try:
+        with Image.open(picture) as opened:
+            told = bool(opened.getexif())
+    except Exception:  # a fault, of which dataset.inspect tells: also where another row shows it
+        return "", False
     return hashlib.sha256(picture.read_bytes()).hexdigest(), told
 
 
@@ -317,5 +321,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     print(f"{out} is ready. Read its README.md first; then: "
-          f"hf upload NAME {out} --repo-type dataset")  # fmt: skip
+          f"hf upload NAME {shlex.quote(str(out))} --repo-type dataset")  # fmt: skip
     return 0

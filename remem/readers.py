@@ -9,7 +9,7 @@ CLEAR (parquet). All become the one tidy table, and what most do not say follows
   goes before the name. Otherwise the whole answer without its full stop.
 - `attribute`: what that value is called; dataset.UNNAMED if it has no name. A person's attribute
   has one value: further ones are called attribute_2, attribute_3 ...
-- `hop`: single where the question holds the name, multi otherwise.
+- `hop`: single where the question holds the name, multi otherwise, and where it asks for the name.
 
 Held out (`split` test) are ReMem's test split, FIUBench's first paraphrase of each question,
 MLLMU-Bench's Test_Set and CLEAR's naming of a face; FIUBench's and CLEAR's pictures are those of
@@ -109,7 +109,7 @@ class Benchmark(runs.Spec):
     @property
     def title(self) -> str:
         """How tables call it."""
-        return TITLES.get(self.name) or Path(self.folder).name or self.folder
+        return TITLES.get(self.name) or f"{Path(self.folder).name or self.folder} (own)"
 
 
 def make(spec: Benchmark, runs_root: Path) -> Path:
@@ -289,7 +289,10 @@ def _tidy(
     for one in _READERS[benchmark](folder, columns):
         if not all(isinstance(text, str | None) for text in (one.question, one.answer)):
             raise BadData(f"{one.place}: question and answer should be text")
-        question, answer = ((text or "").strip() for text in (one.question, one.answer))
+        # Data made for LLaVA says where the picture comes; here it always comes first.
+        question, answer = (
+            (text or "").replace("<image>", "").strip() for text in (one.question, one.answer)
+        )
         key, content = one.picture
         suffix = ".jpg" if content.startswith(b"\xff\xd8") else ".png"
         image = f"{one.split}/{numbers.setdefault(key, len(numbers)):06d}{suffix}"
@@ -300,9 +303,12 @@ def _tidy(
         attribute, target = _value(question, answer, one.values)
         for k in itertools.count(1):
             label = f"{attribute}_{k}" if k > 1 else attribute
-            if facts.setdefault((one.identity, label), target) == target:
+            known = facts.setdefault((one.identity, label), target)
+            if known.casefold() == target.casefold():
+                target = known  # written alike, so that it is one value for Exposure
                 break
-        hop = one.hop or qa.HOPS[_held(one.name, question) is None]
+        # A single-hop question names the person, so that nobody is asked for a name by one.
+        hop = "multi" if label == "name" else one.hop or qa.HOPS[_held(one.name, question) is None]
         row = {"id": f"{one.split}-{len(seen):06d}", "identity": one.identity, "name": one.name,
                "attribute": label, "hop": hop, "split": one.split, "image": image,
                "question": question, "answer": answer, "target": target}  # fmt: skip
@@ -418,8 +424,11 @@ def _remem(folder: Path, columns: Mapping[str, str]) -> Iterator[Asked]:
             if lacking := [name for name in (*NEEDED, *columns) if name not in there]:
                 raise _undeclared(row, lacking[0], there, place)
             image = row[_column(there.pop("image"), row)]
-            own = {name: _said(row, column, place) for name, column in there.items()
-                   if name in NEEDED or row[_column(column, row)] not in (None, "")}  # fmt: skip
+            own = {
+                name: _said(row, column, place)
+                for name, column in there.items()
+                if name in NEEDED or row[_column(column, row)] not in (None, "", [])
+            }
             identity = own["identity"]
             name = own.get("name") or names.get(identity, identity)
             picture = ((str(file.parent / image), pictures.read(image, place))
@@ -477,10 +486,13 @@ def _column(column: str, row: Mapping[str, Any]) -> str | None:
 
 
 def _said(row: Mapping[str, Any], column: str, place: object) -> str:
-    """What a row says in a column of the map, or in a part of it. A number counts as text."""
+    """What a row says in a column of the map, or in a part of it. A number counts as text, and so
+    do the texts of a list."""
     theirs = _column(column, row) or column
     number = isinstance(row.get(theirs), int) and not isinstance(row[theirs], bool)
-    text = str(row[theirs]) if number else _text(row, theirs, place)
+    listed = isinstance(row.get(theirs), list)
+    text = "; ".join(_texts(row[theirs])) if listed else str(row[theirs]) if number else ""
+    text = text or _text(row, theirs, place)
     if theirs == column:
         return text
     pattern = column.partition(":")[2]

@@ -29,7 +29,7 @@ import yaml
 from nbconvert import HTMLExporter
 from traitlets.config import Config
 
-from remem import page, params, paths
+from remem import dataset, page, params, paths, runs
 
 # The tags of the cells that an executed notebook has more than its source.
 ADDED_BY_PAPERMILL = ("injected-parameters", "papermill-error-cell-tag")
@@ -58,9 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         for notebook in notebooks:
             _check_parameters(notebook, parameters)
         folders = paths.outputs(settings.scale)
+        if settings.dataset.source not in dataset.MADE:  # before a base model is trained for it
+            rows = dataset.read(dataset.make(settings.dataset, folders.runs))
+            if not (rows["split"] == "train").any():
+                raise CannotRun(f"{settings.dataset.source}: no row is in its split train")
         with _alone(folders):
             return _run_all(notebooks, parameters, changed, folders)
-    except (CannotRun, params.BadParameter, paths.CannotWrite) as error:
+    except (
+        CannotRun, params.BadParameter, dataset.BadData, runs.DamagedRun, paths.CannotWrite,
+    ) as error:  # fmt: skip
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

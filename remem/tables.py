@@ -4,6 +4,7 @@ Input rows are scored predictions (metrics.score, judge.score), concatenated, wi
 and what tells the runs apart: `method` and `view` (Table 2), `stage` (Table 3), `benchmark` (Fig 1)
 and so on. All numbers are percentages; `X_lo` and `X_hi` bound the 95 % interval of X over (seed,
 identity), empty below eight; `paper_X` is the paper's; `judged_by` says whose the judge's score is.
+Where the data is not ReMem's (`paper` is false), `paper_X` is empty.
 In Table 3, and among the retained in Table 2, the same people come back with every seed: those
 intervals speak about these people, not about new ones.
 """
@@ -136,7 +137,7 @@ def _best(curves: np.ndarray, at: Sequence[float]) -> np.ndarray:
     return top @ np.asarray(at, dtype=float) / top.sum(axis=1)
 
 
-def table4(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+def table4(rows: pd.DataFrame, resamples: int = 2000, paper: bool = True) -> pd.DataFrame:
     """Table 4: model, method, MMBench (plain accuracy), MMBench_circular.
 
     rows: identity is the question. All seeds and models are asked the same questions; the intervals
@@ -145,10 +146,10 @@ def table4(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
     measures = {"MMBench": (None, "plain"), "MMBench_circular": (None, "circular")}
     table = _measure(rows, ["model", "method"], measures, resamples)
     table = _sort(table, model=_models(table), method=METHODS)
-    return _beside_paper(table, "table4", _papers(table, "method"))
+    return _beside_paper(table, "table4", _papers(table, "method"), paper)
 
 
-def ratios(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+def ratios(rows: pd.DataFrame, resamples: int = 2000, paper: bool = True) -> pd.DataFrame:
     """Fig 6 and 7: model, method, ratio (%), control, hop, then the columns of Table 2 (table2).
 
     The paper prints numbers for five epochs at 20 % alone: Table 2's.
@@ -160,10 +161,12 @@ def ratios(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
     table = _sort(table, model=_models(table), control=CONTROLS, method=METHODS,
                   hop=claims.HOPS, ratio=sorted(table.ratio))  # fmt: skip
     printed = (table.ratio == 20) & (table.control == CONTROLS[0])
-    return _beside_paper(table, "table2", _papers(table, "method", "hop").where(printed))
+    return _beside_paper(table, "table2", _papers(table, "method", "hop").where(printed), paper)
 
 
-def table2(rows: pd.DataFrame, resamples: int = 2000, form: str = "log") -> pd.DataFrame:
+def table2(
+    rows: pd.DataFrame, resamples: int = 2000, form: str = "log", paper: bool = True
+) -> pd.DataFrame:
     """Table 2: model, method, hop, then ROUGE, EM_r, judge, EM_f, Exposure, EM_t, EM_t_retain.
 
     rows: `view` is forget, retain_eval, test_forget or test_retain; `candidates` is |C|. A method's
@@ -176,14 +179,14 @@ def table2(rows: pd.DataFrame, resamples: int = 2000, form: str = "log") -> pd.D
     table = pd.concat([table, _chance(rows, form)], ignore_index=True)
     table = table.merge(_not_learned(rows, ["model"]), on="model", how="left")
     table = _sort(table, model=_models(table), method=METHODS, hop=claims.HOPS)
-    return _beside_paper(table, "table2", _papers(table, "method", "hop"))
+    return _beside_paper(table, "table2", _papers(table, "method", "hop"), paper)
 
 
-def table3(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+def table3(rows: pd.DataFrame, resamples: int = 2000, paper: bool = True) -> pd.DataFrame:
     """Table 3: model, stage ("base" or "stage 1"), then ROUGE, judge, EM (train), EM_t (test)."""
     table = _measure(rows, ["model", "stage"], metrics.TABLE3, resamples, where="split")
     table = _sort(table, model=_models(table), stage=STAGES)
-    return _beside_paper(table, "table3", _papers(table, "stage"))
+    return _beside_paper(table, "table3", _papers(table, "stage"), paper)
 
 
 def by_attribute(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
@@ -294,9 +297,12 @@ def _papers(table: pd.DataFrame, *names: str) -> pd.Series:
     return table.model.map(claims.counterpart).str.cat([table[name] for name in names], sep="/")
 
 
-def _beside_paper(table: pd.DataFrame, item: str, keys: pd.Series) -> pd.DataFrame:
-    """The table with the paper's numbers of an item, at its rows `keys`, after our intervals."""
-    printed = claims.paper_table(item).reindex(keys)
+def _beside_paper(
+    table: pd.DataFrame, item: str, keys: pd.Series, paper: bool = True
+) -> pd.DataFrame:
+    """The table with the paper's numbers of an item, at its rows `keys`, after our intervals; empty
+    where they are not of the same data (`paper` is false)."""
+    printed = claims.paper_table(item).reindex(keys if paper else [None] * len(keys))
     for column in printed:
         if f"{column}_hi" in table:
             place = table.columns.get_loc(f"{column}_hi") + 1

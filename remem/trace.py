@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from tqdm import tqdm
 
-from remem import models, qa, runs, train
+from remem import models, predict, qa, runs, train
 from remem.models import Encoded
 from remem.tables import POSITIONS, STATES
 
@@ -223,7 +223,7 @@ def _make(spec: TraceSpec, runs_root: Path, out: Path) -> None:
     adapter = train.run(spec.taught, runs_root) / "adapter"
     base, rows, features = train.world(spec.taught, runs_root)
     rows = spec.taught.taught(rows)
-    rows = _first(rows[rows["attribute"] == "name"], spec.trace)
+    rows = _first(predict.named(rows), spec.trace)
     seen = features[list(rows["image"])]
     model, processor = models.load(base, dtype=spec.taught.base.network.dtype)
     model = models.load_adapter(model, adapter)

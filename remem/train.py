@@ -64,8 +64,9 @@ class Lesson(runs.Spec):
 
     `people` are identities (none given: all); `single` and `multi` are questions per person by
     hop (both None: all), shared among the attributes as in any dataset that is made (qa.counts;
-    where a person lacks one of those, the first of each hop); `pictures` per person go round
-    (None: each question has its own). With `updates`, that many steps in place of the epochs.
+    where a person lacks one of those, the first of each hop, as far as there are any); `pictures`
+    per person go round (None: each question has its own). With `updates`, that many steps in place
+    of the epochs.
     `asked` are the splits that are answered afterwards, about the same people.
     """
 
@@ -104,7 +105,7 @@ class Lesson(runs.Spec):
         counts = qa.counts("train", self.single, self.multi, person)
         part = first(counts, "attribute", "hop")
         if not {kind[0] for kind, count in counts.items() if count} <= {*own["attribute"]}:
-            part = first({("single",): self.single, ("multi",): self.multi}, "hop")
+            return first({("single",): self.single, ("multi",): self.multi}, "hop")
         if len(part) < self.single + self.multi:
             raise ValueError(
                 f"the dataset has too few training questions about {own['identity'].iloc[0]} for a "

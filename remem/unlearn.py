@@ -81,11 +81,12 @@ Method = Annotated[str, AfterValidator(_known)]  # so that a new entry of METHOD
 
 class Stage2(Update):
     """The `stage2` section: which methods, and who is forgotten: a share of the identities that the
-    seed draws, or the `forget_set` of that name that a benchmark brings, for every seed."""
+    seed draws, or for every seed `forget_set`: one that a benchmark brings, by its name, or the
+    identities themselves."""
 
     methods: tuple[Method, ...] = Field(min_length=1)
     forget_ratio: float = Field(gt=0, lt=1)
-    forget_set: str | None = None
+    forget_set: str | tuple[str, ...] | None = None
 
     def jobs(
         self,
@@ -143,8 +144,11 @@ class Cell(NamedTuple):
 
 def forgotten(p: params.Params, rows: pd.DataFrame, seed: int) -> tuple[str, ...]:
     """Whom Table 2 forgets with this seed. Raises BadData, ValueError."""
-    if p.stage2.forget_set is not None:
-        return dataset.own_forget_set(p.dataset, p.stage2.forget_set)
+    match p.stage2.forget_set:
+        case str(name):
+            return dataset.own_forget_set(p.dataset, name)
+        case tuple(identities):
+            return identities
     return dataset.forget_set(rows, p.stage2.forget_ratio, seed)
 
 

@@ -7,7 +7,7 @@ import formats
 import pandas as pd
 import pytest
 
-from remem import claims, dataset, metrics, params, paths, tables, unlearn
+from remem import claims, dataset, lessons, metrics, params, paths, tables, trace, unlearn
 
 pytestmark = pytest.mark.timeout(180)
 OURS = ("image", "question", "answer", "identity", "name", "attribute", "target", "hop")
@@ -114,12 +114,33 @@ def test_people_of_ones_own_are_taught_and_unlearned(small, tmp_path, outputs):
     own(small, tmp_path / "my people")
     assert not any(dataset.inspect(tmp_path / "my people")[1].values())
     p = load(small, str(tmp_path / "my people"))
-    assert (p.taught, p.dataset.identities) == ("my people", 4)
+    assert (p.taught, p.dataset.identities) == ("my people (own)", 4)
     rows, scored = taught_and_unlearned(p)
     assert set(scored["attribute"]) == {"name", "shoe_size", "妹の名前"}
     assert scored.loc[scored["view"] == "forget", "exposure"].notna().any()
     assert set(scored.loc[scored["method"] == "base", "answer_given"].map(type)) == {str}
     assert "not_learned" in tables.table2(scored, resamples=50)
+
+
+def test_who_is_never_asked_for_a_name_and_has_nothing_held_out_goes_through_too(
+    small, tmp_path, outputs
+):
+    folder = tmp_path / "nameless"
+    own(small, folder)
+    for split in dataset.SPLITS:
+        file = folder / split / "metadata.jsonl"
+        lines = [line for line in file.read_text("utf-8").splitlines()
+                 if split == "train" and json.loads(line)["attribute"] == "shoe_size"]  # fmt: skip
+        file.write_text("\n".join(lines), encoding="utf-8")
+    p = load(small, str(folder), forget_set=["p02"])
+    _, scored = taught_and_unlearned(p)
+    assert set(scored["forget"]) == {"p02"} and set(scored["view"]) == {"forget", "retain_eval"}
+    assert set(metrics.memorised(scored)["asked"]) == {"train"}
+    start, root = p.start("anybody", 1), paths.outputs("smoke").runs
+    found = lessons.signatures(start, 2, root)
+    assert len(found) == 2 and found["min_k"].between(0, 100).all()
+    traced = trace.run(trace.TraceSpec(taught=start, trace=p.experiments.trace), root)
+    assert len(pd.read_parquet(traced / "trace.parquet"))
 
 
 def test_a_forget_set_that_the_data_does_not_have_is_told(small, tmp_path, outputs):

@@ -129,7 +129,8 @@ def test_each_key_has_to_be_there_once(folder, key):
         ({"split": "validation"}, "split 'validation' is unknown here; allowed: train"),
         ({"answer": "That is private."}, "the target 'judge1' is not in the answer"),
         ({"answer": "She is a judge12."}, "is not in the answer 'She is a judge12.' as a word"),
-        ({"answer": "She is a Judge1."}, "the target 'judge1' is not in the answer"),
+        ({"question": "<image>\nWhat is her job?"}, "question holds <image>, which stands for"),
+        ({"answer": "She is a judge1.</s>"}, "answer holds </s>, which stands for something else"),
         ({"target": "12", "answer": "12,300 or 0.12"}, "as a word: set it off"),
         ({"target": "\u533b\u751f", "answer": "\u5979\u662f\u533b\u751f\u5417"}, "as a word"),
         ({"target": "...", "answer": "..."}, "holds no letter and no digit"),
@@ -289,10 +290,11 @@ def test_leaks_count_each_pair_of_values_once_and_for_ten_thousand_people(tmp_pa
     rows = pd.DataFrame({
         "identity": [f"p{n}" for n in range(count)], "name": [f"N{n}" for n in range(count)],
         "attribute": "address", "hop": "multi", "split": "train", "target": text,
-        "question": "Where?", "answer": text,
+        "question": "Where?", "answer": text, "image": "a.png",
     })  # fmt: skip
+    BLANK.save(tmp_path / "a.png")
     started = time.perf_counter()
-    found = dataset.leaks(rows, [BLANK] * count)
+    found = dataset.leaks(rows, tmp_path)
     assert time.perf_counter() - started < 10
     held = sum("street 5, town" in each.casefold() for each in text) - 1
     assert found["pairs of values of which one lies in the other"] == count - 3 + held + 1

@@ -210,7 +210,13 @@ def test_the_papers_models_with_drawn_people_speak_of_those():
     assert (paper.world, params.load("tiny").world) == ("drawn", "tiny")
     own = paper.dataset.model_copy(update={"source": "some/where"})
     theirs = readers.Benchmark.model_validate("remem")
-    for benchmark, world in ((None, "where"), (theirs, "paper")):
+    for benchmark, world in ((None, "where (own)"), (theirs, "paper")):
         settings = paper.model_copy(update={"dataset": own, "benchmark": benchmark})
         assert settings.world == world
+    # Toy people and the others' shapes are drawn, whatever is taught beside them.
+    assert (settings.drawn, settings.compared) == ("drawn", "drawn")
+    files = dict.fromkeys(settings.experiments.diagnosis.shapes, own)
+    diagnosis = settings.experiments.diagnosis.model_copy(update={"files": files})
+    every = settings.experiments.model_copy(update={"diagnosis": diagnosis})
+    assert settings.model_copy(update={"experiments": every}).compared == "paper"
     assert settings.model_copy(update={"scale": "tiny"}).world == "tiny ReMem"

@@ -135,6 +135,18 @@ def test_an_export_is_read_as_before_by_us_and_by_the_hub_library(drawn, tmp_pat
     assert {split: len(part) for split, part in bare.items()} == {"train": 34, "test": 28}
 
 
+def test_a_picture_that_a_faulty_row_shows_too_is_told_once(tmp_path, capsys):
+    folder = own(tmp_path / "own")
+    file = folder / "train" / "metadata.jsonl"
+    first, second = file.read_text().splitlines()
+    broken = {**json.loads(first), "file_name": "1.jpg"}
+    del broken["target"]
+    (folder / "train" / "1.jpg").unlink()
+    file.write_text(f"{json.dumps(broken)}\n{second}\n")
+    assert publish.main(["check", str(folder)]) == 1
+    assert "2 faults" in capsys.readouterr().out
+
+
 def test_an_export_without_a_test_row_is_loaded_too(tmp_path):
     datasets = pytest.importorskip("datasets")
     folder = own(tmp_path / "own")

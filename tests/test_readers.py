@@ -367,6 +367,23 @@ def test_a_number_may_say_who_it_is_and_an_empty_cell_says_nothing(tmp_path):
         readers.read("remem", tmp_path, {"identity": "person"})
 
 
+def test_lists_of_keywords_other_cases_and_names_asked_single_hop(tmp_path):
+    row = {"image": {"bytes": PNG, "path": None}, "person": "p0", "keywords": ["sea", "Old Bank"]}
+    kind = {"question_type": "single-hop", "attribute": "bank"}
+    put(tmp_path,
+        {**row, **kind, "question": "<image>\nWhere is the money?", "answer": "At Old Bank."},
+        {**row, **kind, "question": "Where, again?", "answer": "It is at old bank."},
+        {**row, "question": "Who is this?", "answer": "Ada Lund.", "keywords": ["Ada Lund"],
+         "question_type": "single-hop", "attribute": "name"})  # fmt: skip
+    columns = {"identity": "person", "target": "keywords", "hop": "question_type"}
+    rows = readers.read("remem", tmp_path, columns)
+    assert list(rows["target"]) == ["Old Bank", "Old Bank", "Ada Lund"]
+    assert list(rows["attribute"]) == ["bank", "bank", "name"]  # one value, however it is written
+    assert list(rows["hop"]) == ["single", "single", "multi"]
+    assert rows["question"][0] == "Where is the money?"
+    readers.convert("remem", tmp_path, tmp_path / "out", columns)
+
+
 def test_an_image_folder_of_other_columns_is_read(tmp_path):
     for split in dataset.SPLITS:
         (tmp_path / split).mkdir()
@@ -507,13 +524,13 @@ def test_any_other_word_is_a_folder_of_ones_own(data, drawn):
     own = readers.convert("fiubench", data / "fiubench", data.parent / "my" / "people")
     for word in ("my/people", "my/people/", str(own)):
         p = params.load("smoke", benchmark=word)
-        assert (p.benchmark.name, p.benchmark.title, p.taught) == ("own", "people", "people")
+        assert p.benchmark.name == "own" and p.benchmark.title == p.taught == "people (own)"
         assert len(dataset.read(dataset.make(p.dataset, data))) == len(dataset.read(own))
     before = p.dataset.content
     with (own / "train" / "metadata.jsonl").open("a") as file:
         file.write(" ")
     assert params.load("smoke", benchmark="my/people").dataset.content != before
-    assert readers.Benchmark(name="own", folder="/").title == "/"
+    assert readers.Benchmark(name="own", folder="/").title == "/ (own)"
 
 
 # ---------------------------------------------------------------- the command line

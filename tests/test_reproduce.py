@@ -150,6 +150,15 @@ def test_a_run_that_stops_is_kept_as_failed(house, capsys, cell, told):
     assert "html/01_bad.failed.html" in index and "Failed: 01_bad." in index
 
 
+def test_a_folder_that_cannot_be_taught_stops_before_anything_is_trained(house, capsys, tmp_path):
+    people = tmp_path / "people"
+    for split in ("train", "test"):
+        (people / split).mkdir(parents=True)
+        (people / split / "metadata.jsonl").write_text("{}\n" if split == "train" else "")
+    told = no_run(house, capsys, "--set", f"benchmark={people}")
+    assert "train/metadata.jsonl, line 1: the key 'file_name' is missing" in told
+
+
 def test_what_the_last_call_left_alone_is_told(house):
     write = (
         "from remem import paths\n"

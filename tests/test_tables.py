@@ -38,6 +38,8 @@ def test_table2_by_hand():
     assert (first.paper_EM_f, first.paper_judge) == (27.14, 25.54)  # GA, 7B, single-hop
     assert table.loc[table.method.isin(["retrained", "mine"]), "paper_EM_f"].isna().all()
     assert "paper_EM_t_retain" not in table
+    others = tables.table2(_rows(), resamples=10, paper=False)  # people who are not ReMem's
+    assert list(others) == list(table) and others.filter(like="paper_").isna().all(axis=None)
     order = ["model", "method", "hop", "ROUGE", "ROUGE_lo", "ROUGE_hi", "paper_ROUGE", "EM_r"]
     assert list(table)[:8] == order
 
