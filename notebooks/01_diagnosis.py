@@ -47,11 +47,12 @@ folders = paths.outputs(p.scale)
 
 # %% [markdown]
 # ## Setting
-# The other benchmarks' own files are not at hand, so their *shape* is: invented people with one
-# picture each and multi-hop questions only, 20 a person as in FIUBench, or fewer about more people,
-# as in MLLMU-Bench. At scale tiny rows and optimiser steps are as many as ReMem's, so that neither
-# makes the difference. *EM* and *ROUGE* are over the rows that were taught, *EM_t* over held-out
-# questions and pictures of the same people, of which half of ReMem's are single-hop.
+# Unless `experiments.diagnosis.files` names the other benchmarks' own files, which are not at hand
+# by default, their *shape* is taught: invented people with one picture each and multi-hop questions
+# only, 20 a person as in FIUBench, or fewer about more people, as in MLLMU-Bench. At scale tiny
+# rows and optimiser steps are as many as ReMem's, so that neither makes the difference. *EM* and
+# *ROUGE* are over the rows that were taught, *EM_t* over held-out questions and pictures of the
+# same people, of which half of ReMem's are single-hop.
 #
 # One thing is not even: the learning rate was chosen on ReMem's shape (`params/` says how). The
 # last loss of each run says how far it got with it.

@@ -72,6 +72,7 @@ def write(folders: paths.Folders, since: float = 0.0) -> Path:
         verdicts=[_table(path, since) for path in sorted(folders.verdicts.glob("*.csv"))],
         notebooks=list(_notebook_rows(folders, since)),
         times=_times(folders),
+        memorised=[row["known"] == "True" for row in _rows(folders.tables / "memorised.csv")],
         far=FAR,
     )
     return paths.write(folders.root / "index.html", text)
