@@ -1,20 +1,24 @@
 """Every notebook of the repository, run at scale smoke: once, once more, and killed half-way."""
 
 import hashlib
+import json
 import os
 import re
+import shutil
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pandas as pd
 import psutil
 import pytest
+import test_anybody
 from test_reproduce import FETCHED
 
-from remem import paths, reproduce, runs
+from remem import dataset, params, paths, reproduce, runs
 
 pytestmark = [pytest.mark.smoke, pytest.mark.timeout(900)]
 
@@ -160,3 +164,34 @@ def test_killed_half_way_and_started_again_gives_the_same_bytes(first, tmp_path,
     assert stamps.items() <= again.runs.items()  # what was done was kept
     assert any(name.startswith("figures/") for name in again.results)
     assert again.results.items() < first.results.items()
+
+
+def test_people_of_ones_own_go_through_the_notebooks(first, tmp_path, monkeypatch):
+    """And hardly fit: nobody is asked for a name, next to nothing is held out, one has less."""
+    folder = tmp_path / "my people"
+    theirs = dataset.make(params.load("smoke").dataset, first.folders.runs)
+    rows = dataset.read(theirs).query("identity != 'p04'")
+    test_anybody.own(SimpleNamespace(rows=rows, folder=theirs), folder)
+    for split, limit in {"train": 2, "test": 1}.items():
+        file, kept = folder / split / "metadata.jsonl", []
+        for line in map(json.loads, file.read_text("utf-8").splitlines()):
+            met = [line["identity"], line["hop"]]
+            few = split == "test" or line["identity"] == "p01"
+            if line["attribute"] != "name" and not (few and kept.count(met) >= limit):
+                kept.append(met)
+                print(json.dumps(line, ensure_ascii=False), file=file.with_suffix(".new").open("a"))
+        file.with_suffix(".new").rename(file)
+    assert not any(dataset.inspect(folder)[1].values())
+
+    monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / "outputs"))
+    folders = paths.outputs("smoke")
+    for made in ("base", "tower"):  # they are not what this is about
+        for path in first.folders.runs.glob(f"{made}-*"):
+            shutil.copytree(path, folders.runs / path.name)
+    asked = ["--set", f"benchmark={folder}", "--set", "stage2.forget_set=[p01]"]
+    assert reproduce.main(["--scale", "smoke", *asked, "04", "06", "07"]) == 0
+    table2 = pd.read_csv(folders.tables / "table2.csv")
+    assert set(table2.not_learned) == {1} and table2.filter(like="paper_").isna().all(axis=None)
+    page = (folders.root / "index.html").read_text()
+    assert "Stage 1 did not teach 4 of 4" in page and "benchmark.folder" in page
+    assert "in the smoke my people (own) world" in page
