@@ -144,12 +144,13 @@ class Cell(NamedTuple):
 
 def forgotten(p: params.Params, rows: pd.DataFrame, seed: int) -> tuple[str, ...]:
     """Whom Table 2 forgets with this seed. Raises BadData, ValueError."""
-    match p.stage2.forget_set:
-        case str(name):
-            return dataset.own_forget_set(p.dataset, name)
-        case tuple(identities):
-            return identities
-    return dataset.forget_set(rows, p.stage2.forget_ratio, seed)
+    named = p.stage2.forget_set
+    if named is None:
+        return dataset.forget_set(rows, p.stage2.forget_ratio, seed)
+    forget = named if isinstance(named, tuple) else dataset.own_forget_set(p.dataset, named)
+    if dataset.views(rows, forget)["retain"].empty:
+        raise ValueError(f"stage2.forget_set {named!r} leaves nobody to retain")
+    return forget
 
 
 def cells(p: params.Params, rows: pd.DataFrame) -> list[Cell]:

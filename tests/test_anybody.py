@@ -149,5 +149,9 @@ def test_a_forget_set_that_the_data_does_not_have_is_told(small, tmp_path, outpu
     p = load(small, given, forget_set="forget_5")
     with pytest.raises(dataset.BadData, match="no forget set 'forget_5'; there are: forget10"):
         unlearn.cells(p, small.rows)
+    for who, reason in ((["p00", "Bo"], "nobody in the dataset is called Bo"),
+                        (["p00", "p01", "p02", "p03"], "leaves nobody to retain")):  # fmt: skip
+        with pytest.raises(ValueError, match=reason):
+            unlearn.cells(load(small, None, forget_set=who), small.rows)
     with pytest.raises(dataset.BadData, match="there are: none. Without forget_set"):
         unlearn.cells(load(small, None, forget_set="forget10"), small.rows)
