@@ -467,10 +467,15 @@ def _fault(key: str, entry: dict[str, object], split: str) -> str | None:
                 "spaces, such as date_of_birth")  # fmt: skip
     if key == "target" and not re.search(r"[^\W_]", value):
         return f"target {_cut(value)} holds no letter and no digit to look for"
-    path = PurePosixPath(value)
-    if key == "file_name" and (path.is_absolute() or ".." in path.parts or "\\" in value):
+    if key == "file_name" and leaves(value):
         return f"the path {_cut(value)} leaves the folder"
     return None
+
+
+def leaves(name: str) -> bool:
+    """Whether a path that should be inside a folder leads out of it, going by its text alone."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name
 
 
 def _cut(value: object, shown=repr) -> str:
@@ -482,6 +487,8 @@ def _cut(value: object, shown=repr) -> str:
 def _inside(folder: Path, name: str) -> Path:
     """The file `name` of the folder. BadData where there is none, or where it is a link that leads
     out: a Hub snapshot is made of links, but to the blobs beside it."""
+    if leaves(name):
+        raise BadData(f"the path {_cut(name)} leaves the folder")
     home = os.path.realpath(folder)
     plain = os.path.join(home, name)
     real = os.path.realpath(plain)
