@@ -190,7 +190,7 @@ def _reviewed(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
     if not (folder / "review").is_dir():
         return rows
     shown = rows.drop_duplicates(["identity", "image"])[["identity", "image"]]
-    pictures = dataset.load_images(folder, shown["image"])
+    pictures = (dataset.load_images(folder, [name])[0] for name in shown["image"])
     shown["fingerprint"] = [review.fingerprint(picture) for picture in pictures]
     dropped = review.apply(shown, review.decisions(folder / "review")).query("decision == 'drop'")
     kept = ~pd.MultiIndex.from_frame(rows[["identity", "image"]]).isin(
