@@ -487,7 +487,8 @@ def features_run(
                 features(model, processor, dataset.load_images(folder, shown[k : k + batch]), batch)
                 for k in range(0, len(shown), batch)
             ]
-            save_file({"features": torch.cat(parts)}, out / f"features-{start // SHARD:04d}.safetensors")
+            file = out / f"features-{start // SHARD:04d}.safetensors"
+            save_file({"features": torch.cat(parts)}, file)
         (out / "images.json").write_text(json.dumps(paths, indent=0))
 
     spec = FeaturesSpec(base=_named(base), dtype=dtype, images=seen.hexdigest()[:16])
