@@ -110,9 +110,10 @@ def test_a_benchmarks_own_samples_stand_for_its_shape(smoke, monkeypatch, tmp_pa
     # People of one's own in place of ReMem's: nothing is called ReMem, or drawn a second time.
     p = params.load("smoke", benchmark=str(folder))
     *shapes, own = lessons.diagnosis(p)
-    assert own.label == {"benchmark": folder.name} and len(shapes) == 2
+    name = f"{folder.name} (own)"
+    assert own.label == {"benchmark": name} and len(shapes) == 2
     changes = [each.label["change"] for each in lessons.causes(p)]
-    assert changes == [f"none ({folder.name})", "1 picture", "10 QA", "10 QA, five epochs"]
+    assert changes == [f"none ({name})", "1 picture", "10 QA", "10 QA, five epochs"]
 
 
 def test_too_large_a_lesson_and_an_unknown_person_are_refused(smoke):
