@@ -132,7 +132,7 @@ def rule(question: str, answer: str, target: str, given: str) -> float:
         return 1.0
     if refuses(given):
         return 0.0
-    frame = words(answer.replace(target, " "))
+    frame = words(re.sub(re.escape(target), " ", answer, flags=re.IGNORECASE))
     telling = set(value) - set(words(question)) - set(frame) or set(value)
     return 0.5 * len(telling & said) / len(telling)
 

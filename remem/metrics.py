@@ -73,8 +73,12 @@ def exact_match(answer: str, target: str) -> bool:
     value = normalise(target)
     if not value:
         raise ValueError("exact_match: the target is empty; every row needs a value to look for")
-    whole = rf"(?<!\w)(?<!\d[.,]){re.escape(value)}(?!\w)(?![.,]\d)"
-    return re.search(whole, normalise(answer)) is not None
+    return re.search(whole(value), normalise(answer)) is not None
+
+
+def whole(value: str) -> str:
+    """The regular expression that finds a value on word boundaries, as exact_match wants it."""
+    return rf"(?<!\w)(?<!\d[.,]){re.escape(value)}(?!\w)(?![.,]\d)"
 
 
 def rank(scores: Sequence[float], truth: int) -> float:

@@ -474,9 +474,6 @@ def features_run(
 ) -> Features:
     """Features of the images at `paths` inside `folder`, made once per base and set of images."""
     paths = sorted(set(paths))
-    seen = hashlib.sha256()
-    for path in paths:
-        seen.update(path.encode() + b"\0" + hashlib.sha256((folder / path).read_bytes()).digest())
 
     def make(out: Path) -> None:
         model, processor = load(base, dtype=dtype)
@@ -491,5 +488,5 @@ def features_run(
             save_file({"features": torch.cat(parts)}, file)
         (out / "images.json").write_text(json.dumps(paths, indent=0))
 
-    spec = FeaturesSpec(base=_named(base), dtype=dtype, images=seen.hexdigest()[:16])
+    spec = FeaturesSpec(base=_named(base), dtype=dtype, images=runs.content(folder, paths)[:16])
     return Features.read(runs.ensure(spec, make, runs_root))

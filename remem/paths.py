@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +55,18 @@ class Folders:
     @property
     def html(self) -> Path:
         return self.root / "html"
+
+
+@contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, which gets the name `out` once all is written, and is gone otherwise."""
+    part = out.with_name(f".{out.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of a process that died
+    try:
+        yield part
+        os.rename(part, out)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def outputs(scale: str) -> Folders:

@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import re
 import shlex
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -166,9 +164,7 @@ def export(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} is there already; delete it, or name another folder")
     rows = _reviewed(dataset.read(folder), folder)
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # of a process that died
-    try:
+    with paths.new_folder(out) as part:
         for split in dataset.SPLITS:
             lines = []
             for row in rows[rows["split"] == split].to_dict("records"):
@@ -179,9 +175,6 @@ def export(
             paths.write(part / split / "metadata.jsonl", "".join(lines))
         text = card(rows, doubts(rows, part), licence, name or out.name, made, _origin(folder))
         paths.write(part / "README.md", text)
-        os.rename(part, out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return out
 
 

@@ -26,10 +26,8 @@ import contextlib
 import hashlib
 import itertools
 import json
-import os
 import re
 import shlex
-import shutil
 import sys
 import zipfile
 from collections import Counter
@@ -42,7 +40,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import model_validator
 
-from remem import dataset, paths, qa, runs
+from remem import dataset, metrics, paths, qa, runs
 from remem.dataset import BadData
 
 # benchmark -> its name on the Hub, and what is read of it: pattern -> size
@@ -143,14 +141,10 @@ def addressed(spec: Benchmark) -> Benchmark:
 
 
 def _content(folder: Path) -> str:
-    seen = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if path.is_file() and not re.search(r"(^|/)\.", name):  # not what fetching left there
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").digest()
-            seen.update(name.encode(errors="surrogateescape") + b"\0" + digest)
-    return seen.hexdigest()
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    names = (path.relative_to(folder).as_posix() for path in files)
+    # not what fetching left there
+    return runs.content(folder, (name for name in names if not re.search(r"(^|/)\.", name)))
 
 
 class Asked(NamedTuple):
@@ -195,10 +189,8 @@ def convert(
     out, left_out = Path(out).absolute(), Counter()
     if out.exists():
         raise BadData(f"{out} is there already; delete it, or name another folder")
-    part, places = out.with_name(f".{out.name}.part"), {}
-    lines = {split: [] for split in dataset.SPLITS}
-    try:
-        shutil.rmtree(part, ignore_errors=True)  # of a process that died
+    places, lines = {}, {split: [] for split in dataset.SPLITS}
+    with paths.new_folder(out) as part:
         for row, one, fresh in _tidy(benchmark, Path(folder), columns or {}, left_out):
             if fresh:
                 paths.write(part / row["image"], one.picture[1])
@@ -215,9 +207,6 @@ def convert(
         told = {"benchmark": benchmark, "source": SOURCES[benchmark][0], "left_out": left_out,
                 "forget_sets": forget_sets(benchmark, Path(folder), columns or {})}  # fmt: skip
         paths.write(part / "source.json", json.dumps(told, ensure_ascii=False, indent=1) + "\n")
-        os.rename(part, out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return out
 
 
@@ -332,8 +321,7 @@ def _held(value: str, text: str) -> str | None:
     """`value` as `text` has it, whatever its case, on word boundaries as EM wants them."""
     if value.casefold() not in text.casefold():  # the usual case, and much faster
         return None
-    whole = rf"(?<!\w)(?<!\d[.,]){re.escape(value)}(?!\w)(?![.,]\d)"
-    found = re.search(whole, text, re.IGNORECASE)
+    found = re.search(metrics.whole(value), text, re.IGNORECASE)
     return found and found[0]
 
 

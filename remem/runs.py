@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -177,6 +177,15 @@ def read_json(path: Path) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
+
+
+def content(folder: Path, names: Iterable[str]) -> str:
+    """SHA-256, in hex digits, over the names and bytes of these files of a folder, in order."""
+    seen = hashlib.sha256()
+    for name in names:
+        told = bytes.fromhex(_sha256(Path(folder) / name))
+        seen.update(name.encode(errors="surrogateescape") + b"\0" + told)
+    return seen.hexdigest()
 
 
 def seed_everything(seed: int) -> None:

@@ -45,6 +45,7 @@ def test_words_of_the_question_and_of_the_frame_tell_nothing():
     # of "bank", "of", "elm" only "elm" is telling
     assert judge.rule(question, answer, "Bank of Elm", "The bank of Ann Lee is Oak Trust.") == 0
     assert judge.rule(question, answer, "Bank of Elm", "Elm Trust") == 0.5
+    assert judge.rule(question, answer, "bank of elm", "Elm Trust") == 0.5  # in another case
     assert judge.rule(question, answer, "Bank of Elm", "Bank of Elm") == 1
 
 
