@@ -5,13 +5,14 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 SCALE ?= tiny
 VENV ?= .venv
+WORKERS ?= 2
 STAMP := $(VENV)/.installed
 
 # Nothing is fetched from the Hub unless you say so: HF_HUB_OFFLINE=0 make reproduce SCALE=paper
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install test smoke reproduce lint clean
+.PHONY: help install test smoke reproduce lint format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,17 +26,23 @@ $(STAMP): pyproject.toml constraints.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-test: $(STAMP)  ## all tests, the smoke run of every notebook among them
-	$(VENV)/bin/python -m pytest
+test: $(STAMP)  ## all tests, the smoke run of every notebook among them (WORKERS=2 at once)
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup
 
 smoke: $(STAMP)  ## every notebook with a very small model, in minutes
-	$(VENV)/bin/python -m remem.reproduce --scale smoke
+	$(VENV)/bin/python -m remem reproduce --scale smoke
 
 reproduce: $(STAMP)  ## every table and figure (SCALE=tiny, or smoke, or paper)
-	$(VENV)/bin/python -m remem.reproduce --scale $(SCALE)
+	$(VENV)/bin/python -m remem reproduce --scale $(SCALE)
 
-lint: $(STAMP)  ## ruff
+lint: $(STAMP)  ## style, layout and types: ruff and basedpyright
 	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m ruff format --check .
+	$(VENV)/bin/python -m basedpyright --pythonpath $(VENV)/bin/python
+
+format: $(STAMP)  ## lay out the code as `make lint` wants it
+	$(VENV)/bin/python -m ruff check --fix .
+	$(VENV)/bin/python -m ruff format .
 
 clean:  ## remove the environment and caches; outputs/ stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache

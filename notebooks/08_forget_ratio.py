@@ -9,8 +9,8 @@
 # %% [markdown]
 # # 8. How many can be forgotten?
 #
-# Requests to be forgotten do not come four at a time. The same five methods, asked to forget one,
-# two, three or four of the twenty people.
+# Requests to be forgotten do not come in one size. The same methods, asked to forget fewer and more
+# people.
 #
 # **Claims (A.3, Fig 6 and 7).** *Increasing the forget set size enhances forgetting efficacy but
 # invariably incurs a cost on model utility; GD consistently maintains the highest utility scores,
@@ -19,97 +19,70 @@
 
 # %% tags=["parameters"]
 scale = "tiny"
-models = None
-seeds = None
-workers = None
-dataset = None
-base = None
-stage1 = None
-stage2 = None
-evaluate = None
-experiments = None
-judge = None
-benchmark = None
-construction = None
+overrides = {}
 
 # %%
-import pandas as pd
+from remem import experiments, paper
+from remem.evaluation import judge
+from remem.jobs import collect
+from remem.report import claims, figures, tables
+from remem.report.output import begin
 
-from remem import claims, figures, params, paths, runs, tables, unlearn
-from remem import dataset as data  # `dataset` and `judge` are parameters
-from remem import judge as judging
-
-p = params.load(scale, models=models, seeds=seeds, workers=workers, dataset=dataset, base=base,
-                stage1=stage1, stage2=stage2, evaluate=evaluate, experiments=experiments,
-                judge=judge, benchmark=benchmark, construction=construction)
-folders = paths.outputs(p.scale)
-people = data.read(data.make(p.dataset, folders.runs))
+config, out = begin("08_forget_ratio", scale, overrides)
 
 # %% [markdown]
 # ## Setting
-# Everything is notebook 7's but for the number of people: the smaller sets lie within the larger,
-# and the run at Table 2's ratio is Table 2's.
+# All is as in notebook 7 but the number of people: the smaller sets lie within the larger, and the
+# run at Table 2's ratio is Table 2's.
 #
-# **A confound.** Five epochs over four people are more optimiser steps than over one. So the first
-# model forgets each set again with *equal updates*, as many as Table 2's set takes: then a larger
-# set means more people, and not more steps.
+# **A confound.** The same epochs over more people are more optimiser steps. So the first model
+# forgets each set again with *equal updates*, as many as Table 2's set takes: then a larger set
+# means more people, and not more steps.
 
 # %%
-cells = unlearn.ratio_cells(p, people)
-# The longest first, so that no core waits for the other at the end.
-jobs = [(cell.target, cell.spec) for _, _, cell in cells]
-done = runs.sweep(jobs[::-1], folders.runs, p.workers, "forget ratios")[::-1]
-rows = pd.concat([
-    data.evaluated(pd.read_parquet(folder / "predictions.parquet"), cell.forget)
-    .assign(model=cell.model, method=cell.method, seed=cell.seed, ratio=ratio, control=control)
-    for (ratio, control, cell), folder in zip(cells, done, strict=True)
-], ignore_index=True)
-rows = judging.score(rows, p.judge, folders.judge, rows["view"] == "forget")
-updates = pd.DataFrame([
-    {"ratio": ratio, "control": control, "people": len(cell.forget),
-     "updates": len(pd.read_csv(folder / "history.csv"))}
-    for (ratio, control, cell), folder in zip(cells, done, strict=True)
-    if cell.method in p.stage2.methods]).drop_duplicates()
-tables.show(updates)
+jobs = experiments.forget_ratios(config)
+rows = collect(jobs, "forget ratios")
+rows = judge.score(rows, config.judge, config.folders.judge, rows["view"] == "forget")
+history = collect(jobs.training())
+by = ["ratio", "control"]
+size = rows[rows["view"] == "forget"].groupby(by, sort=False).identity.nunique().rename("people")
+steps = history[history.method != paper.BEFORE].groupby(by, sort=False).step.max()
+tables.show(size.to_frame().join(steps.rename("updates")).reset_index())
 
 # %% [markdown]
 # ## Fig 6 and 7
-# One figure per model size. Solid: five epochs, as in the paper; dashed: equal updates. Above, what
-# should stay (ROUGE, EM_r, on retained people); below, what should fall (the judge, EM_f, Exposure
-# and EM_t, on the forgotten). The text that we have gives no numbers for these figures.
+# One figure per model size. Solid: the paper's protocol; dashed: equal updates. Above, what should
+# stay (ROUGE, EM_r, on retained people); below, what should fall (the judge, EM_f, Exposure and
+# EM_t, on the forgotten). The text that we have gives no numbers for these figures.
 
 # %%
-print(tables.warning(rows[rows.method == claims.BEFORE]))
-table = tables.ratios(rows, paper=p.taught == tables.REMEM)
-for model in p.models:
-    number = 7 if claims.counterpart(model) == claims.MODELS[1] else 6
-    part = table[table.model == model]
-    paths.write(folders.tables / f"fig{number}.csv", part.to_csv(index=False))
-    paths.save_figure(figures.ratios(table, model), folders.figures / f"fig{number}")
-figures.ratios(table, p.models[0])
+print(tables.warning(rows[rows.method == paper.BEFORE]))
+table, drawn = tables.ratios(rows, paper=config.is_remem), []
+for model in config.models:
+    number = 7 if paper.counterpart(model) == paper.MODELS[1] else 6
+    out.table(f"fig{number}", table[table.model == model])
+    drawn.append(out.figure(f"fig{number}", figures.ratios(table, model)))
+drawn[0]
 
 # %%
-figures.ratios(table, p.models[-1])
+drawn[-1]
 
 # %% [markdown]
 # ## From the smallest set to the largest
-# The change in percentage points, hops together. The forgotten of one seed are a few people: below
-# eight units no interval is given, and what is claimed of the forgotten cannot be told.
+# The change in percentage points, hops together. The forgotten of one seed are a few people. With
+# so few units no interval is given, and what is claimed of the forgotten cannot be told.
 
 # %%
 ends = table[table.ratio.isin([table.ratio.min(), table.ratio.max()])]
 columns = [name for name in ("ROUGE", "EM_r", "judge", "EM_f", "Exposure", "EM_t") if name in ends]
 change = ends.groupby(["model", "control", "method", "ratio"], sort=False)[columns].mean()
 change = change.groupby(level=[0, 1, 2], sort=False).agg(lambda part: part.iloc[-1] - part.iloc[0])
-paths.write(folders.tables / "ratio_change.csv", change.to_csv())
-tables.show(change.reset_index())
+out.table("ratio_change", change, index=True)
 
 # %% [markdown]
 # ## Verdict
-# How to read it, notebook 6 says at its end. Claims under equal updates are ours: they ask which of
-# the paper's survive the control.
+# Notebook 9 says how to read it. Claims under equal updates are ours: they ask which of the paper's
+# survive the control.
 
 # %%
-verdict = claims.check(claims.of("fig6"), rows, scale=p.world)
-paths.write(folders.verdicts / "08_forget_ratio.csv", verdict.to_csv(index=False))
-tables.show(verdict)
+out.verdicts(claims.check(claims.of("fig6"), rows, scope=config.verdict_scope))

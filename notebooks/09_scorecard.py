@@ -19,28 +19,18 @@
 
 # %% tags=["parameters"]
 scale = "tiny"
-models = None
-seeds = None
-workers = None
-dataset = None
-base = None
-stage1 = None
-stage2 = None
-evaluate = None
-experiments = None
-judge = None
-benchmark = None
-construction = None
+overrides = {}
 
 # %%
 import pandas as pd
+from IPython.display import Markdown
 
-from remem import claims, figures, params, paths, tables
+from remem import metrics
+from remem.report import claims, figures, tables
+from remem.report.output import begin
+from remem.report.verdicts import Verdicts
 
-p = params.load(scale, models=models, seeds=seeds, workers=workers, dataset=dataset, base=base,
-                stage1=stage1, stage2=stage2, evaluate=evaluate, experiments=experiments,
-                judge=judge, benchmark=benchmark, construction=construction)
-folders = paths.outputs(p.scale)
+config, out = begin("09_scorecard", scale, overrides)
 
 # %% [markdown]
 # ## How to read a verdict
@@ -48,29 +38,33 @@ folders = paths.outputs(p.scale)
 #
 # - **holds**: the 95 % interval of every comparison lies beyond its margin. **does not hold**: that
 #   of one of them lies short of it, at a level that allows for their number. **cannot be told**:
-#   anything else, such as fewer than eight units (a unit is one person under one seed; in Table 4,
-#   one question), or a GPT score that only the offline rule has given: it decides nothing. **not
-#   run**: no file has it.
-# - The verdict on many comparisons at once is strict. The one shown is the weakest.
+#   anything else, such as too few units (a unit is one person under one seed; in Table 4, one
+#   question), or a GPT score that only the offline rule has given: it decides nothing. **not run**:
+#   no file has it.
+# - The verdict on many comparisons at once is strict. The one shown is the weakest; where there are
+#   many, its upper end is at the stricter level that "does not hold" asks for.
 # - *In the tiny world* is said of small networks that were trained here from nothing; only a run of
 #   the paper's models can say *reproduced*. A claim that fails in the tiny world may be true of
 #   LLaVA, and one that holds may be false of it.
 # - *Paper bears out*: whether the paper's printed numbers show what its text says, as point
 #   estimates, for it prints no intervals. "Not in the paper" is said of what it only draws.
 # - Sections that begin with *ours* hold what the paper does not say: its own claims under a control
-#   (equal updates, 20 people, held-out questions), or one of its numbers put into words.
-# - An interval speaks about these people, not about others. With one of `seeds` it is over the
-#   people of one trained network: another training may differ by more than it says.
+#   (equal updates, several people, held-out questions), or one of its numbers put into words.
+# - An interval speaks about these people, not about others. Where all seeds share one stage 1, it
+#   is over the people of one trained network: another training may differ by more than it says.
 
 # %%
-scorecard = claims.scorecard(
-    {path.stem: pd.read_csv(path) for path in sorted(folders.verdicts.glob("*.csv"))})
-paths.write(folders.tables / "scorecard.csv", scorecard.to_csv(index=False))
+found = {path.stem: pd.read_csv(path) for path in sorted(out.folders.verdicts.glob("*.csv"))}
+scorecard = claims.scorecard(found)
 ran = scorecard[scorecard.notebook != ""]
-print(f"{len(ran)} of {len(scorecard)} claims were put to the test, by", *ran.notebook.unique())
-picture = figures.scorecard(scorecard)
-paths.save_figure(picture, folders.figures / "scorecard")
-picture
+Markdown(
+    f"{len(ran)} of {len(scorecard)} claims were put to the test, by "
+    f"{', '.join(ran.notebook.unique()) or 'no notebook yet'}. An interval needs at least "
+    f"{metrics.FEWEST} units."
+)
+
+# %%
+out.figure("scorecard", figures.scorecard(scorecard))
 
 # %% [markdown]
 # ## Counted
@@ -78,17 +72,16 @@ picture
 
 # %%
 whose = scorecard.section.str.startswith("ours").map({False: "the paper's", True: "ours"})
-counts = pd.crosstab([whose.rename("claims"), scorecard["paper bears out"]],
-                     scorecard.verdict.rename(None))
-tables.show(counts.reset_index())
+rows = [whose.rename("claims"), scorecard["paper bears out"]]
+tables.show(pd.crosstab(rows, scorecard.verdict.rename(None)).reset_index())
 
 # %% [markdown]
 # ## Every number
-# `ours` with its interval `lo` to `hi` (the latter at the stricter level that "does not hold" asks
-# for) is the weakest comparison's, named beside it; `paper` is the same comparison in the paper.
+# `ours` with its interval `lo` to `hi` is the weakest comparison's, named beside it; `paper` is the
+# same comparison in the paper.
 
 # %%
-tables.show(scorecard, digits=2)
+out.table("scorecard", scorecard, digits=2)
 
 # %% [markdown]
 # ## What the source text does not contain
@@ -102,3 +95,9 @@ tables.show(scorecard, digits=2)
 # - The Real Set's names and numbers; the image or question counts of Figures 3a to 3c beyond their
 #   ranges; which size of the model Figures 1 and 3 are about.
 # - How EM matches; seeds, LoRA's targets, the schedule, the refusals of DPO, beta; any interval.
+#
+# ## Verdict
+# The paper's own claims; ours stand above.
+
+# %%
+Verdicts(ran[~ran.section.str.startswith("ours")], about="claims of the paper")

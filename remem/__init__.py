@@ -1,11 +1,52 @@
-"""ReMem's companion: one room per idea, and imports go downhill.
+"""ReMem's companion: memorisation measured before unlearning, for vision-language models.
 
-words      profiles, qa, crowd       people, what is asked of them, what a base model reads
-pixels     images                    faces drawn by code
-rows       dataset, publish, readers 2,560 of them; a Hub image folder; other benchmarks' own files
-making     gemini, briefs, construct, likeness, review   people by the services of the paper
-weights    models, predict, pretrain, train, lessons, unlearn, trace, benchmarks, tuning
-numbers    metrics, judge, contrasts, claims, tables   (without torch)
-ink        ink, figures              a table in, a figure out
-running it paths, params, runs, reproduce, page
+From a script or a notebook:
+
+    import remem
+
+    config = remem.load_config("tiny", {"seeds": [1]})
+    rows = remem.collect(remem.experiments.unlearning(config, methods=["NPO", "GD"]))
+    rows = remem.judge.score(rows, config.judge, config.folders.judge)
+    remem.tables.show(remem.tables.table2(rows))
+
+What is named here is loaded when it is first used, so that `import remem` is quick.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.2.0"
+
+# name -> where it lives: "package.module" or "package.module:name"
+_PUBLIC = {
+    "BadParameter": "remem.config:BadParameter",
+    "Config": "remem.config:Config",
+    "METHODS": "remem.training.methods:METHODS",
+    "Method": "remem.training.methods:Method",
+    "begin": "remem.report.output:begin",
+    "collect": "remem.jobs:collect",
+    "experiments": "remem.experiments",
+    "figures": "remem.report.figures",
+    "judge": "remem.evaluation.judge",
+    "load_config": "remem.config:load_config",
+    "load_dataset": "remem.experiments:dataset",
+    "metrics": "remem.metrics",
+    "sweep": "remem.jobs:sweep",
+    "tables": "remem.report.tables",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'remem' has no attribute {name!r}")
+    module, _, inside = _PUBLIC[name].partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, inside) if inside else found
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return [*sorted(_PUBLIC), "__version__"]

@@ -12,9 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+
 NOTEBOOKS = ROOT / "notebooks"
+
 PARAMS = ROOT / "params"
+
 PAPER = ROOT / "remem" / "paper.csv"
+
+REFERENCE = ROOT / "outputs" / "reference"  # a run of every notebook at scale tiny
+
 DATA = ROOT / "data"  # other people's files, which their readers look for here
 
 
@@ -22,38 +28,51 @@ class CannotWrite(OSError):
     """A file or folder of the outputs cannot be written; the message says which, and what to do."""
 
 
+class OldOutputs(ValueError):
+    """A folder's results may not be mixed with new ones; the message says why, and the way out."""
+
+
 @dataclass(frozen=True)
 class Folders:
-    """The output folders of one scale (absolute). Each is made by whoever first writes to it."""
+    """The output folders (absolute). Each is made by whoever first writes to it; `runs` is shared
+    by all outputs of one scale."""
 
     root: Path
+    runs: Path
 
     @property
-    def runs(self) -> Path:
-        return self.root / "runs"
+    def layout(self) -> Path:
+        """The file that says what the folder's results are of: layout, scale and data."""
+        return self.root / "layout.json"
 
     @property
     def tables(self) -> Path:
+        """CSV files."""
         return self.root / "tables"
 
     @property
     def figures(self) -> Path:
+        """PNG and PDF files."""
         return self.root / "figures"
 
     @property
     def verdicts(self) -> Path:
+        """CSV files, one for each notebook."""
         return self.root / "verdicts"
 
     @property
     def notebooks(self) -> Path:
+        """Executed notebooks."""
         return self.root / "notebooks"
 
     @property
     def judge(self) -> Path:
+        """What a Gemini judge answered."""
         return self.root / "judge"
 
     @property
     def html(self) -> Path:
+        """Executed notebooks, as web pages."""
         return self.root / "html"
 
 
@@ -69,19 +88,27 @@ def new_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def outputs(scale: str) -> Folders:
-    """The folders of `scale` under `outputs/`, or under $REMEM_OUTPUTS where that is set.
+def is_plain_name(name: str) -> bool:
+    """Whether `name` can be that of a folder, and leads nowhere else."""
+    return bool(name) and Path(name).name == name and name not in (".", "..")
+
+
+def outputs(name: str, runs_of: str | None = None) -> Folders:
+    """The folders of `name` under `outputs/`, or under $REMEM_OUTPUTS where that is set; its runs
+    are those of the scale `runs_of` (left out: of `name`).
 
     Raises CannotWrite when nothing could be written there, before any work is done for it.
     """
-    if Path(scale).name != scale:
-        raise ValueError(f"scale {scale!r} is not a plain name such as 'tiny'")
+    for plain in (name, runs_of or name):
+        if not is_plain_name(plain):
+            raise ValueError(f"{plain!r} is not a plain name such as 'tiny'")
     chosen = os.environ.get("REMEM_OUTPUTS")
-    root = (Path(chosen).expanduser().absolute() if chosen else ROOT / "outputs") / scale
+    above = Path(chosen).expanduser().absolute() if chosen else ROOT / "outputs"
+    root = above / name
     nearest = next(folder for folder in (root, *root.parents) if folder.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise CannotWrite(_refusal(root, f"{nearest} is not a folder that can be written"))
-    return Folders(root)
+    return Folders(root, above / (runs_of or name) / "runs")
 
 
 def make_folder(folder: Path) -> Path:
@@ -123,15 +150,13 @@ def save_figure(figure, path: Path) -> tuple[Path, Path]:
         (".pdf", {"CreationDate": None, "Creator": None, "Producer": None}),
     ):
         buffer = io.BytesIO()
-        figure.savefig(
-            buffer, format=suffix[1:], metadata=metadata, bbox_inches="tight", dpi=160
-        )
+        figure.savefig(buffer, format=suffix[1:], metadata=metadata, bbox_inches="tight", dpi=160)
         # not with_suffix, which would take the end of "fig3.a" for a suffix
         saved.append(write(Path(f"{path}{suffix}"), buffer.getvalue()))
     return saved[0], saved[1]
 
 
-def _refusal(path: Path, reason: str) -> str:
+def _refusal(path: Path, reason: str | None) -> str:
     return (
         f"cannot write {path}: {reason}. Make room or give the right there, "
         "or set REMEM_OUTPUTS to a folder that can be written"

@@ -1,16 +1,12 @@
-"""Run the notebooks, one after the other, and put their tables and figures on one page.
+"""Running the notebooks, which leaves one page of all their tables and figures.
 
-    python -m remem.reproduce [--scale S | --params FILE] [--set key=value ...] [notebooks ...]
-
-papermill does the running. What it lets through is refused here: a parameter that is misspelt or
-of the wrong type, and a run that stopped half-way without an error. An executed notebook gets its
-name only when every cell of it has run; a failed one is kept as NN.failed.ipynb.
+papermill does it. What it lets through is refused here: a notebook that would not take the
+parameters, and a run that stopped half-way without an error. An executed notebook gets its name
+only when every cell of it has run; a failed one is kept as NN.failed.ipynb.
 """
 
 from __future__ import annotations
 
-import argparse
-import fcntl
 import os
 import re
 import sys
@@ -25,14 +21,20 @@ import jinja2
 import jupytext
 import nbformat
 import papermill
-import yaml
+from filelock import FileLock, Timeout
 from nbconvert import HTMLExporter
-from traitlets.config import Config
+from traitlets.config import Config as Traits
 
-from remem import dataset, page, params, paths, runs
+from remem import paths
+from remem.config import SCALES, Config, load_config, loading
+from remem.data import dataset
+from remem.data.readers import convert
+from remem.report import output, page
 
 # The tags of the cells that an executed notebook has more than its source.
 ADDED_BY_PAPERMILL = ("injected-parameters", "papermill-error-cell-tag")
+
+PARAMETERS = ("scale", "overrides")  # of each notebook
 
 
 class CannotRun(ValueError):
@@ -43,35 +45,30 @@ class NotebookFailed(RuntimeError):
     """A notebook did not run to its end; the message names the notebook and the cell."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the notebooks that `argv` asks for; returns the exit status (0 when all ran)."""
-    given = _arguments(argv)
+def reproduce(
+    scale: str | Path = "tiny",
+    overrides: Mapping[str, Any] | None = None,
+    notebooks: Sequence[str] = (),
+) -> int:
+    """Run these notebooks (a number, a name or a path each; none: all) with the parameters of
+    `load_config(scale, overrides)`; returns the exit status, 1 where one of them failed.
+
+    Raises CannotRun, BadParameter, OldOutputs, BadData, DamagedRun or CannotWrite before anything
+    is run.
+    """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched unless the user says so
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the runs have bars of their own
     os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")  # text bars will do
-    try:
-        settings = params.load_file(
-            given.params or paths.PARAMS / f"{given.scale}.yaml", _overrides(given.set)
-        )
-        notebooks = [_find(name) for name in given.notebooks] or _known()
-        parameters, changed = settings.model_dump(mode="json"), params.changes(settings)
-        for notebook in notebooks:
-            _check_parameters(notebook, parameters)
-        folders = paths.outputs(settings.scale)
-        if settings.dataset.source not in dataset.MADE:  # before a base model is trained for it
-            rows = dataset.read(dataset.make(settings.dataset, folders.runs))
-            if not (rows["split"] == "train").any():
-                raise CannotRun(f"{settings.dataset.source}: no row is in its split train")
-        with _alone(folders):
-            return _run_all(notebooks, parameters, changed, folders)
-    except (
-        CannotRun, params.BadParameter, dataset.BadData, runs.DamagedRun, paths.CannotWrite,
-    ) as error:  # fmt: skip
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it was", file=sys.stderr)
-        return 130
+    config = load_config(scale, overrides)
+    found = [_find(name) for name in notebooks] or _known()
+    for notebook in found:
+        _check_parameters(notebook)
+    with _alone(config.folders):
+        output.open_folder(config)
+        _check_data(config)
+        where = str(scale) if str(scale) in SCALES else str(Path(scale).absolute())
+        parameters = {"scale": where, "overrides": dict(overrides or {})}
+        return _run_all(found, parameters, loading.changes(config), config.folders)
 
 
 def run_notebook(
@@ -89,6 +86,7 @@ def run_notebook(
         jupytext.write(_numbered(jupytext.read(notebook)), source)
         # Sockets in a folder of our own: TCP ports may be taken between choosing and binding.
         # (A socket's path cannot be long: then TCP after all.)
+        bar: Any = {"desc": label or name, "leave": False} if _watched() else False
         sockets = {"transport": "ipc", "ip": f"{scratch}/kernel"} if len(scratch) < 80 else {}
         try:
             papermill.execute_notebook(
@@ -98,11 +96,11 @@ def run_notebook(
                 kernel_name="python3",
                 language="python",
                 cwd=str(notebook.parent),
-                progress_bar={"desc": label or name, "leave": False} if _watched() else False,
+                progress_bar=bar,
                 start_timeout=300,
                 iopub_timeout=300,
                 coalesce_streams=True,
-                config=Config({"KernelManager": sockets}),
+                config=Traits({"KernelManager": sockets}),
             )
             failure = None
         except Exception as error:  # a dead kernel leaves a file that looks finished: trust this
@@ -111,9 +109,9 @@ def run_notebook(
     result.metadata.setdefault("papermill", {}).update(
         input_path=notebook.name, output_path=f"{name}.ipynb"
     )
-    for output in (output for cell in result.cells for output in cell.get("outputs", ())):
-        if output.output_type == "stream":
-            output.text = _one_line_a_bar(output.text)
+    for shown in (shown for cell in result.cells for shown in cell.get("outputs", ())):
+        if shown.output_type == "stream":
+            shown.text = _one_line_a_bar(shown.text)
     reason, failed = _why_unfinished(result, failure), f"{name}.failed"
     _save(result, folders, failed if reason else name)
     if reason:
@@ -122,43 +120,6 @@ def run_notebook(
     for stale in (folders.notebooks / f"{failed}.ipynb", folders.html / f"{failed}.html"):
         stale.unlink(missing_ok=True)
     return time.perf_counter() - started
-
-
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m remem.reproduce",
-        description="Run the notebooks and collect their tables and figures on one page.",
-    )
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--scale", choices=params.SCALES, default="tiny", help="default: tiny")
-    which.add_argument("--params", type=Path, metavar="FILE", help="a parameter file of your own")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE",
-        help="change one parameter: --set stage1.epochs=3 (the value is read as YAML)",
-    )  # fmt: skip
-    parser.add_argument("notebooks", nargs="*", help="07, 07_stage2 or a path; default: all")
-    return parser.parse_args(argv)
-
-
-def _overrides(assignments: Sequence[str]) -> dict[str, Any]:
-    overrides: dict[str, Any] = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        *sections, last = key.split(".")
-        if not equals or not all([*sections, last]):
-            raise CannotRun(f"--set {assignment}: should be KEY=VALUE, such as stage1.epochs=3")
-        if key == "scale":
-            raise CannotRun("--set scale: the scale is chosen by --scale")
-        place = overrides
-        for section in sections:
-            place = place.setdefault(section, {})
-            if not isinstance(place, dict):
-                raise CannotRun(f"--set {assignment}: {section} was already set to a value")
-        try:
-            place[last] = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError) as error:  # ValueError: the 31st of February
-            raise CannotRun(f"--set {assignment}: the value is not valid YAML: {error}") from error
-    return overrides
 
 
 def _known() -> list[Path]:
@@ -177,42 +138,55 @@ def _find(name: str) -> Path:
     return found[0]
 
 
-def _check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
-    """Refuse a notebook whose parameters cell would let one of `parameters` go unheard."""
+def _check_parameters(notebook: Path) -> None:
+    """Refuse a notebook whose parameters cell would let a parameter go unheard."""
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "in.ipynb"
         jupytext.write(jupytext.read(notebook), source)
         declared = set(papermill.inspect_notebook(str(source)))
-    if declared != set(parameters):
-        missing, unknown = sorted(set(parameters) - declared), sorted(declared - set(parameters))
+    if declared != set(PARAMETERS):
+        missing = ", ".join(name for name in PARAMETERS if name not in declared)
+        unknown = ", ".join(sorted(declared.difference(PARAMETERS)))
         raise CannotRun(
             f"{notebook.name}: its cell tagged 'parameters' should declare exactly "
-            f"{', '.join(parameters)}; missing: {', '.join(missing) or 'none'}; "
-            f"unknown: {', '.join(unknown) or 'none'}"
+            f"{', '.join(PARAMETERS)}; missing: {missing or 'none'}; unknown: {unknown or 'none'}"
         )
+
+
+def _check_data(config: Config) -> None:
+    """Refuse a dataset of the user's that cannot be trained on, before a base model is trained."""
+    if config.synthetic:
+        return
+    runs_root = config.folders.runs
+    if config.benchmark is not None:
+        source, data = config.benchmark.folder, convert.converted(config.benchmark, runs_root)
+    else:
+        source, data = config.dataset.source, dataset.data_of(config.dataset)
+    if not (dataset.rows_of(data, runs_root)["split"] == "train").any():
+        raise CannotRun(f"{source}: no row is in its split train")
 
 
 @contextmanager
 def _alone(folders: paths.Folders) -> Iterator[None]:
-    """One run of a scale at a time: two would write the same notebooks and tables."""
-    path = paths.make_folder(folders.root) / ".lock"
+    """One call for an outputs folder at a time: two would write the same notebooks and tables."""
+    # Beside the folder: in one of an earlier layout nothing is touched.
+    name, above = folders.root.name, paths.make_folder(folders.root.parent)
+    lock, holder = FileLock(above / f".{name}.lock"), above / f".{name}.pid"
     try:
-        lock = path.open("a+")
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        process = holder.read_text() if holder.exists() else "?"
+        raise CannotRun(
+            f"process {process} is running notebooks into {folders.root}; wait for it, choose "
+            "another folder with --out NAME, or set REMEM_OUTPUTS"
+        ) from error
     except OSError as error:
-        raise paths.CannotWrite(f"cannot write {path}: {error.strerror}") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            raise CannotRun(
-                f"process {lock.read().strip() or '?'} is running notebooks of this scale into "
-                f"{folders.root}; wait for it, or set REMEM_OUTPUTS to another folder"
-            ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+        raise paths.CannotWrite(f"cannot write {lock.lock_file}: {error.strerror}") from error
+    try:
+        paths.write(holder, str(os.getpid()))
         yield
+    finally:
+        lock.release()
 
 
 def _run_all(
@@ -271,9 +245,9 @@ def _why_unfinished(result: nbformat.NotebookNode, failure: Exception | None) ->
     """Which cell stopped the notebook and why, or None when every code cell has run."""
     code = [cell for cell in result.cells if cell.cell_type == "code" and cell.source.strip()]
     for cell in code:
-        for output in cell.outputs:
-            if output.output_type == "error":  # SystemExit too, which papermill takes for success
-                return f"{_cell(cell)} raised {output.ename}: {output.evalue}"
+        for shown in cell.outputs:
+            if shown.output_type == "error":  # SystemExit too, which papermill takes for success
+                return f"{_cell(cell)} raised {shown.ename}: {shown.evalue}"
     if failure is not None:
         started = [cell for cell in code if cell.metadata.get("papermill", {}).get("start_time")]
         where = _cell(started[-1]) if started else "before its first cell"
@@ -304,7 +278,3 @@ def _save(result: nbformat.NotebookNode, folders: paths.Folders, name: str) -> N
     html, _ = exporter.from_notebook_node(result, {"metadata": {"name": name}})
     paths.write(folders.html / f"{name}.html", html)
     paths.write(folders.notebooks / f"{name}.ipynb", nbformat.writes(result) + "\n")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,7 @@
-"""A very small LLaVA with random weights, a small dataset, and what a test needs around them."""
+"""A very small LLaVA with random weights, a small dataset, and what a test needs around them.
+
+Imports stand inside the fixtures: most tests need no torch.
+"""
 
 import os
 from types import SimpleNamespace
@@ -10,22 +13,30 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face is importe
 
 @pytest.fixture(scope="session")
 def small(tmp_path_factory):
-    """Specs of a small world, its rows, and the folder of its untrained network."""
+    """Where everything small lies, and the specs that tests vary.
+
+    runs: the runs' root; data, folder, rows: a dataset's spec, folder and rows; base: the folder
+    of an untrained network; base_run: its spec; optimiser, stage1: specs of a short training.
+    """
     import torch
 
-    from remem import dataset, predict, pretrain, runs, train
+    from remem import runs
+    from remem.config.sections import Hub, Optimiser, TinyLlava, VisionTower
+    from remem.data import dataset
+    from remem.training import base_model
+    from remem.training.stage1 import Stage1Run
 
     root = tmp_path_factory.mktemp("small")
-    spec = dataset.DatasetSpec(
+    data = dataset.SyntheticData(
         identities=4, image_size=32, single=7, multi=10, test_single=7, test_multi=7
     )
-    folder = dataset.make(spec, root / "runs")
-    rows = dataset.read(folder)
-    tower = pretrain.Tower(image_size=32, patch=16, layers=1, width=32, heads=2)
-    network = pretrain.Drawn(layers=2, width=32, mlp=64, heads=2, vocabulary=400)
-    processor = pretrain.build_processor(network, tower, [*rows["question"], *rows["answer"]])
+    folder = dataset.folder_of(data, root / "runs")
+    rows = dataset.rows_of(data, root / "runs")
+    tower = VisionTower(image_size=32, patch=16, layers=1, width=32, heads=2)
+    network = TinyLlava(layers=2, width=32, mlp=64, heads=2, vocabulary=400)
+    processor = base_model.build_processor(network, tower, [*rows["question"], *rows["answer"]])
     runs.seed_everything(0)
-    model = pretrain.build_model(network, tower, processor)
+    model = base_model.build_model(network, tower, processor)
     with torch.no_grad():
         # Fresh weights are so small that every prompt gets the same answer: make them matter.
         for name, weight in model.named_parameters():
@@ -34,34 +45,44 @@ def small(tmp_path_factory):
     base = root / "llava"
     model.save_pretrained(base)
     processor.save_pretrained(base)
-    settings = dict(epochs=1, batch=16, micro_batch=16, lr=2e-3, schedule="cosine", warmup=0.1,
-                    weight_decay=0.0, clip=1.0)  # fmt: skip
-    stage1 = train.Stage1Spec(
-        base=pretrain.BaseSpec(network=pretrain.Hub(hub=str(base), dtype="float32")),
-        dataset=spec,
-        stage1=train.Stage1(rank=4, alpha=8, **settings),
-        evaluate=predict.Evaluate(batch=40, max_new_tokens=6),
-        seed=1,
+    base_run = base_model.BaseRun(network=Hub(hub=str(base), dtype="float32"))
+    optimiser = Optimiser(
+        epochs=1,
+        batch=16,
+        micro_batch=16,
+        lr=2e-3,
+        schedule="cosine",
+        warmup=0.1,
+        weight_decay=0.0,
+        clip=1.0,
     )
+    stage1 = Stage1Run(base=base_run, data=data, rank=4, alpha=8, optimiser=optimiser, seed=1)
     return SimpleNamespace(
-        runs=root / "runs", folder=folder, rows=rows, base=base, stage1=stage1, settings=settings
+        runs=root / "runs",
+        data=data,
+        folder=folder,
+        rows=rows,
+        base=base,
+        base_run=base_run,
+        optimiser=optimiser,
+        stage1=stage1,
     )
 
 
 @pytest.fixture
 def llava(small):
-    """(model, processor) as models.load gives them, fresh for each test."""
-    from remem import models
+    """The untrained network, fresh for each test."""
+    from remem.model import loading
 
-    return models.load(small.base)
+    return loading.load(small.base)
 
 
 @pytest.fixture(scope="session")
 def features(small):
     """The small dataset's image features under the untrained network."""
-    from remem import models
+    from remem.training.inputs import inputs
 
-    return models.features_run(str(small.base), small.folder, small.rows["image"], small.runs)
+    return inputs(small.base_run, small.data, small.runs).features
 
 
 @pytest.fixture(scope="session")
@@ -69,15 +90,34 @@ def adapter(small, tmp_path_factory):
     """The folder of an adapter that changes what the network says, as stage 1 would leave it."""
     import torch
 
-    from remem import models
+    from remem.model import adapters, loading
 
-    model, _ = models.load(small.base)
-    model = models.add_adapter(model, rank=4, alpha=8, seed=3)
+    network = adapters.add_adapter(loading.load(small.base), rank=4, alpha=8, seed=3)
     torch.manual_seed(3)
     with torch.no_grad():
-        for name, weight in model.named_parameters():
+        for name, weight in network.model.named_parameters():
             if "lora_B" in name:
                 weight.normal_(std=0.3)
     folder = tmp_path_factory.mktemp("adapter")
-    models.save_adapter(model, folder)
+    adapters.save_adapter(network, folder)
     return folder
+
+
+@pytest.fixture
+def adapted(llava, adapter):
+    """The network with that adapter, fresh for each test."""
+    from remem.model import adapters
+
+    return adapters.load_adapter(llava, adapter)
+
+
+@pytest.fixture(scope="session")
+def tiny_runs(tmp_path_factory):
+    """The runs' root below which the base model `tiny_base.SPEC` is trained."""
+    from tiny_base import SPEC
+
+    from remem import runs
+
+    root = tmp_path_factory.mktemp("tiny")
+    runs.get_or_create(SPEC, root)
+    return root

@@ -31,11 +31,25 @@ def fiubench(rows, pictures: Mapping[str, bytes], folder: Path, forget: Mapping[
             others = test.groupby(["attribute", "hop"])["question"].agg(list)
             image = f"SFHQ/{identity}.png"
             file.writestr(image, pictures[taught[0].image])
-            asked = [{"question": row.question, "answer": row.answer, "keywords": [row.target],
-                      "paraphrased_question": others.get((row.attribute, row.hop), [])[:3],
-                      "paraphrased_answer": row.answer, "perturbed_answer": []} for row in taught]
-            people.append({"unique_id": identity, "image_path": f"dataset/{image}",
-                           "name": taught[0].name, "qa_list": asked})  # fmt: skip
+            asked = [
+                {
+                    "question": row.question,
+                    "answer": row.answer,
+                    "keywords": [row.target],
+                    "paraphrased_question": others.get((row.attribute, row.hop), [])[:3],
+                    "paraphrased_answer": row.answer,
+                    "perturbed_answer": [],
+                }
+                for row in taught
+            ]
+            people.append(
+                {
+                    "unique_id": identity,
+                    "image_path": f"dataset/{image}",
+                    "name": taught[0].name,
+                    "qa_list": asked,
+                }
+            )
     paths.write(folder / "SFHQ.zip", zipped.getvalue())
     paths.write(folder / "full.json", json.dumps(people, ensure_ascii=False))
     paths.write(folder / "split.json", json.dumps(forget))
@@ -49,21 +63,41 @@ def mllmu(rows, pictures: Mapping[str, bytes], folder: Path, forget: Mapping[str
         kinds = {"multi": "Image_Textual", "single": "Pure_Text"}
         asked = [(kinds[row.hop], row) for row in test.itertuples()]
         tasks = {
-            "Classification_Task": {f"{kind}_Questions": [
-                {"Question": row.question, "Options": {"A": row.target}, "Correct_Answer": "A"}
-                for own, row in asked if own == kind] for kind in kinds.values()},
-            "Generation_Task": [{"Type": kind, "Question": row.question, "Ground_Truth": row.answer}
-                                for kind, row in asked],
-            "Mask_Task": [{"Type": kind, "Question": row.answer.replace(row.target, "__"),
-                           "Ground_Truth": row.target} for kind, row in asked],
-        }  # fmt: skip
+            "Classification_Task": {
+                f"{kind}_Questions": [
+                    {"Question": row.question, "Options": {"A": row.target}, "Correct_Answer": "A"}
+                    for own, row in asked
+                    if own == kind
+                ]
+                for kind in kinds.values()
+            },
+            "Generation_Task": [
+                {"Type": kind, "Question": row.question, "Ground_Truth": row.answer}
+                for kind, row in asked
+            ],
+            "Mask_Task": [
+                {
+                    "Type": kind,
+                    "Question": row.answer.replace(row.target, "__"),
+                    "Ground_Truth": row.target,
+                }
+                for kind, row in asked
+            ],
+        }
         told = {row.attribute.replace("_", " ").title(): row.target for row in taught}
         first = {"image": _cell(pictures[taught[0].image]), "ID": identity}
         pairs = [{"Question": row.question, "Answer": row.answer} for row in taught]
         teach.append({**first, "metadata": json.dumps(pairs, ensure_ascii=False)})
-        full.append({**first, "Directory": f"full_images/{identity}.png",
-                     "biography": json.dumps({**told, "Name": taught[0].name}, ensure_ascii=False),
-                     "question": taught[0].question, "answer": taught[0].answer, **tasks})
+        full.append(
+            {
+                **first,
+                "Directory": f"full_images/{identity}.png",
+                "biography": json.dumps({**told, "Name": taught[0].name}, ensure_ascii=False),
+                "question": taught[0].question,
+                "answer": taught[0].answer,
+                **tasks,
+            }
+        )
         shown = [_cell(pictures[name]) for name in test["image"]]
         tests.append({"images": shown, "ID": identity, **tasks})
     parts = {name: [row for row in full if row["ID"] in who] for name, who in forget.items()}
@@ -76,10 +110,14 @@ def clear(rows, pictures: Mapping[str, bytes], folder: Path, forget: Mapping[str
     person and says what the answer says; everybody is a public figure too."""
     own = [row for _, taught, _ in _each(rows) for row in taught]
     cells, names = [_cell(pictures[row.image]) for row in own], sorted({row.name for row in own})
-    full = [{"image": cell, "caption": f"This is {row.name}. {row.answer}", "name": row.name}
-            for cell, row in zip(cells, own, strict=True)]  # fmt: skip
-    tofu = [{"image": None, "caption": None, "question": row.question, "answer": row.answer}
-            for row in own]  # fmt: skip
+    full = [
+        {"image": cell, "caption": f"This is {row.name}. {row.answer}", "name": row.name}
+        for cell, row in zip(cells, own, strict=True)
+    ]
+    tofu = [
+        {"image": None, "caption": None, "question": row.question, "answer": row.answer}
+        for row in own
+    ]
     real = [{"image": row["image"], "answer": row["name"], "options": names} for row in full]
     both = [{**row, "question": None, "answer": None} for row in full]
     parts = {name: [row for row in full if row["name"] in who] for name, who in forget.items()}

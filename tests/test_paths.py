@@ -26,7 +26,7 @@ def test_outputs_follow_the_environment_and_make_nothing(tmp_path, monkeypatch):
 def test_outputs_that_cannot_be_written_are_refused_before_any_work(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / "file"))
-    with pytest.raises(paths.CannotWrite, match="file is not a folder.*REMEM_OUTPUTS"):
+    with pytest.raises(paths.CannotWrite, match=r"file is not a folder.*REMEM_OUTPUTS"):
         paths.outputs("tiny")
 
 

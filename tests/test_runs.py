@@ -2,14 +2,16 @@
 
 import json
 import os
-import signal
+import random
 import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+import numpy as np
+import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from remem import paths, runs
 
@@ -24,75 +26,62 @@ class Other(runs.Spec):
     lr: float
 
 
-class Toy(runs.Spec):
+class Seen:
+    """What a spec holds that is no plain value: it says itself what stands for it."""
+
+    def __init__(self, text: str):
+        self.text = text
+
+    def described(self) -> dict[str, str]:
+        return {"source": self.text.lower()}
+
+
+class Toy(runs.Run):
+    """Writes two files, one in a folder; `name` chooses how it goes wrong."""
+
     kind: ClassVar[str] = "toy"
     name: str
     seed: int = 1
     inner: Inner = Inner(lr=1)
+    batch: Annotated[int, runs.NOT_IN_DIGEST] = 8
 
-
-def make(spec: Toy, runs_root: Path) -> Path:
-    """A job: writes two files, one in a folder; `name` chooses how it goes wrong."""
-
-    def write(folder: Path) -> None:
-        with (runs_root / "calls").open("a") as calls:
-            calls.write(f"{spec.name}\n")
-        (folder / "adapter").mkdir()
-        (folder / "adapter" / "weights").write_bytes(bytes(range(spec.seed)) * 100)
-        time.sleep(float(os.environ.get("TOY_SLEEP", 0)))
-        if spec.name == "bad":
+    def make(self, out: Path, runs_root: Path) -> None:
+        called(self.name, runs_root)
+        (out / "adapter").mkdir()
+        (out / "adapter" / "weights").write_bytes(bytes(range(self.seed)) * 100)
+        if self.name == "bad":
             raise RuntimeError("loss is nan")
-        if spec.name == "killed":
-            os.kill(os.getpid(), signal.SIGKILL)
-        (folder / "scores.json").write_text(json.dumps({"seed": spec.seed}))
+        (out / "scores.json").write_text(json.dumps({"seed": self.seed}))
 
-    return runs.ensure(spec, write, runs_root)
+    def read(self, folder: Path) -> pd.DataFrame:
+        return pd.DataFrame([runs.read_json(folder / "scores.json")])
 
 
-def job(**fields) -> tuple[str, Toy]:
-    return f"{__name__}:make", Toy(**fields)
+class Child(runs.Run):
+    """Reads what the runs it needs have written."""
+
+    kind: ClassVar[str] = "child"
+    of: tuple[Toy, ...]
+
+    def needs(self) -> tuple[Toy, ...]:
+        return self.of
+
+    def make(self, out: Path, runs_root: Path) -> None:
+        called("child", runs_root)
+        seeds = [runs.read_json(runs.folder(one, runs_root) / "scores.json") for one in self.of]
+        (out / "sum.json").write_text(json.dumps(sum(each["seed"] for each in seeds)))
+
+
+def called(name: str, runs_root: Path) -> None:
+    with (runs_root / "calls").open("a") as calls:
+        calls.write(f"{name}\n")
 
 
 def calls(root: Path) -> list[str]:
     return (root / "calls").read_text().split() if (root / "calls").exists() else []
 
 
-def contents(root: Path) -> dict[str, bytes]:
-    """Every file of every run, but for spec.json (how long it took) and what follows from it."""
-    return {
-        str(path.relative_to(root)): path.read_bytes()
-        for path in sorted(root.glob("toy-*/**/*"))
-        if path.is_file() and path.name not in ("spec.json", "DONE")
-    }
-
-
-SCRIPT = """
-import sys; sys.path.insert(0, {tests!r})
-from pathlib import Path
-from remem import runs
-import test_runs
-if __name__ == "__main__":
-    jobs = [test_runs.job(name=f"n{{i}}", seed=i) for i in range(1, 4)]
-    runs.sweep(jobs, Path({root!r}), {workers}, "toys")
-"""
-
-
-def start(root: Path, workers: int, sleep: float) -> subprocess.Popen:
-    script = SCRIPT.format(tests=str(Path(__file__).parent), root=str(root), workers=workers)
-    root.parent.joinpath("script.py").write_text(script)
-    return subprocess.Popen(
-        [sys.executable, str(root.parent / "script.py")],
-        env={**os.environ, "TOY_SLEEP": str(sleep), "PYTHONPATH": str(paths.ROOT)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_until(condition, seconds: float = 20.0) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit, "waited in vain"
-        time.sleep(0.02)
+# ---------------------------------------------------------------- names
 
 
 def test_the_digest_knows_every_field_and_kind():
@@ -102,6 +91,7 @@ def test_the_digest_knows_every_field_and_kind():
     assert runs.digest(spec) != runs.digest(Toy(name="a", inner=Inner(lr=2)))
     assert runs.digest(spec) != runs.digest(Toy(name="a", seed=2))
     assert runs.digest(Inner(lr=1)) != runs.digest(Other(lr=1))
+    assert runs.name(spec) == f"toy-{runs.digest(spec)}"
     # written down: a change of this value makes every run of every user be made again
     assert runs.digest(Inner(lr=0.5)) == "c1a61ad43ccd"
 
@@ -116,11 +106,48 @@ def test_a_raised_revision_is_another_digest_and_so_is_all_that_builds_on_it(mon
     assert runs.digest(inner) not in (before[0], after[0])
 
 
+def test_what_moves_only_memory_is_in_the_record_and_not_in_the_name(tmp_path):
+    small, large = Toy(name="a", batch=8), Toy(name="a", batch=64)
+    assert runs.digest(small) == runs.digest(large)
+    assert runs.digest(Child(of=(small,))) == runs.digest(Child(of=(large,)))
+    folder = runs.get_or_create(large, tmp_path)
+    assert runs.get_or_create(small, tmp_path) == folder and calls(tmp_path) == ["a"]
+    assert runs.read_json(folder / "spec.json")["spec"]["batch"] == 64
+
+
+def test_a_value_that_describes_itself_is_known_by_that():
+    class Holder(runs.Spec):
+        kind: ClassVar[str] = "holder"
+        method: Seen
+
+    one, same, other = (Holder(method=Seen(text)) for text in ("Loss", "loss", "other"))
+    assert runs.digest(one) == runs.digest(same) != runs.digest(other)
+    assert runs.plain(one) == {"kind": "holder", "method": {"source": "loss"}}
+
+
+@pytest.mark.parametrize("given", [{"lr": "1"}, {"lr": float("nan")}, {"lr": 1, "rate": 2}, {}])
+def test_a_spec_takes_nothing_for_granted(given):
+    with pytest.raises(ValidationError):
+        Inner(**given)
+
+
+def test_nested_keys_are_flattened_with_dots():
+    assert runs.flat({"a": {"b": 1, "c": {"d": None}}, "e": [1]}) == {
+        "a.b": 1,
+        "a.c.d": None,
+        "e": [1],
+    }
+
+
+# ---------------------------------------------------------------- made once
+
+
 def test_what_is_done_is_not_made_again(tmp_path):
-    _, spec = job(name="a", seed=3)
-    folder = make(spec, tmp_path)
-    assert folder == runs.folder(spec, tmp_path) == make(spec, tmp_path)
+    spec = Toy(name="a", seed=3)
+    folder = runs.get_or_create(spec, tmp_path)
+    assert folder == runs.folder(spec, tmp_path) == runs.get_or_create(spec, tmp_path)
     assert calls(tmp_path) == ["a"]
+    assert spec.read(folder).seed.item() == 3
     kept = runs.read_json(folder / "spec.json")
     assert kept["spec"]["inner"] == {"kind": "inner", "lr": 1.0}
     assert kept["versions"]["python"].startswith("3.")
@@ -130,10 +157,49 @@ def test_what_is_done_is_not_made_again(tmp_path):
     assert done["adapter/weights"]["bytes"] == 300
 
 
+def test_what_a_run_needs_is_made_first_and_once(tmp_path):
+    parts = tuple(Toy(name=f"n{seed}", seed=seed) for seed in (2, 3))
+    folder = runs.get_or_create(Child(of=parts), tmp_path)
+    assert (folder / "sum.json").read_text() == "5"
+    assert calls(tmp_path) == ["n2", "n3", "child"]
+    runs.get_or_create(Child(of=parts[:1]), tmp_path)
+    assert calls(tmp_path)[3:] == ["child"]
+
+
+def test_a_failed_need_leaves_the_run_that_needs_it_unmade(tmp_path):
+    with pytest.raises(RuntimeError, match="loss is nan"):
+        runs.get_or_create(Child(of=(Toy(name="bad"),)), tmp_path)
+    assert calls(tmp_path) == ["bad"]
+    assert not list(tmp_path.glob("*-*"))
+
+
+def test_a_maker_may_be_handed_over(tmp_path):
+    def make(out: Path) -> None:
+        called("own", tmp_path)
+        (out / "file").write_text("x")
+
+    spec = Inner(lr=1)
+    folder = runs.create(spec, make, tmp_path)
+    assert folder == runs.create(spec, make, tmp_path)
+    assert folder.name == f"inner-{runs.digest(spec)}" and calls(tmp_path) == ["own"]
+
+
 def test_a_failure_leaves_nothing_behind(tmp_path):
     with pytest.raises(RuntimeError, match="loss is nan"):
-        make(Toy(name="bad"), tmp_path)
+        runs.get_or_create(Toy(name="bad"), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".locks", "calls"]
+
+
+def test_what_a_dead_process_left_half_made_is_no_hindrance(tmp_path):
+    spec = Toy(name="a")
+    part = tmp_path / f".{runs.name(spec)}.part"
+    (part / "adapter").mkdir(parents=True)
+    (part / "stale").write_text("x")
+    folder = runs.get_or_create(spec, tmp_path)
+    assert not (folder / "stale").exists() and not part.exists()
+
+
+# ---------------------------------------------------------------- damage
 
 
 def damage_by_changing(folder):
@@ -160,124 +226,86 @@ def damage_by_undoing(folder):
     "damage", [damage_by_changing, damage_by_removing, damage_by_cutting, damage_by_undoing]
 )
 def test_a_damaged_folder_is_told_and_kept(tmp_path, damage):
-    folder = make(Toy(name="a"), tmp_path)
+    folder = runs.get_or_create(Toy(name="a"), tmp_path)
     reason = damage(folder)
-    with pytest.raises(runs.DamagedRun, match=reason) as told:
-        make(Toy(name="a"), tmp_path)
-    assert f"delete the folder {folder}" in str(told.value)
-    with pytest.raises(runs.DamagedRun, match=reason):
-        runs.sweep([job(name="a")], tmp_path, 1, "toys")
+    for spec in (Toy(name="a"), Child(of=(Toy(name="a"),))):
+        with pytest.raises(runs.DamagedRun, match=reason) as told:
+            runs.get_or_create(spec, tmp_path)
+        assert f"delete the folder {folder}" in str(told.value)
     assert folder.is_dir() and calls(tmp_path) == ["a"]
+
+
+def test_what_is_large_is_verified_once_in_a_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(Toy, "verified_once", True)
+    folder = runs.get_or_create(Toy(name="a"), tmp_path)
+    runs.get_or_create(Toy(name="a"), tmp_path)
+    damage_by_changing(folder)
+    assert runs.get_or_create(Toy(name="a"), tmp_path) == folder
+    with pytest.raises(runs.DamagedRun):
+        runs.verify(folder)
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "runs").touch()
     with pytest.raises(paths.CannotWrite, match="REMEM_OUTPUTS"):
-        runs.ensure(Toy(name="a"), lambda folder: None, tmp_path / "runs")
+        runs.get_or_create(Toy(name="a"), tmp_path / "runs")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_killed_in_the_middle_and_started_again_gives_the_same_bytes(tmp_path, workers):
-    root = tmp_path / "killed" / "runs"
-    root.mkdir(parents=True)
-    process = start(root, workers, sleep=0.5)
-    wait_until(lambda: len(calls(root)) >= 2)
-    process.kill()
-    process.communicate()
-    assert 0 < len(list(root.glob(".*.part")))
-    wait_until(lambda: _unlocked(root))  # the workers go when their parent has gone
-
-    before = len(calls(root))
-    done = len(list(root.glob("toy-*")))
-    process = start(root, workers, sleep=0)
-    assert process.wait(30) == 0, process.stderr.read()
-    assert len(calls(root)) == before + 3 - done
-    assert not list(root.glob(".*.part"))
-
-    undisturbed = tmp_path / "undisturbed"
-    undisturbed.mkdir()
-    runs.sweep([job(name=f"n{i}", seed=i) for i in range(1, 4)], undisturbed, 1, "toys")
-    assert contents(root) == contents(undisturbed)
-    assert len(contents(root)) == 6
+def test_a_lock_is_free_again_after_an_error_and_one_that_cannot_be_taken_is_told(tmp_path):
+    with pytest.raises(ZeroDivisionError), runs.locked(tmp_path / "lock"):
+        raise ZeroDivisionError
+    with runs.locked(tmp_path / "lock"):
+        pass
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(paths.CannotWrite, match="cannot write"),
+        runs.locked(tmp_path / "file" / "x"),
+    ):
+        pass
 
 
-def _unlocked(root: Path) -> bool:
-    import fcntl
-
-    for path in (root / ".locks").iterdir():
-        with path.open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-    return True
-
-
-def test_two_processes_at_once_make_each_run_once(tmp_path):
-    root = tmp_path / "runs"
-    root.mkdir()
-    both = [start(root, 1, sleep=0.3) for _ in range(2)]
-    said = [process.communicate(timeout=30)[1] for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert sorted(calls(root)) == ["n1", "n2", "n3"]
-    assert any("another process is making it" in text for text in said)
-
-
-def test_a_sweep_gives_results_in_order_and_one_line(tmp_path, capsys):
-    jobs = [job(name="b", seed=2), job(name="a"), job(name="b", seed=2)]
-    folders = runs.sweep(jobs, tmp_path, 1, "toys")
-    assert folders == [runs.folder(spec, tmp_path) for _, spec in jobs]
-    assert calls(tmp_path) == ["b", "a"]
-    assert "toys: 100%" in capsys.readouterr().err
-    runs.sweep(jobs, tmp_path, 1, "toys")
-    assert calls(tmp_path) == ["b", "a"]
+def test_a_lock_is_let_go_of_when_its_holder_is_killed(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from remem import runs\n"
+        f"with runs.locked(Path({str(tmp_path / 'lock')!r})):\n"
+        "    print('held', flush=True); time.sleep(60)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(paths.ROOT)}
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert holder.stdout and holder.stdout.readline() == "held\n"
+    waiter = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    try:
+        assert waiter.stderr and "another process is making it" in waiter.stderr.readline()
+        holder.kill()
+        assert waiter.stdout and waiter.stdout.readline() == "held\n"
+    finally:
+        for process in (holder, waiter):
+            process.kill()
+            process.communicate()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_failing_job_lets_the_others_finish_and_is_named(tmp_path, workers):
-    jobs = [job(name="bad", seed=7), job(name="a", seed=2), job(name="b", seed=3)]
-    with pytest.raises(runs.FailedRuns) as told:
-        runs.sweep(jobs, tmp_path, workers, "toys")
-    assert f"toy-{runs.digest(jobs[0][1])}" in str(told.value)
-    assert "(name=bad, seed=7): RuntimeError: loss is nan" in str(told.value)
-    assert "inner" not in str(told.value)  # the same in all
-    assert sorted(calls(tmp_path)) == ["a", "b", "bad"]
-    assert len(list(tmp_path.glob("toy-*"))) == 2
+# ---------------------------------------------------------------- small things
 
 
-def test_a_killed_worker_is_told(tmp_path):
-    with pytest.raises(runs.FailedRuns, match="out of memory.*lower `workers`"):
-        runs.sweep([job(name="killed"), job(name="a")], tmp_path, 2, "toys")
-
-
-def test_workers_and_threads_do_not_change_a_number(tmp_path):
-    torch = pytest.importorskip("torch")
-    before = torch.get_num_threads()
-    jobs = [(f"{__name__}:numbers", Toy(name="t", seed=seed)) for seed in (1, 2)]
-    one, two = (tmp_path / name for name in ("one", "two"))
-    for root, workers in ((one, 1), (two, 2)):
-        root.mkdir()
-        runs.sweep(jobs, root, workers, "toys")
-    assert contents(one) == contents(two)
-    assert torch.get_num_threads() == before
-
-
-def numbers(spec: Toy, runs_root: Path) -> Path:
-    """A job whose sums depend on the order of additions, hence on the number of threads."""
-    import torch
-
-    def write(folder: Path) -> None:
-        runs.seed_everything(spec.seed)
-        a, b = torch.randn(300, 4000), torch.randn(4000, 300)
-        (folder / "sum").write_text(f"{torch.get_num_threads()} {(a @ b).sum().item():.17g}")
-
-    return runs.ensure(spec, write, runs_root)
+def test_a_folders_content_is_names_and_bytes(tmp_path):
+    (tmp_path / "a").write_text("1")
+    (tmp_path / "b").write_text("2")
+    known = runs.content(tmp_path, ["a", "b"])
+    (tmp_path / ".DS_Store").write_text("x")
+    assert runs.content(tmp_path, ["a", "b"]) == known != runs.content(tmp_path, ["b", "a"])
+    (tmp_path / "b").write_text("3")
+    assert runs.content(tmp_path, ["a", "b"]) != known
 
 
 def test_seeds_reach_all_three_generators():
-    import random
-
-    import numpy as np
     import torch
 
     def draw():
@@ -295,5 +323,3 @@ def test_json_that_is_none_names_its_file(tmp_path):
     (tmp_path / "scores.json").write_text("{")
     with pytest.raises(ValueError, match=r"scores\.json is not valid JSON"):
         runs.read_json(tmp_path / "scores.json")
-
-

@@ -1,0 +1,360 @@
+"""The command line: `remem COMMAND`, the same as `python -m remem COMMAND`."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+# What a command needs is imported when it runs: `remem --help` should take no second.
+from remem import paths
+from remem.config import SCALES, BadParameter, explain, load_config, loading
+from remem.config.sections import BENCHMARKS
+
+SCALE_HELP = (
+    "whose parameters: smoke (minutes), tiny (a laptop), paper (GPUs); default: %(default)s"
+)
+SET_HELP = "change one parameter, its value read as YAML, as often as you like: --set {}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that `arguments` (left out: those of the shell) ask for.
+
+    Returns the exit status: 0 when it did its work, 1 when what it looked at or ran was not in
+    order, 2 when it could not begin or go on (a line that begins with "error:" says why), 130 when
+    it was interrupted.
+    """
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if "run" not in given:
+        parser.print_help()
+        return 0
+    try:
+        return given.run(given)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where it was", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] != "remem":
+            raise  # a fault of the program's: whoever reports it needs to see where
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _reproduce(given: argparse.Namespace) -> int:
+    from remem.reproduce import reproduce
+
+    overrides = loading.assignments(given.set)
+    if given.out:
+        overrides["outputs"] = given.out
+    return reproduce(given.params or given.scale, overrides, given.notebooks)
+
+
+def _params(given: argparse.Namespace) -> int:
+    file = given.params or paths.PARAMS / f"{given.scale}.yaml"
+    load_config(given.params or given.scale)  # a key with a mistake is said, not listed
+    listed = list(explain.listed(file))
+    left, middle = (max(len(line[column]) for line in listed) for column in (0, 1))
+    for key, value, comment in listed:
+        print(f"{key:<{left}}  {value:<{min(middle, 24)}}  {comment}".rstrip())
+    return 0
+
+
+def _check(given: argparse.Namespace) -> int:
+    from remem.data.doubts import check
+
+    faults, doubts, summary = check(_folder(given.folder))
+    for line in faults:
+        print(line)
+    if doubts:
+        print("Doubts: these rows can be used, but look at them first.")
+    for line in doubts:
+        print(f"- {line}")
+    print(f"{summary}: {len(faults):,} faults" if faults else f"{summary}: no fault")
+    return int(bool(faults))
+
+
+def _export(given: argparse.Namespace) -> int:
+    from remem.data import publish
+
+    if _check(given):
+        return 1
+    out = publish.export(given.folder, given.out, given.licence, given.name, given.made)
+    upload = f"hf upload NAME {shlex.quote(str(out))} --repo-type dataset"
+    print(f"{out} is ready. Read its README.md first; then: {upload}")
+    return 0
+
+
+def _fetch(given: argparse.Namespace) -> int:
+    from remem.data.readers import files
+
+    print(files.fetch(given.name, given.folder or paths.DATA / given.name))
+    return 0
+
+
+def _convert(given: argparse.Namespace) -> int:
+    from remem import runs
+    from remem.data.readers import convert
+
+    if wrong := [each for each in given.columns if not re.fullmatch(r"\w+=.+", each)]:
+        raise BadParameter(f"{wrong[0]!r} is no column; write OURS=THEIRS, such as image=photo")
+    columns = dict(each.split("=", 1) for each in given.columns)
+    out = convert.convert(given.name, given.folder, given.out, columns)
+    left_out = runs.read_json(out / "source.json")["left_out"]
+    said = "".join(f", {count} questions left out as {why}" for why, count in left_out.items())
+    print(f"{out} is ready{said}; look at it with: remem dataset check {shlex.quote(str(out))}")
+    return 0
+
+
+def _construct(given: argparse.Namespace) -> int:
+    from remem.construction import pipeline
+    from remem.services import ledger
+
+    assignments = [f"construction.{each.removeprefix('construction.')}" for each in given.set]
+    config = load_config(given.params or given.scale, loading.assignments(assignments))
+    settings = config.construction
+    out = (given.out or config.folders.root / "construction").absolute()
+    table, spent = pipeline.plan(settings), ledger.calls(out / "answers").dollars.sum()
+    print(table.round(2).to_string(index=False))
+    limit = "none is set" if settings.budget is None else f"${settings.budget:.2f}"
+    print(
+        f"Estimated by construction.prices: ${table.dollars.sum():.2f} where each first answer is "
+        f"good, ${table.dollars_at_most.sum():.2f} where every attempt is used up. It stops at "
+        f"construction.budget ({limit}). Spent so far: ${spent:.2f}, for what is in {out}."
+    )
+    if given.dry_run:
+        print("Nothing was asked.")
+        return 0
+    folder = pipeline.construct(settings, out)
+    draft, made = shlex.quote(str(out / "draft")), shlex.quote(f"benchmark={folder}")
+    print(
+        f"the dataset: {folder}\nto review it: remem review {draft}, then the same command again\n"
+        f"to train on it and unlearn it: remem reproduce --scale {config.scale} --set {made}"
+    )
+    return 0
+
+
+def _review(given: argparse.Namespace) -> int:
+    from remem.construction import review
+
+    for line in review.write_pages(_folder(given.folder)):
+        print(line)
+    return 0
+
+
+def _tune(given: argparse.Namespace) -> int:
+    from remem.experiments import tuning
+
+    print(tuning.tune(load_config(given.scale), given.rates or tuning.RATES).to_string(index=False))
+    return 0
+
+
+def _folder(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise BadParameter(f"there is no folder {folder}")
+    return folder
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="remem",
+        description="Memorisation measured before unlearning: the companion of the ReMem paper.",
+        epilog="remem COMMAND --help explains each argument of a command.",
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+
+    command = _add(
+        commands,
+        "reproduce",
+        _reproduce,
+        "run the notebooks: every table, figure and verdict, on one page",
+        "remem reproduce 07 --set seeds=[1] --set stage2.methods='[NPO, GD]' --out npo",
+    )
+    _add_scale(command)
+    _add_set(command, "stage1.epochs=3; a part that holds dots is quoted")
+    command.add_argument(
+        "--out",
+        metavar="NAME",
+        help="write to outputs/NAME, beside the reproduction and not over it; the runs are shared: "
+        "--out my_people (default: the scale's name, or `outputs` in your YAML)",
+    )
+    command.add_argument(
+        "notebooks",
+        nargs="*",
+        metavar="NOTEBOOK",
+        help="which, in this order: 07, 07_stage2 or a path; default: all",
+    )
+
+    command = _add(
+        commands,
+        "params",
+        _params,
+        "list every parameter: its dotted key, its value, and what it is",
+        "remem params --scale paper",
+    )
+    _add_scale(command)
+
+    command = commands.add_parser(
+        "dataset", help="check a dataset folder, or export it for the Hub"
+    )
+    command.set_defaults(run=lambda _, command=command: command.print_help() or 0)
+    dataset = command.add_subparsers(metavar="COMMAND", title="commands")
+    command = _add(
+        dataset,
+        "check",
+        _check,
+        "say all that is wrong with a dataset folder, row by row",
+        "remem dataset check my_people",
+    )
+    _add_dataset(command)
+    command = _add(
+        dataset,
+        "export",
+        _export,
+        "write a copy of a dataset folder with a card, as the Hub reads it",
+        "remem dataset export my_people to_publish --licence cc-by-4.0",
+    )
+    _add_dataset(command)
+    command.add_argument("out", type=Path, metavar="OUT", help="a new folder: to_publish")
+    command.add_argument(
+        "--licence",
+        default="unknown",
+        help="an identifier of the Hub's list: cc-by-4.0; default: %(default)s",
+    )
+    command.add_argument("--name", help="what the card calls it; default: the name of OUT")
+    command.add_argument(
+        "--made",
+        metavar="TEXT",
+        help="how it was made, in a sentence or two: 'Photographs by the authors, 2025.'",
+    )
+
+    names = (*BENCHMARKS, "clear_real")  # CLEAR's public figures: a Real Set
+    command = _add(
+        commands,
+        "fetch",
+        _fetch,
+        "download what is read of another benchmark (the one command that does)",
+        "remem fetch fiubench",
+    )
+    command.add_argument("name", choices=names, help="which benchmark: fiubench")
+    command.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        metavar="FOLDER",
+        help="where its files go; default: data/NAME, where `benchmark: NAME` looks for them",
+    )
+
+    command = _add(
+        commands,
+        "convert",
+        _convert,
+        "write another benchmark's files as a dataset folder",
+        "remem convert remem data/remem converted image=photo",
+    )
+    command.add_argument("name", choices=names, help="which benchmark: remem")
+    command.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="where its files are: data/remem"
+    )
+    command.add_argument("out", type=Path, metavar="OUT", help="a new folder: converted")
+    command.add_argument(
+        "columns",
+        nargs="*",
+        metavar="OURS=THEIRS",
+        help="how ReMem's files name our columns: image=photo question=q",
+    )
+
+    command = _add(
+        commands,
+        "construct",
+        _construct,
+        "make a dataset of invented people with the services of section 6.1",
+        "remem construct --dry-run --set people=5",
+    )
+    _add_scale(command, default="paper")
+    _add_set(command, "people=5, a key of the section `construction`")
+    command.add_argument(
+        "--dry-run", action="store_true", help="show calls and prices, and ask nothing"
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="where answers, draft and dataset go; default: construction/ in the outputs",
+    )
+
+    command = _add(
+        commands,
+        "review",
+        _review,
+        "write pages on which a person keeps or drops each picture",
+        "remem review outputs/paper/construction/draft",
+    )
+    command.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="a construction's draft, or a dataset folder"
+    )
+
+    command = _add(
+        commands,
+        "tune",
+        _tune,
+        "find the learning rate of stage 2 by its rule, kept in params/tuning.csv",
+        "remem tune --rates 1e-4 2e-4",
+    )
+    command.add_argument("--scale", choices=SCALES, default="tiny", help=SCALE_HELP)
+    command.add_argument(
+        "--rates", type=float, nargs="+", metavar="RATE", help="the rates tried: 1e-4 2e-4"
+    )
+    return parser
+
+
+def _add(
+    commands: Any,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    what: str,
+    example: str,
+) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=f"example: {example}"
+    )
+    command.set_defaults(run=run)
+    return command
+
+
+def _add_scale(command: argparse.ArgumentParser, default: str = "tiny") -> None:
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--scale", choices=SCALES, default=default, help=SCALE_HELP)
+    which.add_argument(
+        "--params",
+        type=Path,
+        metavar="FILE",
+        help="a YAML file of your own in place of a scale's: --params mine.yaml",
+    )
+
+
+def _add_set(command: argparse.ArgumentParser, example: str) -> None:
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=SET_HELP.format(example),
+    )
+
+
+def _add_dataset(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="with train/, test/ and a metadata.jsonl in each: my_people",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,170 @@
+"""The parameters in plain words: what is wrong with one, what each of them is."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+
+from remem.config.sections import NETWORKS, Config
+
+# how pydantic says it, and how a person who edits YAML would
+PLAIN_WORDS = {
+    "Input should be": "it should be",
+    "a valid integer": "a whole number",
+    "a valid array": "a list",
+    "a valid tuple": "a list",
+    "an object": "keys with values",
+    "a valid string": "text",
+    "a valid boolean": "true or false",
+    "a valid number": "a number",
+}
+
+KIND = re.compile(r"(float|int|bool|str|tuple\[.*\])$")  # a step of pydantic's into "int | str"
+
+
+class BadParameter(ValueError):
+    """A parameter that cannot be used; the message names file and key, and what is allowed."""
+
+
+def in_plain_words(error: ValidationError, path: Path, given: Mapping[str, Any]) -> str:
+    """One line for each fault: where the value came from, its key, and what is allowed."""
+    reasons: dict[tuple[int | str, ...], list[str]] = {}
+    for problem in error.errors():
+        place = tuple(s for s in problem["loc"] if s not in NETWORKS and not KIND.match(str(s)))
+        reasons.setdefault(place, []).append(_reason(problem))
+    lines = []
+    for place, (reason, *others) in reasons.items():  # others: where it may be of several kinds
+        source = "given on top of the file" if _holds(given, place) else str(path)
+        key = ".".join(map(str, place)) or "the parameters"
+        or_else = [f" or {other.partition('should be ')[2] or other}" for other in others]
+        lines.append(f"{source}: {key}: {reason}{''.join(or_else)}")
+    return "\n".join(lines)
+
+
+def _reason(problem: Any) -> str:
+    place, kind, value = problem["loc"], problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        allowed = sorted(_fields(place[:-1]))
+        return f"unknown key{meant(str(place[-1]), allowed)}; allowed here: {', '.join(allowed)}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "value_error":
+        return problem["msg"].removeprefix("Value error, ")
+    reason = f"{json.dumps(value)} was given; {problem['msg']}"
+    for words, plain in PLAIN_WORDS.items():
+        reason = reason.replace(words, plain)
+    return reason
+
+
+def _fields(place: tuple[int | str, ...]) -> set[str]:
+    """The keys that the model at `place` knows."""
+    kind: Any = Config
+    for step in place:
+        if step in NETWORKS:
+            kind = NETWORKS[step]
+        elif get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        else:
+            field = getattr(kind, "model_fields", {}).get(str(step))
+            kind = field.annotation if field else None
+        if get_origin(kind) in (Union, UnionType):  # such as "Tower | None"
+            kind = get_args(kind)[0]
+    return set(getattr(kind, "model_fields", ()))
+
+
+def _holds(given: Any, place: tuple[int | str, ...]) -> bool:
+    for step in place:
+        if not isinstance(given, Mapping):
+            return True  # a list, or a plain value where the file would have keys
+        if step not in given:
+            return False
+        given = given[step]
+    return bool(place or given)
+
+
+def meant(word: str, known: Any) -> str:
+    """ " (did you mean ...?)" where one of `known` is like `word`, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def listed(file: Path) -> Iterator[tuple[str, str, str]]:
+    """(dotted key, its value in `file` or its default, what it is) of every parameter.
+
+    What it is: what the schema says, and the comment in the file, which may give a reason.
+    """
+    text = file.read_text(encoding="utf-8")
+    yield from _listed(Config, YAML(typ="rt").load(text), "", text.splitlines())
+
+
+def _listed(
+    kind: Any, content: Any, above: str, lines: Sequence[str]
+) -> Iterator[tuple[str, str, str]]:
+    content = content if isinstance(content, Mapping) else {}
+    for name, info in kind.model_fields.items():
+        key = f"{above}.{name}" if above else name
+        inner = _model(info.annotation)
+        given = content.get(name)
+        if inner is not None and not (name in content and given is None):
+            yield from _listed(inner, given, key, lines)
+        elif get_origin(info.annotation) is dict and isinstance(given, Mapping) and given:
+            for each, value in given.items():
+                kinds = _model(get_args(info.annotation)[1], value)
+                if kinds is None:
+                    yield f"{key}.{each}", _shown(value), info.description or ""
+                else:
+                    yield from _listed(kinds, value, f"{key}.{each}", lines)
+        else:
+            value = given if name in content else info.get_default(call_default_factory=True)
+            said = (info.description or "", _comment(content, name, lines))
+            yield key, _shown(value), "; ".join(filter(None, said))
+
+
+def _model(annotation: Any, value: Any = None) -> Any:
+    """The schema inside an annotation such as "VisionTower | None", if there is one."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in (Union, UnionType):
+        kinds = [kind for each in get_args(annotation) if (kind := _model(each)) is not None]
+        if isinstance(value, Mapping):
+            kinds = [kind for kind in kinds if {*value} <= {*kind.model_fields}] or kinds
+        return kinds[0] if kinds else None
+    return (
+        annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    )
+
+
+def _comment(content: Any, name: str, lines: Sequence[str]) -> str:
+    """What the file says above a key, at its indent, and behind its value, on one line."""
+    place = getattr(content, "lc", None) and content.lc.data.get(name)
+    if not place:
+        return ""
+    row, indent = int(place[0]), int(place[1])
+    first = row
+    while first and _comment_at(lines[first - 1], indent):
+        first -= 1
+    behind, last = re.search(r"(?<=\s)#", lines[row]), row
+    said = lines[first:row]
+    if behind and not lines[row][:indent].strip():  # {a: 1, b: 2}  # is about none of them alone
+        said, last = [*said, lines[row][behind.start() :]], row + 1
+        while last < len(lines) and _comment_at(lines[last], behind.start()):
+            last += 1
+    return " ".join(line.strip("# ") for line in [*said, *lines[row + 1 : last]])
+
+
+def _comment_at(line: str, column: int) -> bool:
+    return line[column : column + 1] == "#" and not line[:column].strip()
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json")
+    return json.dumps(value, default=str)

@@ -1,0 +1,167 @@
+"""Reading parameters: a scale's YAML with what was changed laid over it, validated whole.
+
+Nothing is read but the YAML: no data, no network, and torch is not imported.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from remem import paths, runs
+from remem.config import explain
+from remem.config.explain import BadParameter
+from remem.config.sections import SCALES, Config
+
+
+def load_config(scale: str | Path = "tiny", overrides: Mapping[str, Any] | None = None) -> Config:
+    """The parameters of a scale (its name, or the path of a YAML file of your own), with
+    `overrides` laid over them: {"seeds": [1], "stage2": {"lr": 1e-4}}, or {"stage2.lr": 1e-4}.
+
+    A mapping is merged into the file's mapping key by key; anything else replaces it.
+    Raises BadParameter, which names file and key, and what is allowed.
+    """
+    given = nested(overrides or {})
+    file = _file(scale)
+    if "scale" in given and str(scale) in SCALES:
+        raise BadParameter("scale: it is chosen by `scale`, not by an override")
+    merged = _merge(read_yaml(file), given)
+    try:
+        # as JSON: there a list may stand for a tuple, and everything else stays strict
+        text = json.dumps(merged)
+    except (TypeError, ValueError) as error:
+        raise BadParameter(f"{file}: {error}; use plain text, numbers, lists and keys") from error
+    try:
+        return Config.model_validate_json(text)
+    except ValidationError as error:
+        raise BadParameter(explain.in_plain_words(error, file, given)) from None
+
+
+def changes(config: Config) -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> (value, the standard one), where `config` is not what params/<scale>.yaml
+    says; None stands for a key that is not there."""
+    ours, standard = (
+        runs.flat(each.model_dump(mode="json")) for each in (config, load_config(config.scale))
+    )
+    keys = [*ours, *(key for key in standard if key not in ours)]
+    return {
+        key: (ours.get(key), standard.get(key))
+        for key in keys
+        if ours.get(key) != standard.get(key)
+    }
+
+
+def assignments(given: Sequence[str]) -> dict[str, Any]:
+    """Overrides from a command line, each "key=value" with the value read as YAML.
+
+    A key is dotted; a part that itself holds dots stands in quotes: base.networks."my.net".hub=x.
+    """
+    found: dict[str, Any] = {}
+    for assignment in given:
+        key, equals, value = _cut(assignment)
+        if not equals or not key:
+            raise BadParameter(f"--set {assignment}: should be KEY=VALUE, such as stage1.epochs=3")
+        try:
+            parsed = _yaml().load(value) if value.strip() else ""
+        except (YAMLError, ValueError) as error:
+            raise BadParameter(
+                f"--set {assignment}: the value is not valid YAML: {error}"
+            ) from error
+        _put(found, steps(key), parsed, f"--set {assignment}")
+    return found
+
+
+def nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Overrides with their dotted keys taken apart."""
+    found: dict[str, Any] = {}
+    for key, value in overrides.items():
+        if not isinstance(key, str):
+            raise BadParameter(f"overrides: the key {key!r} should be text")
+        _put(found, steps(key), value, f"overrides: {key}")
+    return found
+
+
+def steps(key: str) -> list[str]:
+    """The parts of a dotted key; those in quotes may hold dots themselves."""
+    found = re.findall(r"""(?:^|\.)(?:"([^"]*)"|'([^']*)'|([^."']+))(?=\.|$)""", key)
+    parts = [a or b or c for a, b, c in found]
+    if not all(parts) or sum(map(len, parts)) + len(parts) - 1 != len(re.sub(r"[\"']", "", key)):
+        raise BadParameter(f"{key}: not a dotted key such as stage1.epochs")
+    return parts
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """A YAML file's mapping, read as YAML 1.2, safely. Raises BadParameter."""
+    try:
+        content = _yaml().load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadParameter(f"{file}: cannot be read ({error.strerror})") from error
+    except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or the 31st of February
+        raise BadParameter(f"{file}: not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise BadParameter(f"{file}: should hold keys and values, such as 'scale: tiny'")
+    try:
+        for place in _keys_that_are_no_text(content):
+            raise BadParameter(f"{file}: the key {place} should be plain text")
+    except RecursionError:
+        raise BadParameter(f"{file}: an anchor stands inside what it names") from None
+    return content
+
+
+def _yaml() -> YAML:
+    return YAML(typ="safe", pure=True)  # no tags of anybody's classes; a key twice is an error
+
+
+def _file(scale: str | Path) -> Path:
+    if str(scale) in SCALES:
+        return paths.PARAMS / f"{scale}.yaml"
+    if str(scale).endswith((".yaml", ".yml")):
+        return Path(scale)
+    known = ", ".join(SCALES)
+    raise BadParameter(
+        f"scale: {str(scale)!r}{explain.meant(str(scale), SCALES)} is not one of {known}, nor a "
+        "YAML file"
+    )
+
+
+def _cut(assignment: str) -> tuple[str, str, str]:
+    """At the first = outside quotes."""
+    found = re.match(r"""((?:"[^"]*"|'[^']*'|[^="'])*)(=?)(.*)""", assignment, re.DOTALL)
+    assert found
+    return found[1], found[2], found[3]
+
+
+def _put(found: dict[str, Any], parts: list[str], value: Any, what: str) -> None:
+    place = found
+    for part in parts[:-1]:
+        place = place.setdefault(part, {})
+        if not isinstance(place, dict):
+            raise BadParameter(f"{what}: {part} was already set to a value")
+    last = parts[-1]
+    if isinstance(place.get(last), dict) != isinstance(value, Mapping) and last in place:
+        raise BadParameter(f"{what}: {last} was already set otherwise")
+    place[last] = _merge(place.get(last), value)
+
+
+def _merge(below: Any, above: Any) -> Any:
+    if not isinstance(above, Mapping):
+        return above
+    below = below if isinstance(below, Mapping) else {}
+    return {**below, **{key: _merge(below.get(key), value) for key, value in above.items()}}
+
+
+def _keys_that_are_no_text(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from (repr(key) for key in value if not isinstance(key, str))
+        for inner in value.values():
+            yield from _keys_that_are_no_text(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _keys_that_are_no_text(inner)

@@ -1,0 +1,84 @@
+"""The schema of the networks that experiments start from: of the Hub, or trained here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from remem.runs import Spec
+
+
+class Hub(Spec):
+    """A network from the Hub, or from a local folder in its format."""
+
+    hub: str = Field(description="a Hub id, or a folder")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "bfloat16", description="precision in which the network is held"
+    )
+    content: str | None = Field(None, description="of a folder: SHA-256, filled in by itself")
+
+
+class VisionTower(Spec):
+    """The vision tower: CLIP's transformer, trained to tell `faces` invented people apart."""
+
+    image_size: int = Field(64, ge=16, description="pixels, square")
+    patch: int = Field(16, ge=1, description="pixels of a patch's side")
+    layers: int = Field(4, ge=1, description="transformer layers")
+    width: int = Field(128, ge=4, description="hidden width")
+    heads: int = Field(4, ge=1, description="attention heads")
+    faces: int = Field(3000, ge=2, description="invented people in its training")
+    views: int = Field(4, ge=1, description="pictures of each")
+    epochs: int = Field(13, ge=1, description="passes over the pictures")
+    batch: int = Field(128, ge=1, description="pictures in a step")
+    lr: float = Field(3e-3, gt=0, description="peak learning rate")
+    margin: float = Field(0.2, description="ArcFace's additive angle, radians")
+    sharpness: float = Field(16.0, description="ArcFace's s")
+    seed: int = Field(0, description="of weights, pictures and order")
+
+    @model_validator(mode="after")
+    def _divides(self):
+        if self.width % self.heads or self.image_size % self.patch:
+            raise ValueError("heads should divide width, and patch should divide image_size")
+        if self.batch > self.faces * self.views:
+            raise ValueError("batch is larger than faces x views, so there would be no step")
+        return self
+
+
+class TinyLlava(Spec):
+    """A tiny LLaVA that is trained here: the language model's size and its training."""
+
+    layers: int = Field(ge=1, description="transformer layers of the language model")
+    width: int = Field(ge=4, description="hidden width")
+    mlp: int = Field(ge=4, description="width inside the MLP")
+    heads: int = Field(ge=1, description="attention heads")
+    vocabulary: int = Field(1200, ge=300, description="tokens of the byte-level BPE")
+    public: int = Field(20, ge=1, description="public figures, known by face and by name")
+    others: int = Field(40, ge=1, description="people known by name only")
+    steps: int = Field(800, ge=1, description="optimiser steps")
+    batch: int = Field(64, ge=2, description="rows in a step")
+    lr: float = Field(2e-3, gt=0, description="peak learning rate")
+    examined: int = Field(240, ge=1, description="questions for each ability afterwards")
+    dtype: Literal["float32"] = Field("float32", description="precision, in training too")
+    seed: int = Field(0, description="of weights and corpus")
+
+    @model_validator(mode="after")
+    def _divides(self):
+        if self.width % (2 * self.heads):
+            raise ValueError("width should be a multiple of 2 x heads (rotary positions are pairs)")
+        return self
+
+
+# A network with `hub` is one of the Hub's. Told apart, a wrong key is reported for one kind only.
+NETWORKS = {"<hub>": Hub, "<tiny>": TinyLlava}
+Network = Annotated[
+    Annotated[Hub, Tag("<hub>")] | Annotated[TinyLlava, Tag("<tiny>")],
+    Discriminator(  # a name left empty is no mapping, and is reported as a tiny one that is none
+        lambda given: (
+            "<hub>"
+            if isinstance(given, Hub) or (isinstance(given, Mapping) and "hub" in given)
+            else "<tiny>"
+        )
+    ),
+]

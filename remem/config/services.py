@@ -1,0 +1,97 @@
+"""The schema of what services are asked for: judging, or the construction of new people."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from remem.runs import Spec
+
+
+class Prices(Spec):
+    """What a service costs: the list prices of the Gemini 2.5 models."""
+
+    input: float = Field(0.30, ge=0, description="US dollars for a million tokens read")
+    output: float = Field(2.50, ge=0, description="US dollars for a million tokens written")
+    image: float = Field(0.039, ge=0, description="US dollars for a picture")
+
+
+class Service(Spec):
+    """How hard a service is asked, and for how much. Where it is reached is the SDK's own business
+    (GOOGLE_GEMINI_BASE_URL, GOOGLE_GENAI_API_VERSION).
+
+    A call begins only where the budget has room for it and for all that are under way, each
+    reckoned as planned, or as the dearest of its kind so far. So the budget is exceeded only by as
+    much as those under way, `concurrency` at most, cost more than that.
+    """
+
+    section: ClassVar[str] = ""  # of the YAML, for messages that say what to change
+
+    concurrency: int = Field(4, ge=1, description="calls at once")
+    retries: int = Field(6, ge=0, description="of a call that the service could not take")
+    repeats: int = Field(1, ge=0, description="of one whose answer cannot be used: paid for")
+    on_blocked: Literal["skip", "stop"] = Field(
+        "skip", description="what to do when the repeats are used up"
+    )
+    budget: float | None = Field(
+        None, ge=0, description="US dollars for a folder, over all runs; null: no limit"
+    )
+    prices: Prices = Field(
+        Prices(),  # pyright: ignore[reportCallIssue]
+        description="for the budget",
+    )
+
+
+class Judge(Service):
+    """Who judges how much an answer gives away: a Gemini model, where a key is in the environment,
+    or the rule."""
+
+    section: ClassVar[str] = "judge"
+
+    model: str | None = Field(None, min_length=1, description="a Gemini model, or null: the rule")
+    concurrency: int = Field(8, ge=1, description="calls at once")
+
+
+class FaceSimilarity(Spec):
+    """How like its anchor a picture has to be. The paper states none of these values."""
+
+    pack: str | None = Field(
+        None, min_length=1, description="folder of insightface's models; null: the tiny tower"
+    )
+    threshold: float = Field(
+        0.4, ge=-1, le=1, description="least cosine similarity that is accepted"
+    )
+    # Faces that fill the picture, and small ones.
+    det_sizes: tuple[Annotated[int, Field(ge=32, multiple_of=32)], ...] = Field(
+        (128, 640), min_length=1, description="sides in pixels of what the detector looks at"
+    )
+
+
+class Construction(Service):
+    """New people by the services of section 6.1. The models' and the counts' defaults are the
+    paper's; when a model's service ends another takes its place here."""
+
+    section: ClassVar[str] = "construction"
+
+    text_model: str = Field("gemini-2.5-flash", min_length=1, description="writes profiles")
+    image_model: str = Field("gemini-2.5-flash-image", min_length=1, description="draws people")
+    people: int = Field(20, ge=2, lt=10_000, description="how many people are made")
+    seed: int = Field(0, ge=0, description="of profiles, layouts and questions")
+    single: int = Field(70, ge=0, description="training questions per person, single-hop")
+    multi: int = Field(30, ge=0, description="training questions per person, multi-hop")
+    test_single: int = Field(14, ge=0, description="held-out questions per person, single-hop")
+    test_multi: int = Field(14, ge=0, description="held-out questions per person, multi-hop")
+    attempts: int = Field(3, ge=1, description="at a profile or picture, until one is accepted")
+    image_size: int = Field(336, ge=16, description="pixels, square, as stored")
+    face_similarity: FaceSimilarity = FaceSimilarity()  # pyright: ignore[reportCallIssue]
+
+    @property
+    def questions(self) -> dict[str, tuple[int, int]]:
+        """Single-hop and multi-hop questions about each person, by split."""
+        return {"train": (self.single, self.multi), "test": (self.test_single, self.test_multi)}
+
+    @property
+    def pictures(self) -> dict[str, int]:
+        """Pictures of each person beside the anchor, by split: one for each question."""
+        return {split: sum(hops) for split, hops in self.questions.items()}

@@ -1,0 +1,1 @@
+"""Data of people: made, read, checked, split, published."""

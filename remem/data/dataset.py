@@ -1,0 +1,196 @@
+"""Whose facts are trained on: a dataset that is drawn by code, or a folder with one.
+
+`data_of` gives the data that a section of the parameters names, `rows_of` its checked rows and
+`folder_of` the folder of its pictures, in the layout of `validation`. Retain, forget and
+retain-eval (section 6.1, "Dataset Splitting") are views of the two splits, see `splits`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from tqdm import tqdm
+
+from remem import paths, runs
+from remem.config import sections
+from remem.data import validation
+from remem.data.validation import SPLITS, BadData
+from remem.runs import NOT_IN_DIGEST, Run, Spec
+from remem.synthetic import faces, people, questions
+
+
+class SyntheticData(sections.Dataset, Run):
+    """A dataset that is drawn: train/, test/, and people.json with what is true of whom."""
+
+    kind: ClassVar[str] = "dataset"
+    verified_once: ClassVar[bool] = True
+    source: Literal["synthetic", "public"] = "synthetic"
+    identities: int = Field(20, ge=1, lt=10_000)  # section 5 trains on one person alone
+
+    def make(self, out: Path, runs_root: Path) -> None:
+        """Draw the people, their pictures and questions."""
+        sizes = {"train": (self.single, self.multi), "test": (self.test_single, self.test_multi)}
+        lines: dict[str, list[str]] = {split: [] for split in SPLITS}
+        profiles = people_of(self)
+        bar = tqdm(profiles, desc="drawing", unit="person", file=sys.stderr)
+        for index, person in enumerate(bar):
+            appearance = faces.sample_appearance(face_seed(self, index))
+            for part, split in enumerate(SPLITS):
+                (out / split / person.identity).mkdir(parents=True)
+                pairs = questions.build(person, *sizes[split], split, self.seed)
+                for k, pair in enumerate(pairs):
+                    rng = np.random.default_rng([self.seed, index, part, k])
+                    picture = faces.draw(
+                        appearance, faces.sample_scene(rng, split), self.image_size
+                    )
+                    name = f"{person.identity}-{split}-{k:03d}"
+                    file = f"{person.identity}/{name}.png"
+                    picture.save(out / split / file)
+                    who = {"identity": person.identity, "name": person.name, "split": split}
+                    row = {"file_name": file, "id": name, **who, **dataclasses.asdict(pair)}
+                    lines[split].append(json.dumps(row, ensure_ascii=False) + "\n")
+        for split in SPLITS:
+            paths.write(out / split / "metadata.jsonl", "".join(lines[split]))
+        known = [dataclasses.asdict(person) for person in profiles]
+        paths.write(out / "people.json", json.dumps(known, indent=2, ensure_ascii=False) + "\n")
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """Its rows (`validation.COLUMNS`)."""
+        return validation.read(folder)
+
+
+class FolderData(Spec):
+    """A dataset folder, told from others by its metadata and the pictures that they name: the same
+    people at another path, or with further files beside them, are the same data."""
+
+    kind: ClassVar[str] = "folder"
+    folder: Annotated[str, NOT_IN_DIGEST]  # relative to the repository, or absolute
+    content: str  # SHA-256, see data_of
+
+
+Data = SyntheticData | FolderData
+
+
+class RowsRun(Run):
+    """The rows of a dataset, every line and every picture of which has been checked."""
+
+    kind: ClassVar[str] = "rows"
+    verified_once: ClassVar[bool] = True
+    data: Data
+
+    def needs(self) -> Sequence[Run]:
+        """The dataset, where it is drawn."""
+        return (self.data,) if isinstance(self.data, SyntheticData) else ()
+
+    def make(self, out: Path, runs_root: Path) -> None:
+        """Check the folder. Raises BadData, also where it is not what it was any more."""
+        folder = folder_of(self.data, runs_root)
+        if isinstance(self.data, FolderData) and _content(folder) != self.data.content:
+            raise BadData(f"{folder} was changed after it was first read; start again")
+        validation.read(folder).to_parquet(out / "rows.parquet")
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """The rows (`validation.COLUMNS`, all text), train before test, in file order."""
+        return pd.read_parquet(folder / "rows.parquet")
+
+
+def data_of(section: sections.Dataset) -> Data:
+    """The data that a section of the parameters names. A folder is hashed, and not yet checked.
+    Raises BadData."""
+    if section.source in sections.MADE:
+        return SyntheticData.model_validate(section.model_dump())
+    return folder_data(section.source)
+
+
+def folder_data(source: str) -> FolderData:
+    """The data in a folder (relative to the repository, or absolute), hashed and not yet checked.
+
+    Nothing is downloaded: a source that is no dataset folder raises BadData, which says how to get
+    it and what it has to hold.
+    """
+    folder = paths.ROOT / source
+    if not folder.is_dir():
+        raise BadData(
+            f"dataset source {source!r}: there is no folder {folder}, and nothing is "
+            "downloaded here. Fetch the dataset yourself (hf download NAME --repo-type dataset "
+            "--local-dir FOLDER) and name that folder. It has to hold train/metadata.jsonl and "
+            f"test/metadata.jsonl with the keys {', '.join(validation.KEYS)}"
+        )
+    return FolderData(folder=source, content=_content(folder))
+
+
+def folder_of(data: Data, runs_root: Path) -> Path:
+    """The folder with the pictures of `data`; synthetic data is drawn first if it is not there."""
+    if isinstance(data, SyntheticData):
+        return runs.get_or_create(data, runs_root)
+    return paths.ROOT / data.folder
+
+
+def rows_of(data: Data, runs_root: Path) -> pd.DataFrame:
+    """The rows of `data` (`validation.COLUMNS`, all text), checked once. Raises BadData."""
+    return _read(runs.get_or_create(RowsRun(data=data), runs_root)).copy()
+
+
+def people_of(data: SyntheticData) -> list[people.Profile]:
+    """The people of a drawn dataset; person i has the face number `face_seed(data, i)`.
+
+    Beyond the length of the lists (people.DISTINCT) they share jobs, banks or illnesses.
+    """
+    if data.source == "public":
+        return people.public_figures(data.identities)
+    distinct = data.identities <= people.DISTINCT
+    return people.write(data.identities, data.seed, distinct=distinct)
+
+
+def face_seed(data: SyntheticData, index: int) -> int:
+    """The number that fixes the face of person `index`."""
+    first = faces.PUBLIC_FACES if data.source == "public" else 10_000 * (data.seed + 1)
+    return first + index
+
+
+def hashed(folder: Path, names: Sequence[str]) -> str:
+    """runs.content of these files, which are read again in one process only if one of them has
+    another size or time: they may be gigabytes."""
+    stats = ((folder / name).stat() for name in names)
+    return _hashed(folder, tuple(names), tuple((each.st_size, each.st_mtime_ns) for each in stats))
+
+
+@functools.lru_cache(32)
+def _hashed(folder: Path, names: tuple[str, ...], stamps: tuple[tuple[int, int], ...]) -> str:
+    return runs.content(folder, names)
+
+
+@functools.lru_cache(8)
+def _read(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "rows.parquet")
+
+
+def _content(folder: Path) -> str:
+    """SHA-256 over both metadata.jsonl and the pictures that they name. A picture that is missing,
+    or out of the folder, is left out: `validation` refuses it. Raises BadData without metadata."""
+    metadata = [f"{split}/metadata.jsonl" for split in SPLITS]
+    pictures: dict[str, None] = {}
+    for split, name in zip(SPLITS, metadata, strict=True):
+        try:
+            lines = validation.inside(folder, name).read_bytes().splitlines()
+        except (BadData, OSError) as error:
+            raise BadData(f"{folder}: {validation.no_metadata(error)}") from error
+        rows = (validation.parse_row(line, split)[0] for line in lines)
+        pictures |= dict.fromkeys(row["image"] for row in rows if "image" in row)
+    return hashed(folder, [*metadata, *filter(functools.partial(_is_there, folder), pictures)])
+
+
+def _is_there(folder: Path, name: str) -> bool:
+    try:
+        return bool(validation.inside(folder, name))
+    except BadData:
+        return False

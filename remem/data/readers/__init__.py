@@ -1,0 +1,1 @@
+"""Other benchmarks' own files, read and made dataset folders."""

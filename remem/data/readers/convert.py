@@ -1,0 +1,247 @@
+"""Another benchmark's own files, made a dataset folder.
+
+ReMem (columns known by name only, so they are declared), FIUBench (full.json), MLLMU-Bench and
+CLEAR (parquet). All become the one tidy table, and what most do not say follows one rule:
+
+- `target`, what EM looks for: a value that the benchmark gives, where the answer holds it and the
+  question does not (FIUBench and ReMem: the keywords, of several the longest, whereas FIUBench's
+  own EM counts them all; MLLMU-Bench: the biography; CLEAR: the name); a value other than the name
+  goes before the name. Otherwise the whole answer without its full stop.
+- `attribute`: what that value is called; splits.UNNAMED if it has no name. A person's attribute
+  has one value: further ones are called attribute_2, attribute_3 ...
+- `hop`: single where the question holds the name, multi otherwise, and where it asks for the name.
+
+Held out (`split` test) are ReMem's test split, FIUBench's first paraphrase of each question,
+MLLMU-Bench's Test_Set and CLEAR's naming of a face; FIUBench's and CLEAR's pictures are those of
+training.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import pandas as pd
+
+from remem import metrics, paths, runs
+from remem.config import sections
+from remem.data import splits, validation
+from remem.data.dataset import FolderData, folder_data, hashed
+from remem.data.readers import clear, fiubench, mllmu, remem
+from remem.data.readers.files import SOURCES, Question, missing
+from remem.data.validation import BadData
+from remem.runs import NOT_IN_DIGEST, Run
+from remem.synthetic import questions
+
+READERS = {
+    "fiubench": fiubench.read,
+    "mllmu": mllmu.read,
+    "clear": clear.read,
+    "clear_real": clear.read_real_faces,
+}
+
+FORGET_SETS = {
+    "fiubench": fiubench.forget_sets,
+    "mllmu": mllmu.forget_sets,
+    "clear": clear.forget_sets,
+}
+
+
+class ConvertedRun(Run):
+    """A benchmark's files as a dataset folder, converted once for all that start from them."""
+
+    kind: ClassVar[str] = "benchmark"
+    name: str  # one of SOURCES
+    folder: Annotated[str, NOT_IN_DIGEST]  # of its files: relative to the repository, or absolute
+    columns: dict[str, str]  # ours -> theirs
+    content: str  # SHA-256 of the files
+
+    def make(self, out: Path, runs_root: Path) -> None:
+        """Convert. Raises BadData, also where the files are not what they were any more."""
+        folder = paths.ROOT / self.folder
+        if _content(folder) != self.content:
+            raise BadData(f"{folder} was changed after it was first read; start again")
+        convert(self.name, folder, out / "dataset", self.columns)
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """Its rows (`validation.COLUMNS`)."""
+        return validation.read(folder / "dataset")
+
+
+def converted(benchmark: sections.Benchmark, runs_root: Path) -> FolderData:
+    """The data that the section `benchmark` names: a folder as it is, another benchmark's files
+    converted, which may take minutes and happens once. Raises BadData."""
+    folder = paths.ROOT / benchmark.folder
+    if benchmark.name == "own":
+        if not folder.is_dir():
+            raise BadData(
+                f"benchmark {benchmark.folder!r} is none of {', '.join(sections.BENCHMARKS)}, and "
+                f"there is no folder {folder} either"
+            )
+        return folder_data(benchmark.folder)
+    if not folder.is_dir():
+        raise missing(benchmark.name, folder, next(iter(SOURCES[benchmark.name][1])))
+    run = ConvertedRun(
+        name=benchmark.name,
+        folder=benchmark.folder,
+        columns=benchmark.columns,
+        content=_content(folder),
+    )
+    if not runs.folder(run, runs_root).exists():
+        print(f"converting {folder} ({benchmark.title}), once", file=sys.stderr)
+    return folder_data(str(runs.get_or_create(run, runs_root) / "dataset"))
+
+
+def _content(folder: Path) -> str:
+    names = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    # not what fetching left there
+    return hashed(folder, [name.as_posix() for name in names if not _is_hidden(name)])
+
+
+def _is_hidden(name: Path) -> bool:
+    return any(part.startswith(".") for part in name.parts)
+
+
+def read(benchmark: str, folder: Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """The rows of a benchmark's folder (validation.COLUMNS), training before test.
+
+    `columns` says which of ReMem's are ours (ours -> theirs). `image` is where `convert` puts the
+    picture, which is not decoded here. `rows.attrs["left_out"]` counts questions that are empty or
+    repeated. Raises BadData with file, row and reason.
+    """
+    left_out: Counter[str] = Counter()
+    rows = [row for row, *_ in _tidy(benchmark, Path(folder), columns or {}, left_out)]
+    rows.sort(key=lambda row: validation.SPLITS.index(row["split"]))
+    table = pd.DataFrame(rows, columns=list(validation.COLUMNS))
+    table.attrs["left_out"] = dict(left_out)
+    return table
+
+
+def convert(
+    benchmark: str, folder: Path, out: Path, columns: Mapping[str, str] | None = None
+) -> Path:
+    """Write the benchmark in `folder` to the new folder `out` as validation.read wants it.
+
+    Pictures are decoded to check them and copied byte for byte. source.json says where it is from,
+    what was left out, and the benchmark's own forget sets. `out`, which is returned, appears only
+    when it is complete. Raises BadData, CannotWrite.
+    """
+    out, left_out = Path(out).absolute(), Counter()
+    if out.exists():
+        raise BadData(f"{out} is there already; delete it, or name another folder")
+    places, lines = {}, {split: [] for split in validation.SPLITS}
+    with paths.new_folder(out) as part:
+        for row, question, fresh in _tidy(benchmark, Path(folder), columns or {}, left_out):
+            if fresh:
+                paths.write(part / row["image"], question.picture[1])
+            own, row = lines[row["split"]], {"file_name": row.pop("image").split("/")[1], **row}
+            own.append(json.dumps(row, ensure_ascii=False) + "\n")
+            places[f"{row['split']}/metadata.jsonl, line {len(own)}"] = question.place
+        for split in validation.SPLITS:
+            content = "".join(lines[split]).encode("utf-8", "surrogatepass")  # inspect names it
+            paths.write(part / split / "metadata.jsonl", content)
+        _, faults = validation.inspect(part)
+        wrong = [f"{places[place]}: {why}" for place, reasons in faults.items() for why in reasons]
+        if wrong:
+            raise BadData(f"{wrong[0]} ({len(wrong)} faults in all)")
+        source = {
+            "benchmark": benchmark,
+            "source": SOURCES[benchmark][0],
+            "left_out": left_out,
+            "forget_sets": forget_sets(benchmark, Path(folder), columns or {}),
+        }
+        paths.write(part / "source.json", json.dumps(source, ensure_ascii=False, indent=1) + "\n")
+    return out
+
+
+def forget_sets(
+    benchmark: str, folder: Path, columns: Mapping[str, str] | None = None
+) -> dict[str, list[str]]:
+    """The benchmark's own forget sets, name -> identities; none where their files are not there."""
+    if benchmark == "remem":
+        found = remem.forget_sets(folder, columns or {})
+    else:
+        found = FORGET_SETS[benchmark](folder) if benchmark in FORGET_SETS else {}
+    return {name: list(dict.fromkeys(people)) for name, people in found.items()}
+
+
+def _tidy(
+    benchmark: str, folder: Path, columns: Mapping[str, str], left_out: Counter
+) -> Iterator[tuple[dict[str, str], Question, bool]]:
+    """The row of each question, and whether its picture is not yet there under that name."""
+    if benchmark not in SOURCES:
+        raise BadData(f"benchmark {benchmark!r} is unknown; there are {', '.join(SOURCES)}")
+    if columns and benchmark != "remem":
+        raise BadData("columns are declared for remem alone; leave them out")
+    found = remem.read(folder, columns) if benchmark == "remem" else READERS[benchmark](folder)
+    numbers: dict[str, int] = {}  # pictures are named by number: the benchmark's may lead anywhere
+    facts: dict[tuple[str, str], str] = {}  # (identity, attribute) -> its one value
+    seen: set[tuple[str, str]] = set()
+    images: set[str] = set()
+    for one in found:
+        if not all(isinstance(text, str | None) for text in (one.question, one.answer)):
+            raise BadData(f"{one.place}: question and answer should be text")
+        # Data made for LLaVA says where the picture comes; here it always comes first.
+        question, answer = (
+            (text or "").replace("<image>", "").strip() for text in (one.question, one.answer)
+        )
+        key, content = one.picture
+        suffix = ".jpg" if content.startswith(b"\xff\xd8") else ".png"
+        image = f"{one.split}/{numbers.setdefault(key, len(numbers)):06d}{suffix}"
+        if not question or not answer or (image, question) in seen:
+            left_out["repeated" if question and answer else "empty"] += 1
+            continue
+        seen.add((image, question))
+        attribute, target = _value(question, answer, one.values)
+        for k in itertools.count(1):
+            label = f"{attribute}_{k}" if k > 1 else attribute
+            known = facts.setdefault((one.identity, label), target)
+            if known.casefold() == target.casefold():
+                target = known  # written alike, so that it is one value for Exposure
+                break
+        # A single-hop question names the person, so that nobody is asked for a name by one.
+        hop = (
+            "multi"
+            if label == "name"
+            else one.hop or questions.HOPS[_held(one.name, question) is None]
+        )
+        row = {
+            "id": f"{one.split}-{len(seen):06d}",
+            "identity": one.identity,
+            "name": one.name,
+            "attribute": label,
+            "hop": hop,
+            "split": one.split,
+            "image": image,
+            "question": question,
+            "answer": answer,
+            "target": target,
+        }
+        yield row, one, image not in images
+        images.add(image)
+    if not seen:
+        raise BadData(f"{folder} holds no question with an answer")
+
+
+def _value(question: str, answer: str, values: Sequence[tuple[str, str]]) -> tuple[str, str]:
+    """(attribute, target) of an answer, by the rule at the head of this file."""
+    found = [
+        (attribute != "name", len(held), attribute, held)
+        for attribute, value in values
+        if (held := _held(value, answer)) and not _held(value, question)
+    ]
+    return max(found)[2:] if found else (splits.UNNAMED, answer.rstrip(". ") or answer)
+
+
+def _held(value: str, text: str) -> str | None:
+    """`value` as `text` has it, whatever its case, on word boundaries as EM wants them."""
+    if value.casefold() not in text.casefold():  # the usual case, and much faster
+        return None
+    found = re.search(metrics.whole(value), text, re.IGNORECASE)
+    return found and found[0]

@@ -1,0 +1,218 @@
+"""Other benchmarks' files: where they come from, and their formats (parquet, JSON, ZIP).
+
+What is not as it should be raises BadData with file, row and reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from remem.data import validation
+from remem.data.validation import BadData
+
+# benchmark -> its name on the Hub, and what is read of it: pattern -> size
+SOURCES = {
+    "remem": ("herbwood27/Remem", {"data/*": "9.5 GB"}),
+    "fiubench": (
+        "gray311/FIUBench",
+        {"full.json": "7 MB", "SFHQ.zip": "146 MB", "split.json": "2 kB"},
+    ),
+    "mllmu": (
+        "MLLMMU/MLLMU-Bench",
+        {
+            "Full_Set/*": "some 240 MB",
+            "ft_Data/*": "238 MB",
+            "Test_Set/*": "673 MB",
+            "forget_*/*": "some 70 MB",
+        },
+    ),
+    "clear": ("therem/CLEAR", {"full/*": "some 630 MB", "forget[01]?/*": "some 100 MB"}),
+    "clear_real": ("therem/CLEAR", {"real_faces/*": "2 MB"}),
+}
+
+MAX_BYTES = 2**26  # of one picture in a ZIP, which may swell without end
+
+
+class Question(NamedTuple):
+    """One question as the benchmark has it: `picture` is (what tells it from others, its bytes),
+    `values` are (attribute, value) that the answer may hold, `place` is for messages."""
+
+    place: str
+    identity: str
+    name: str
+    split: str
+    picture: tuple[str, bytes]
+    question: str | None
+    answer: str | None
+    values: Sequence[tuple[str, str]]
+    hop: str | None = None
+
+
+def fetch(benchmark: str, folder: Path) -> Path:
+    """Download what is read of a benchmark into `folder`; the one place that does, when asked.
+
+    Raises BadData where the Hub does not give it, or HF_HUB_OFFLINE is set.
+    """
+    from huggingface_hub import constants, errors, snapshot_download
+
+    name, files = SOURCES[benchmark]
+    if constants.HF_HUB_OFFLINE:
+        raise BadData(f"{name} is not fetched, since HF_HUB_OFFLINE is set; unset it")
+    try:
+        snapshot_download(name, repo_type="dataset", allow_patterns=[*files], local_dir=folder)
+    except (OSError, errors.HfHubHTTPError) as error:
+        raise BadData(f"{name} cannot be fetched from the Hub: {error}") from error
+    return Path(folder)
+
+
+def missing(benchmark: str, folder: Path, pattern: str) -> BadData:
+    """What to raise where no file of `pattern`, which is one of SOURCES, is in `folder`."""
+    name, files = SOURCES[benchmark]
+    return BadData(
+        f"{folder / pattern} is missing, and nothing is downloaded unasked. It is "
+        f"{files.get(pattern, 'part')} of {name} on the Hub; to fetch it: HF_HUB_OFFLINE=0 "
+        f"remem fetch {benchmark} {shlex.quote(str(folder))}"
+    )
+
+
+def attribute_name(text: str) -> str:
+    """What an attribute is called: one lower-case word, and "name" for a full name."""
+    word = re.sub(r"\W+", "_", text.casefold()).strip("_")
+    return "name" if word == "full_name" else word
+
+
+def hub_rows(
+    benchmark: str, folder: Path, config: str, columns: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(place, row) of a Hub configuration; the first column, which says who it is, is text."""
+    files = sorted((folder / config).glob("*.parquet"))
+    if not files:
+        raise missing(benchmark, folder, f"{config}/*")
+    for file in files:
+        for number, row in parquet_rows(file, columns):
+            place = f"{file}, row {number}"
+            yield place, {**row, columns[0]: text_of(row, columns[0], place)}
+
+
+def parquet_rows(file: Path, columns: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number from 1, row) of a parquet file, a few rows at a time since they hold pictures."""
+    try:
+        with pq.ParquetFile(file) as table:
+            there = table.schema_arrow.names
+            if lacking := [name for name in columns if name not in there]:
+                raise BadData(f"{file} lacks {', '.join(lacking)}; it has {', '.join(there)}")
+            parts = table.iter_batches(batch_size=16, columns=list(columns) or None)
+            yield from enumerate((row for part in parts for row in part.to_pylist()), start=1)
+    except (pa.ArrowException, OSError) as error:
+        raise BadData(f"{file} cannot be read as parquet ({error}); fetch it again") from error
+
+
+def json_rows(file: Path, benchmark: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(number from 1, object) of a JSON list or, as FIUBench's code allows, of JSON lines."""
+    if not file.is_file():
+        raise missing(benchmark, file.parent, file.name)
+    content = file.read_bytes()
+    try:
+        if content.lstrip()[:1] == b"[":
+            found = json.loads(content)
+        else:
+            found = [json.loads(line) for line in content.splitlines() if line.strip()]
+    except (ValueError, RecursionError) as error:
+        raise BadData(f"{file} is not valid JSON ({error})") from error
+    yield from enumerate(parsed(found, list, file), start=1)
+
+
+def forget_sets(benchmark: str, folder: Path, column: str) -> dict[str, list[str]]:
+    """name -> the people in `column`, of each Hub configuration that is a forget set."""
+    return {
+        part.name: [row[column] for _, row in hub_rows(benchmark, folder, part.name, (column,))]
+        for part in sorted(folder.glob("forget*"))
+        if re.fullmatch(r"forget_?\d+", part.name)  # not CLEAR's +tofu and _perturbed
+    }
+
+
+class Pictures:
+    """Pictures by their path under a folder, or in a ZIP that lies there (read where it is)."""
+
+    def __init__(self, folder: Path):
+        """`folder` may hold any number of ZIPs. Raises BadData for one that cannot be read."""
+        self.folder = folder
+        self.zipped: dict[str, zipfile.ZipFile] = {}
+        for file in sorted(folder.glob("*.zip")):
+            try:
+                opened = zipfile.ZipFile(file)  # which stays open: its directory is long
+                self.zipped |= dict.fromkeys(opened.namelist(), opened)
+            except (zipfile.BadZipFile, OSError) as error:
+                raise BadData(f"{file} cannot be read ({error}); fetch it again") from error
+
+    def read(self, path: str, place: str) -> bytes:
+        """FIUBench's paths begin with folders of its authors': the longest tail that is there."""
+        if validation.leaves_folder(path):
+            raise BadData(f"{place}: the path {path!r} leaves the folder")
+        parts = PurePosixPath(path).parts
+        for tail in ("/".join(parts[k:]) for k in range(len(parts))):
+            if (file := self.folder / tail).is_file():
+                if not file.resolve().is_relative_to(self.folder.resolve()):
+                    raise BadData(f"{place}: {path} is a link that leads out of {self.folder}")
+                return file.read_bytes()
+            if tail in self.zipped:
+                return self._unzipped(tail, f"{place}: {path}")
+        raise BadData(
+            f"{place}: {path} is neither in {self.folder} nor in a ZIP there (the "
+            "pictures of FIUBench are in SFHQ.zip, 146 MB)"
+        )
+
+    def _unzipped(self, name: str, place: str) -> bytes:
+        file = self.zipped[name]
+        if (size := file.getinfo(name).file_size) > MAX_BYTES:
+            raise BadData(f"{place} has {size:,} bytes, and more than {MAX_BYTES:,} are no picture")
+        try:
+            return file.read(name)
+        except Exception as error:  # damaged, encrypted, or packed in a way that is unknown here
+            raise BadData(f"{place} cannot be read from {file.filename} ({error})") from error
+
+
+def stored_picture(cell: Any, place: str) -> tuple[str, bytes]:
+    """A picture as the Hub keeps it in parquet: {"bytes", "path"}. What it shows names it."""
+    if not isinstance(cell, dict) or not cell.get("bytes"):
+        raise BadData(f"{place}: the picture is missing")
+    if not isinstance(cell["bytes"], bytes):
+        raise BadData(f"{place}: the picture is {type(cell['bytes']).__name__}, and not bytes")
+    return hashlib.sha256(cell["bytes"]).hexdigest(), cell["bytes"]
+
+
+def texts(value: Any) -> list[str]:
+    """A text, or those of a list of them; what else it holds is passed over."""
+    listed = value if isinstance(value, list) else [value]
+    return [text.strip() for text in listed if isinstance(text, str) and text.strip()]
+
+
+def text_of(entry: Mapping[str, Any], key: str, place: object) -> str:
+    """The text that `entry` has under `key`, stripped."""
+    value = entry.get(key)
+    if not isinstance(value, str) or not value.strip():
+        raise BadData(f"{place}: {key} should be text, but is {value!r:.60}")
+    return value.strip()
+
+
+def parsed(value: Any, kind: type, place: object) -> Any:
+    """An object, or a list of objects, that may be written as JSON text."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError) as error:
+        raise BadData(f"{place} is not valid JSON ({error})") from error
+    inside = found if isinstance(found, list) else []
+    if not isinstance(found, kind) or not all(isinstance(item, dict) for item in inside):
+        wanted = "an object" if kind is dict else "a list of objects"
+        raise BadData(f"{place} should be {wanted}, but is {found!s:.60}")
+    return found

@@ -1,0 +1,105 @@
+"""Who is forgotten, which rows are retained and asked, and what Exposure ranks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from remem import runs
+from remem.data.dataset import Data, SyntheticData, folder_of
+from remem.data.validation import BadData
+
+# What a reader calls an attribute that its benchmark does not name: the answers to such questions
+# are no values of one thing, so that they cannot be ranked against each other.
+UNNAMED = "question"
+
+FOLDS = 5  # disjoint forget sets at the paper's 20 %
+
+
+def forget_set(rows: pd.DataFrame, ratio: float, seed: int) -> tuple[str, ...]:
+    """The people to forget: `ratio` of all, at least one, in the order of being drawn.
+
+    One fixed permutation of the people is cut into five folds; seed s begins with fold s mod 5. So
+    at the paper's 20 % five seeds cover everybody once, a smaller ratio takes the first of the
+    same fold (5, 10 and 15 % are 1, 2 and 3 of 20 people), and a larger one runs on into the next.
+    """
+    everybody = list(dict.fromkeys(rows["identity"]))
+    wanted = max(1, round(ratio * len(everybody)))
+    if not 0 < ratio < 1 or wanted >= len(everybody):
+        raise ValueError(
+            f"forget ratio {ratio} of {len(everybody)} people leaves nobody to forget or nobody "
+            "to retain; choose one between 0 and 1, such as 0.2"
+        )
+    order = np.random.default_rng(0).permutation(len(everybody))
+    order = np.roll(order, -(seed % FOLDS * len(everybody) // FOLDS))
+    return tuple(everybody[index] for index in order[:wanted])
+
+
+def views(rows: pd.DataFrame, forget: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """The rows of each view, given who is forgotten; row labels are those of `rows`.
+
+    "forget" and "retain" are training rows, "test_forget" and "test_retain" held-out ones.
+    "retain_eval" is made of training rows of retained people: for each person, hop and attribute
+    as many as the test split has, so 14 + 14 in the paper's dataset, all attributes in balance.
+    Where nothing is held out, it is all of them.
+    """
+    unknown = sorted(set(forget) - set(rows["identity"]))
+    if unknown:
+        raise ValueError(f"nobody in the dataset is called {', '.join(unknown)}")
+    forgotten, train = rows["identity"].isin(forget), rows["split"] == "train"
+    retain, test_retain = rows[train & ~forgotten], rows[~train & ~forgotten]
+    return {
+        "forget": rows[train & forgotten],
+        "retain": retain,
+        "retain_eval": retain[_counted(retain).isin(_counted(test_retain)) | test_retain.empty],
+        "test_forget": rows[~train & forgotten],
+        "test_retain": test_retain,
+    }
+
+
+def evaluated(rows: pd.DataFrame, forget: Sequence[str]) -> pd.DataFrame:
+    """The rows of the four views that Table 2 is made of, with the view's name in `view`: all of
+    `views` but retain, which is what training draws from."""
+    parts = views(rows.drop(columns="view", errors="ignore"), forget)
+    return pd.concat(
+        [part.assign(view=name) for name, part in parts.items() if name != "retain"],
+        ignore_index=True,
+    )
+
+
+def candidates(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """attribute -> its different values in the dataset, sorted: Exposure's candidate sets.
+
+    An attribute with a single value is not among them, nor one without a name (UNNAMED).
+    """
+    values = {name: sorted(set(part["target"])) for name, part in rows.groupby("attribute")}
+    return {
+        name: found
+        for name, found in values.items()
+        if len(found) > 1 and not re.fullmatch(rf"{UNNAMED}(_\d+)?", name)
+    }
+
+
+def own_forget_set(data: Data, name: str, runs_root: Path) -> tuple[str, ...]:
+    """The people of one of the forget sets that a benchmark brings (source.json of a folder that
+    readers.convert made). Raises BadData where there is no such set."""
+    made = isinstance(data, SyntheticData)
+    file = None if made else folder_of(data, runs_root) / "source.json"
+    source = runs.read_json(file) if file and file.is_file() else {}
+    sets = source.get("forget_sets", {}) if isinstance(source, dict) else {}
+    if name not in sets:
+        raise BadData(
+            f"stage2.forget_set: the data has no forget set {name!r}; there are: "
+            f"{', '.join(sets) or 'none'}. Without forget_set, forget_ratio draws one"
+        )
+    return tuple(sets[name])
+
+
+def _counted(rows: pd.DataFrame) -> pd.MultiIndex:
+    """(identity, hop, attribute, k) where the row is the k-th of its kind."""
+    kind = ["identity", "hop", "attribute"]
+    return pd.MultiIndex.from_frame(rows[kind].assign(k=rows.groupby(kind).cumcount()))

@@ -1,0 +1,293 @@
+"""Reading a dataset folder that may be anybody's, trusting none of it.
+
+A dataset is a folder that `datasets.load_dataset("imagefolder", data_dir=folder)` reads as well:
+`train/metadata.jsonl` and `test/metadata.jsonl`, one JSON object per line, beside the pictures.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import pandas as pd
+from PIL import Image, ImageOps, UnidentifiedImageError
+from tqdm import tqdm
+
+from remem import metrics
+from remem.synthetic import questions
+
+SPLITS = ("train", "test")
+
+COLUMNS = (
+    "id",
+    "identity",
+    "name",
+    "attribute",
+    "hop",
+    "split",
+    "image",
+    "question",
+    "answer",
+    "target",
+)
+
+KEYS = ("file_name", *(column for column in COLUMNS if column != "image"))
+
+# A picture of more pixels is refused before it is decoded: a few bytes can claim billions. So is a
+# strip: processors scale the shorter side up to 336, and the other with it.
+MAX_PIXELS, MIN_SIDE, MAX_RATIO = 4096 * 4096, 16, 10
+
+MAX_TEXT = 10_000  # characters; more fit into no model here
+
+THREADS = 4  # that decode: enough for two cores, and few enough for 1 GiB with the largest pictures
+
+# Control characters, and halves of characters that no file can be written with.
+UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+
+RESERVED = re.compile("<(image|/?s|unk|pad)>")  # LLaVA's
+
+
+class BadData(ValueError):
+    """A dataset that cannot be used; the message names file, line and reason."""
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """The rows of a dataset folder (`COLUMNS`, all text), train before test, in file order.
+
+    `image` is relative to `folder`. Every line and every picture (decoded in full) is checked;
+    where something is not in order BadData names the first fault, and how many there are.
+    """
+    rows, faults = inspect(folder)
+    wrong = [
+        f"{Path(folder) / place}: {why}" for place, reasons in faults.items() for why in reasons
+    ]
+    if wrong:
+        more = f" ({len(wrong)} faults in all: remem dataset check {folder})"
+        raise BadData(wrong[0] + more * (len(wrong) > 1))
+    return rows.reset_index(drop=True)
+
+
+def inspect(folder: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """The complete rows of a folder, and all that is wrong with it: place -> reasons.
+
+    A place is "train/metadata.jsonl, line 3" and labels the row; one without a fault has no
+    reasons. Raises nothing, whatever the folder holds.
+    """
+    folder = Path(folder)
+    rows: dict[str, dict[str, str]] = {}
+    faults: dict[str, list[str]] = {}
+    seen: dict[tuple, str] = {}  # what must be one of a kind -> where it was first
+    facts: dict[tuple, str] = {}  # what has one value -> the value
+    pictures: dict[str, str] = {}  # image -> where it was first
+    for split in SPLITS:
+        file = f"{split}/metadata.jsonl"
+        try:
+            lines = inside(folder, file).read_bytes().splitlines()
+        except (BadData, OSError) as error:
+            faults[file] = [no_metadata(error)]
+            continue
+        for number, line in enumerate(lines, start=1):
+            place = f"{file}, line {number}"
+            row, faults[place] = parse_row(line, split)
+            for what in (("id",), ("image", "question")):
+                if row.keys() >= {*what}:
+                    first = seen.setdefault((*what, *map(row.get, what)), place)
+                    if first != place:
+                        faults[place].append(f"the same {' and '.join(what)} as in {first}")
+            for column, of in (("name", ["identity"]), ("target", ["identity", "attribute"])):
+                if row.keys() >= {column, *of}:
+                    value = facts.setdefault((column, *map(row.get, of)), row[column])
+                    if value != row[column]:
+                        what = row["attribute"] if column == "target" else column
+                        faults[place].append(
+                            f"{what} of {row['identity']} is {_cut(row[column])} here and "
+                            f"{_cut(value)} before"
+                        )
+            if "image" in row:
+                pictures.setdefault(row["image"], place)
+            if len(row) == len(COLUMNS):
+                rows[place] = row
+    if not any(faults.values()) and not rows:
+        faults["train/metadata.jsonl"] = ["there is no row in it, nor in that of test"]
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(functools.partial(_unusable, folder), pictures)
+        bar = tqdm(found, desc="looking at pictures", total=len(pictures), delay=3, file=sys.stderr)
+        for place, reason in zip(pictures.values(), bar, strict=True):
+            faults[place] += [reason] if reason else []
+    table = pd.DataFrame(list(rows.values()), index=list(rows), columns=list(COLUMNS), dtype="str")
+    return table, faults
+
+
+def no_metadata(error: Exception) -> str:
+    """What to say where a split has no metadata.jsonl that can be read."""
+    return f"{error}; a dataset folder holds one for each of {SPLITS}"
+
+
+def load_images(folder: Path, names: Iterable[str]) -> list[Image.Image]:
+    """The pictures of these names (column `image` of the rows), as RGB. Raises BadData."""
+    return [load_image(folder, str(name)) for name in names]
+
+
+def parse_row(line: bytes, split: str) -> tuple[dict[str, str], list[str]]:
+    """One line of `split`/metadata.jsonl: what is in order, by column, and all that is not.
+
+    `image` is relative to the dataset folder. Raises nothing, whatever the line holds.
+    """
+    try:
+        entry = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:  # JSON, UTF-8, a key twice; nested without end
+        return {}, [f"not valid JSON ({error})"]
+    if not isinstance(entry, dict):
+        return {}, [f"a JSON object is wanted, not {type(entry).__name__}"]
+    found = {key: _fault(key, entry, split) for key in KEYS}
+    row = {key: entry[key] for key in KEYS if not found[key]}
+    reasons = [reason for reason in found.values() if reason]
+    if row.keys() >= {"answer", "target"}:
+        said = f"the target {_cut(row['target'])} is not in the answer {_cut(row['answer'])}"
+        if metrics.normalise(row["target"]) not in metrics.normalise(row["answer"]):
+            reasons.append(said)
+        elif not _matches(row["answer"], row["target"]):
+            reasons.append(
+                f"{said} as a word: set it off by spaces or punctuation, or exact match "
+                "will not find it"
+            )
+    if (row.get("attribute"), row.get("hop")) == ("name", "single"):
+        reasons.append("a single-hop question names the person, so it cannot ask for the name")
+    if "file_name" in row:
+        row["image"] = PurePosixPath(split, row.pop("file_name")).as_posix()
+    return row, reasons
+
+
+# An answer comes as often as its fact is asked for, and a regular expression is slow to compile.
+_matches = functools.lru_cache(4096)(metrics.exact_match)
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    if len(entry := dict(pairs)) < len(pairs):
+        raise ValueError("a key occurs twice")
+    return entry
+
+
+def _fault(key: str, entry: dict[str, object], split: str) -> str | None:
+    """What is wrong with one key of a line, if anything is."""
+    if key not in entry:
+        return f"the key {key!r} is missing; there are {_cut([*entry])}"
+    value = entry[key]
+    if not isinstance(value, str):
+        nested = isinstance(value, dict | list)  # maybe too deep to be written out
+        shown = f"a {type(value).__name__}" if nested else _cut(json.dumps(value), str)
+        return f"{key} should be text, but is {shown}"
+    if not value.strip():
+        return f"{key} is empty"
+    if len(value) > MAX_TEXT:
+        return f"{key} has {len(value):,} characters, and more than {MAX_TEXT:,} fit no model"
+    if UNWRITABLE.search(value):
+        return f"{key} holds a control character, or half a character: {_cut(value)}"
+    if found := RESERVED.search(value):
+        return f"{key} holds {found[0]}, which stands for something else in a prompt; leave it out"
+    if key not in ("question", "answer") and value != value.strip():
+        return f"{key} begins or ends with white space: {_cut(value)}"
+    if key not in ("question", "answer", "target") and value.splitlines() != [value]:
+        return f"{key} has more than one line: {_cut(value)}"
+    allowed = {"hop": questions.HOPS, "split": (split,)}.get(key)
+    if allowed and value not in allowed:
+        return f"{key} {_cut(value)} is unknown here; allowed: {', '.join(allowed)}"
+    if key == "attribute" and not (re.fullmatch(r"\w+", value) and value == value.lower()):
+        return (
+            f"attribute {_cut(value)} should be one lower-case word, with underscores for "
+            "spaces, such as date_of_birth"
+        )
+    if key == "target" and not re.search(r"[^\W_]", value):
+        return f"target {_cut(value)} holds no letter and no digit to look for"
+    if key == "file_name" and leaves_folder(value):
+        return f"the path {_cut(value)} leaves the folder"
+    return None
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether a path that should be inside a folder leads out of it, going by its text alone."""
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name
+
+
+def _cut(value: object, shown=repr) -> str:
+    """For a message: on one line, escaped, and not without end."""
+    text = shown(value)
+    return text if len(text) <= 100 else f"{text[:90]} ..."
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file `name` of the folder. BadData where there is none, or where it is a link that leads
+    out: a Hub snapshot is made of links, but to the blobs beside it."""
+    if leaves_folder(name):
+        raise BadData(f"the path {_cut(name)} leaves the folder")
+    home = os.path.realpath(folder)
+    plain = os.path.join(home, name)
+    real = os.path.realpath(plain)
+    if real != plain:
+        snapshots = [above for above in Path(home).parents if above.name == "snapshots"]
+        homes = [home, *(above.parent / "blobs" for above in snapshots)]
+        # A linked folder is refused wherever it leads: content's digest would not see into it.
+        linked = os.path.realpath(os.path.dirname(plain)) != os.path.dirname(plain)
+        if linked or not any(Path(real).is_relative_to(each) for each in homes):
+            raise BadData(f"{name} is reached by a link to {real}; put a copy in its place")
+    if not os.path.isfile(real):
+        raise BadData(f"{name} is missing" if not os.path.exists(real) else f"{name} is no file")
+    return Path(plain)
+
+
+def _unusable(folder: Path, name: str) -> str | None:
+    try:
+        load_image(folder, name)
+    except BadData as reason:
+        return str(reason)
+    return None
+
+
+def load_image(folder: Path, name: str) -> Image.Image:
+    """The picture `name` (relative to the dataset folder), as RGB. Raises BadData."""
+    try:
+        path = inside(folder, name)
+    except BadData as error:
+        raise BadData(f"the image {name} cannot be used: {error}") from error
+    try:
+        return decode(path)
+    except BadData as error:
+        raise BadData(f"the image {name} {error}") from error
+
+
+def decode(file: Path | BinaryIO) -> Image.Image:
+    """A PNG or JPEG (by its content, not by its suffix) as RGB, decoded in full and upright.
+
+    Whatever the bytes are, it raises BadData, with the end of a sentence about them.
+    """
+    try:
+        with Image.open(file, formats=("PNG", "JPEG")) as picture:
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise BadData(f"{width} x {height} pixels are more than is safe ({MAX_PIXELS:,})")
+            if min(width, height) < MIN_SIDE or max(width, height) > MAX_RATIO * min(width, height):
+                raise BadData(
+                    f"{width} x {height} pixels are too few, or too long a strip; at least "
+                    f"{MIN_SIDE} a side, and one not more than {MAX_RATIO} times the other"
+                )
+            if picture.mode.startswith(("I", "F")):
+                raise BadData("grey in more than 8 bits, which would be cut off; save it in 8 bits")
+            # Some cameras save a JPEG with a second picture behind it; the first is what is meant.
+            if picture.format == "PNG" and getattr(picture, "is_animated", False):
+                raise BadData("it is animated; save one frame of it")
+            ImageOps.exif_transpose(picture, in_place=True)  # as a camera held upright shows it
+            return picture.convert("RGB")  # all of it is decoded by now
+    except BadData as error:
+        raise BadData(f"cannot be used: {error}") from error
+    except UnidentifiedImageError as error:
+        raise BadData("cannot be decoded (it is neither PNG nor JPEG)") from error
+    except Exception as error:  # what a decoder raises when it is given anybody's bytes is anything
+        raise BadData(f"cannot be decoded ({error})") from error

@@ -1,0 +1,1 @@
+"""Evaluation: what a model answers, how sure it is of names, where it holds them."""

@@ -1,0 +1,146 @@
+"""What a model answers: greedy answers, and how it ranks the candidates for a fact (§6.2).
+
+A run keeps what was said; scores are computed when it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from remem import metrics
+from remem.config.sections import PrefixTemplate
+from remem.data import splits
+from remem.data.subset import TrainSubset
+from remem.data.validation import SPLITS
+from remem.model import inference
+from remem.model.features import Features
+from remem.model.loading import Network
+from remem.runs import NOT_IN_DIGEST, Run, Spec
+from remem.training.inputs import inputs
+from remem.training.stage2 import Model
+from remem.training.trained import load_trained, needs_of
+
+
+class EvalRows(Spec):
+    """Which rows a model is asked.
+
+    With `forget`, those of the views that Table 2 is made of, given whom to forget (of `views`
+    alone, if any are named), with a column `view`; else all rows of `splits`, and where the model
+    was trained on a subset, those about its people.
+    """
+
+    forget: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    splits: tuple[str, ...] = SPLITS
+
+    def of(self, rows: pd.DataFrame, subset: TrainSubset | None = None) -> pd.DataFrame:
+        """The rows that are asked, of all rows of the data."""
+        if self.forget:
+            found = splits.evaluated(rows, self.forget)
+            return found[found["view"].isin(self.views or set(found["view"]))].reset_index(
+                drop=True
+            )
+        if subset is not None:
+            return subset.eval_rows(rows, self.splits)
+        return rows[rows["split"].isin(self.splits)]
+
+    def secret(self, rows: pd.DataFrame) -> pd.Series:
+        """Of rows that `of` gave, which hold what Exposure asks for: those to forget, or those
+        that training had. Booleans."""
+        return rows["view"] == "forget" if self.forget else rows["split"] == "train"
+
+
+class AnswerRun(Run):
+    """The answers of one model: answers.parquet, the rows with what it said.
+
+    answer_given is the greedy answer (left out where max_new_tokens is 0); candidates, the number
+    of values that the attribute has; candidate_rank, the rank of the true one (1 is the likeliest,
+    ties share their average) and candidate_logps, the mean log-probability per token of each in
+    nats, in the order of splits.candidates, both missing where Exposure is not asked for;
+    perplexity, of the reference answer, on held-out rows where it is wanted.
+    """
+
+    kind: ClassVar[str] = "answers"
+    of: Model
+    rows: EvalRows = EvalRows()
+    max_new_tokens: int = Field(ge=0)
+    exposure: bool = True
+    prefix_template: PrefixTemplate = "plain"
+    perplexity: bool = False
+    exposure_formula: Annotated[Literal["log", "linear"], NOT_IN_DIGEST] = "log"
+    batch: Annotated[int, Field(ge=1), NOT_IN_DIGEST]
+
+    @property
+    def trained(self) -> Run | None:
+        """The run of training that stands behind it, if there is one."""
+        return self.of.trained
+
+    def needs(self) -> Sequence[Run]:
+        """The trained model, and what it was trained on."""
+        return needs_of(self.of)
+
+    def make(self, out: Path, runs_root: Path) -> None:
+        """Ask."""
+        _, rows, features = inputs(self.of.base, self.of.data, runs_root, self.of.subset)
+        network = load_trained(self.of, runs_root)
+        asked = self.rows.of(rows, self.of.subset)
+        candidates = splits.candidates(rows)
+        counts = [len(candidates.get(attribute, ())) for attribute in asked["attribute"]]
+        found = asked.assign(candidates=counts, candidate_rank=np.nan)
+        if self.max_new_tokens:
+            found.insert(
+                found.columns.get_loc("candidates"),
+                "answer_given",
+                inference.answers(network, asked, features, self.batch, self.max_new_tokens),
+            )
+        if self.exposure:
+            known = asked["attribute"].isin(candidates)
+            marked = (self.rows.secret(asked) & known).to_numpy()
+            logps = inference.candidate_logps(
+                network, asked[marked], features, candidates, self.prefix_template, self.batch
+            )
+            found.loc[marked, "candidate_rank"] = ranks(asked[marked], candidates, logps)
+            all_logps: list[np.ndarray | None] = [None] * len(asked)
+            for place, row in zip(np.flatnonzero(marked), logps, strict=True):
+                all_logps[place] = row
+            found["candidate_logps"] = all_logps
+        if self.perplexity:
+            found["perplexity"] = _perplexity(network, asked, features, self.batch)
+        found.to_parquet(out / "answers.parquet", index=False)
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """The rows with what was said and its scores (metrics.score), computed anew each time;
+        Exposure's alone where nothing was said."""
+        rows = pd.read_parquet(folder / "answers.parquet")
+        rows = rows.drop(columns="candidate_logps", errors="ignore")
+        if self.max_new_tokens:
+            return metrics.score(rows, self.exposure_formula)
+        scored = metrics.score(rows.assign(answer_given=""), self.exposure_formula)
+        return scored.drop(columns=["answer_given", "rouge", "em", "judge_rule"])
+
+
+def ranks(
+    rows: pd.DataFrame, candidates: Mapping[str, Sequence[str]], logps: Sequence[np.ndarray]
+) -> list[float]:
+    """The rank of each row's target among the candidates for its attribute, whose mean
+    log-probabilities are `logps`. ValueError where the target is not among them."""
+    found = []
+    for attribute, target, scores in zip(rows["attribute"], rows["target"], logps, strict=True):
+        if target not in candidates[attribute]:
+            raise ValueError(f"{target!r} is not among the candidates for {attribute!r}")
+        found.append(metrics.rank(scores.tolist(), list(candidates[attribute]).index(target)))
+    return found
+
+
+def _perplexity(network: Network, rows: pd.DataFrame, features: Features, batch: int) -> pd.Series:
+    held_out = rows[rows["split"] == "test"]
+    logps = inference.token_logps(network, held_out, features, batch)
+    return pd.Series(
+        [metrics.perplexity(each.tolist()) for each in logps], held_out.index, dtype=float
+    ).reindex(rows.index)

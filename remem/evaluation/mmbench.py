@@ -1,0 +1,231 @@
+"""General ability (Table 4): multiple-choice questions in MMBench's format.
+
+MMBench (Liu et al. 2024) is one TSV file of multiple-choice questions, pictures and all. Offline,
+questions about drawn pictures are written in that format and read back by the same reader.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import itertools
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from tqdm import tqdm
+
+from remem import metrics, paths, runs
+from remem.config import sections
+from remem.data.readers.mmbench import COLUMNS, LETTERS, picture, read_bytes, read_mmbench
+from remem.data.validation import BadData
+from remem.model import inference
+from remem.model.features import Features, image_features
+from remem.runs import NOT_IN_DIGEST, Run, Spec
+from remem.synthetic import faces
+from remem.training import corpus
+from remem.training.base_model import base_needs
+from remem.training.stage2 import Model
+from remem.training.trained import load_trained
+
+FILE = "questions.tsv"
+
+
+class QuestionsRun(Run):
+    """A file of `questions` questions about drawn pictures (`image_size` pixels square) in
+    MMBench's format. Its people occur nowhere else."""
+
+    kind: ClassVar[str] = "mmbench"
+    verified_once: ClassVar[bool] = True
+    questions: int = Field(ge=1)
+    image_size: int = Field(ge=16)
+    seed: int = Field(ge=0)
+
+    def make(self, out: Path, runs_root: Path) -> None:
+        """Draw until a picture shows the value that was chosen: each of a topic is as likely, so
+        that to know what is frequent among people is of no help."""
+        rng = np.random.default_rng([10, self.seed])
+        # Nobody of corpus.examination or corpus.lineup.
+        numbers = itertools.count(faces.HELD_OUT_FACES + 10**5 * (1 + self.seed))
+        topics = itertools.islice(itertools.cycle(corpus.VISUAL), self.questions)
+        rows = []
+        for number, topic in enumerate(topics):
+            values = corpus.VISUAL[topic][2]
+            value = values[int(rng.integers(len(values)))]
+            while True:
+                appearance = faces.sample_appearance(next(numbers))
+                scene = faces.sample_scene(rng, "pretrain")
+                if {**appearance.facts(), **scene.facts()}[topic] == value:
+                    break
+            question, options, answer = corpus.choice(topic, value, rng)
+            faces.draw(appearance, scene, self.image_size).save(png := io.BytesIO(), "PNG")
+            rows.append(
+                {
+                    "index": number,
+                    "question": question,
+                    "answer": answer,
+                    "category": topic,
+                    "image": base64.b64encode(png.getvalue()).decode(),
+                    "split": "dev",
+                    **dict(option.split(". ", 1) for option in options),
+                }
+            )
+        table = pd.DataFrame(rows, columns=list(COLUMNS))
+        paths.write(out / FILE, table.to_csv(sep="\t", index=False))
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """The questions (`readers.mmbench.COLUMNS`)."""
+        return read_mmbench(folder / FILE)
+
+
+class QuestionsFile(Spec):
+    """An MMBench TSV file, told from others by its content (SHA-256)."""
+
+    kind: ClassVar[str] = "mmbench-file"
+    file: Annotated[str, NOT_IN_DIGEST]  # relative to the repository, or absolute
+    content: str
+
+
+Questions = QuestionsRun | QuestionsFile
+
+
+def questions_of(section: sections.Ability) -> Questions:
+    """The questions that a section of the parameters names. Raises BadData where its file is not
+    there."""
+    if section.source == "synthetic":
+        fields = section.model_dump(include=set(QuestionsRun.model_fields))
+        return QuestionsRun.model_validate(fields)
+    return QuestionsFile(file=section.source, content=_content(paths.ROOT / section.source))
+
+
+def read_questions(questions: Questions, runs_root: Path) -> pd.DataFrame:
+    """The questions as a table (`readers.mmbench.COLUMNS`), drawn first where they are synthetic
+    and not there. Raises BadData, also where a file is not what it was any more."""
+    if isinstance(questions, QuestionsRun):
+        return questions.read(runs.get_or_create(questions, runs_root))
+    path = paths.ROOT / questions.file
+    if _content(path) != questions.content:
+        raise BadData(f"{path} was changed after it was first read; start again")
+    return read_mmbench(path)
+
+
+def _content(path: Path) -> str:
+    return hashlib.sha256(read_bytes(path)).hexdigest()
+
+
+class AbilityRun(Run):
+    """The choices of one model: predictions.parquet, the rows of `rotations` without image and
+    options, with answer_given, chosen (a letter, or "") and right. `instruction` is a last line
+    under the options; the tiny networks answer in a sentence and need none."""
+
+    kind: ClassVar[str] = "ability"
+    of: Model
+    questions: Questions
+    instruction: str = ""
+    max_new_tokens: int = Field(ge=1)
+    batch: Annotated[int, Field(ge=1), NOT_IN_DIGEST]
+
+    @property
+    def trained(self) -> Run | None:
+        """The run of training that stands behind it, if there is one."""
+        return self.of.trained
+
+    def needs(self) -> Sequence[Run]:
+        """The model, and the questions where they are synthetic."""
+        runs_before = (self.of.trained, self.questions)
+        return (*base_needs(self.of.base), *(run for run in runs_before if isinstance(run, Run)))
+
+    def make(self, out: Path, runs_root: Path) -> None:
+        """Ask every rotation of every question."""
+        table = read_questions(self.questions, runs_root)
+        network = load_trained(self.of, runs_root)
+        parts = []
+        # A few questions at a time: MMBench's features together may be as large as the network.
+        for first in tqdm(range(0, len(table), self.batch), desc="questions", leave=False):
+            part = table[first : first + self.batch]
+            shown = image_features(network, [picture(cell) for cell in part["image"]])
+            features = Features.of(list(part["index"]), shown)
+            asked = rotations(part, self.instruction)
+            asked["answer_given"] = inference.answers(
+                network, asked, features, self.batch, self.max_new_tokens
+            )
+            parts.append(asked)
+        found = pd.concat(parts, ignore_index=True).drop(columns="image")
+        pairs = zip(found["answer_given"], found.pop("options"), strict=True)
+        found["chosen"] = [chosen(given, options) for given, options in pairs]
+        found["right"] = found["chosen"] == found["answer"]
+        found.to_parquet(out / "predictions.parquet", index=False)
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """index, category, rotation, question, answer, answer_given, chosen, right."""
+        return pd.read_parquet(folder / "predictions.parquet")
+
+
+def rotations(table: pd.DataFrame, instruction: str = "") -> pd.DataFrame:
+    """Each question once per option, the options moved up by one each time (MMBench's circular
+    evaluation): index, category, rotation (0: as it stands), image (the index again), question
+    (all that the network reads), options (texts in order), answer (the right letter)."""
+    rows = []
+    for row in table.to_dict("records"):
+        options = [row[letter] for letter in LETTERS if row[letter]]
+        for turn in range(len(options)):
+            turned = options[turn:] + options[:turn]
+            lines = [f"{letter}. {text}" for letter, text in zip(LETTERS, turned, strict=False)]
+            asked = "\n".join(filter(None, [row["hint"], row["question"], *lines, instruction]))
+            right = LETTERS[(LETTERS.index(row["answer"]) - turn) % len(options)]
+            rows.append((row["index"], row["category"], turn, row["index"], asked, turned, right))
+    names = ["index", "category", "rotation", "image", "question", "options", "answer"]
+    return pd.DataFrame(rows, columns=names)
+
+
+_LETTER = re.compile(
+    r"\s*((the )?((correct|right) )?(answer|option)( is)?:?\s*)?\(?"
+    r"(?-i:(?P<letter>[A-D]))([).:,]|\s*$)",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def chosen(given: str, options: Sequence[str]) -> str:
+    """The letter of the option that the answer `given` chooses, "" for none. The rule is ours
+    (MMBench asks ChatGPT where it sees no letter):
+
+    1. The answer begins with a capital letter that stands for itself: "B", "B.", "(B)", "B. red",
+       "Answer: B", "The answer is B." That option; none if there is no such option.
+    2. Otherwise the one option that the answer contains (metrics.exact_match), as in "The hair is
+       red."; where one contains the other ("beard", "a full beard"), the longer.
+    3. Otherwise, and where it contains several, none.
+    """
+    letters = LETTERS[: len(options)]
+    if begins := _LETTER.match(given):
+        return begins["letter"] if begins["letter"] in letters else ""
+    found = [k for k, text in enumerate(options) if metrics.exact_match(given, text)]
+    inside = {
+        a
+        for a, b in itertools.permutations(found, 2)
+        if metrics.exact_match(options[b], options[a])
+    }
+    alone = [letters[k] for k in found if k not in inside]
+    return alone[0] if len(alone) == 1 else ""
+
+
+def scored(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The rows of Table 4, one per question: identity (its index), category, plain (right as it
+    stands), circular (right in every rotation), both 0 or 1."""
+    groups = predictions.sort_values("rotation", kind="stable").groupby("index", sort=False)
+    table = groups.agg(
+        category=("category", "first"), plain=("right", "first"), circular=("right", "all")
+    )
+    table = table.astype({"plain": float, "circular": float})
+    return table.rename_axis("identity").reset_index()
+
+
+def chance(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The same rows for one who chooses at random: plain and circular are probabilities."""
+    table = scored(predictions)
+    options = predictions.groupby("index").size()[table["identity"]].to_numpy()
+    return table.assign(plain=1 / options, circular=(1 / options) ** options)

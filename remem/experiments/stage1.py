@@ -1,0 +1,329 @@
+"""Stage 1 as jobs: Table 3, and what shape of data makes it fail (§1, §4, §5; Fig 1 to 3, 5).
+
+The latter is stage 1 on another subset: data shaped like other benchmarks' (Fig 1), one thing
+changed at a time, one person with more and more questions (Fig 3a, 3b), another mix of hops
+(Fig 3c).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from remem import paper
+from remem.config.sections import Config, Hub, Repeated
+from remem.data import dataset as datasets
+from remem.data.dataset import Data, SyntheticData
+from remem.data.subset import TrainSubset
+from remem.data.validation import SPLITS
+from remem.evaluation.answers import EvalRows
+from remem.evaluation.signatures import SignatureRun
+from remem.evaluation.tracing import TraceRun
+from remem.experiments import setup
+from remem.jobs import Job, Jobs
+from remem.training.stage1 import Stage1Run, Untrained
+from remem.training.stage2 import Model
+
+REAL = paper.SETS[0]
+ONE = paper.SETTINGS[0]
+
+
+class People(NamedTuple):
+    """Data to train on, and its size: people, and training questions about each by hop."""
+
+    data: Data
+    identities: int
+    single: int
+    multi: int
+
+    @property
+    def total(self) -> int:
+        """Training questions about each person."""
+        return self.single + self.multi
+
+
+def mixed(total: int, percent: int) -> tuple[int, int]:
+    """How many single-hop and multi-hop questions, where `percent` of `total` are single-hop."""
+    single = round(total * percent / 100)
+    return single, total - single
+
+
+def base_models(config: Config) -> Jobs:
+    """The base models that are trained here, and beside them, while the last trains, what the
+    first is asked before and after its stage 1."""
+    first, seed = config.models[0], config.seeds[0]
+    found = [
+        Job(setup.answers(config, of), setup.labels(first, seed))
+        for of in (setup.untrained(config, first), setup.stage1_run(config, first, seed))
+    ]
+    bases = [
+        Job(setup.base(config, name), {"model": name})
+        for name in config.models
+        if not isinstance(config.base.networks[name], Hub)
+    ]
+    return setup.jobs(config, found + bases)
+
+
+def memorising(config: Config) -> Jobs:
+    """Table 3: all rows, asked of the base and after stage 1; labelled stage, model, seed."""
+    stages = {paper.STAGES[0]: _base, paper.STAGES[1]: setup.stage1_run}
+    return setup.jobs(
+        config,
+        (
+            Job(
+                setup.answers(config, of(config, model, seed)),
+                setup.labels(model, seed, stage=stage),
+            )
+            for (stage, of), model, seed in itertools.product(
+                stages.items(), config.models, config.stage1_seeds
+            )
+        ),
+    )
+
+
+def diagnosis(config: Config) -> Jobs:
+    """Fig 1: the first model, trained on data of each shape; rows labelled benchmark."""
+    return setup.jobs(
+        config,
+        (
+            _job(config, of, benchmark=name, whole=name == config.data_name)
+            for name, of in _shapes(config).items()
+        ),
+    )
+
+
+def _shapes(config: Config) -> dict[str, Stage1Run]:
+    """Five epochs of each shape, as the paper's, and at least as many updates as ReMem takes."""
+    own, settings = _own(config), config.experiments.diagnosis
+    found = {}
+    for name, section in settings.files.items():
+        people = _counted(config, datasets.data_of(section))
+        updates = max(_updates(config, people), _updates(config, own))
+        found[name] = _trained(config, people, TrainSubset(), updates)
+    for name, shape in settings.shapes.items():
+        if name in (*settings.files, config.data_name):  # the thing itself is there
+            continue
+        people = _drawn(config, shape.identities, shape.single, shape.multi)
+        if not shape.single:
+            people = people._replace(data=people.data.model_copy(update={"test_single": 0}))
+        updates = max(_updates(config, people), _updates(config, own))
+        subset = TrainSubset(single=shape.single, multi=shape.multi, pictures=shape.pictures)
+        found[name] = _trained(config, people, subset, updates)
+    return {**found, config.data_name: _plain(config)}
+
+
+def shape_rows(config: Config) -> dict[str, pd.DataFrame]:
+    """The rows of each shape of `diagnosis` but ReMem's own, by "<benchmark>'s shape" (Table 1)."""
+    found = {}
+    for name, of in _shapes(config).items():
+        if name != config.data_name and of.subset is not None:
+            rows = datasets.rows_of(of.data, config.folders.runs)
+            found[f"{name}'s shape"] = of.subset.eval_rows(rows, SPLITS)
+    return found
+
+
+def causes(config: Config) -> Jobs:
+    """ReMem with one thing changed at a time, then several; with ReMem's updates but for one.
+    Rows labelled change.
+
+    A dataset folder can only be trained on a part of what it holds: more would be other people.
+    """
+    settings, own = config.experiments.diagnosis, _own(config)
+    few = settings.questions_per_person
+    fewer = mixed(few, round(100 * own.single / max(1, own.total)))
+    more = own.identities * own.total // few  # people, for as many rows
+    pool = _drawn(config, own.identities, own.single, own.total)
+    crowd = _drawn(config, more, *fewer)
+    pictures = settings.pictures_per_person
+    picture, short = f"{pictures} picture", f"{few} QA"
+    made = isinstance(own.data, SyntheticData)
+    all_single, all_multi = (own.single, own.multi) if made else (None, None)
+    changes: dict[str, tuple[People, int | None, int | None, int | None]] = {
+        picture: (own, all_single, all_multi, pictures),
+        short: (own, *fewer, None),
+        f"{short}, {paper.EPOCHS}": (own, *fewer, None),
+        "multi-hop only": (pool, 0, own.total, None),
+        f"{short}, multi-hop, {picture}": (pool, 0, few, pictures),
+        f"{short}, {more} people": (crowd, *fewer, None),
+    }
+    found = [_job(config, _plain(config), change=f"none ({config.data_name})", whole=True)]
+    for name, (people, single, multi, shown) in changes.items():
+        within = single is None or multi is None or single + multi < own.total
+        if made or (people is own and within):
+            updates = None if name.endswith(paper.EPOCHS) else _updates(config, own)
+            subset = TrainSubset(single=single, multi=multi, pictures=shown)
+            found.append(_job(config, _trained(config, people, subset, updates), change=name))
+    return setup.jobs(config, found)
+
+
+def sets(config: Config) -> dict[str, Model]:
+    """Whose names a model should know, and the model: the Real Set of the untrained base, then the
+    people of each shape of the model that was trained on them (Fig 2, 5, Table 5)."""
+    real = config.experiments.diagnosis.real
+    found: dict[str, Model] = {}
+    if real is not None:
+        found[REAL] = setup.untrained(config, config.models[0], datasets.data_of(real))
+    return found | _shapes(config)
+
+
+def signatures(config: Config) -> Jobs:
+    """Fig 2 left and Table 5: how sure the model is of a name; one row per person, labelled set."""
+    return setup.jobs(
+        config,
+        (
+            Job(
+                SignatureRun(
+                    of=of,
+                    people=config.experiments.trace.people,
+                    batch=config.evaluate.batch,
+                ),
+                {"seed": _seed(config, of), "set": name, "model": config.models[0]},
+            )
+            for name, of in sets(config).items()
+        ),
+    )
+
+
+def traces(config: Config, names: tuple[str, ...] | None = None) -> Jobs:
+    """Fig 2 right and 5: causal traces of the people of `sets`, or of those named; labelled set."""
+    return setup.jobs(
+        config,
+        (
+            Job(
+                TraceRun(of=of, trace=config.experiments.trace),
+                _labels(config, _seed(config, of), set=name),
+            )
+            for name, of in sets(config).items()
+            if names is None or name in names
+        ),
+    )
+
+
+def scaling(config: Config) -> Jobs:
+    """Fig 3a, 3b: one person at a time, more and more questions; asked what is held out. Rows
+    labelled samples and control."""
+    settings, found = config.experiments.scaling, []
+    people = _drawn(config, settings.people, *mixed(max(settings.samples), settings.single))
+    for (who, seed), samples in itertools.product(_repeated(config, settings), settings.samples):
+        single, multi = mixed(samples, settings.single)
+        subset = TrainSubset(people=(who,), single=single, multi=multi)
+        usual = config.stage1.steps(samples)
+        controls = {
+            paper.EPOCHS: None,
+            paper.UPDATES: None if usual == settings.updates else settings.updates,
+        }  # where both come to the same, one run serves both
+        for control, updates in controls.items():
+            of = _trained(config, people, subset, updates, seed)
+            found.append(_job(config, of, ("test",), samples=samples, control=control))
+    return setup.jobs(config, found)
+
+
+def hops(config: Config) -> Jobs:
+    """Fig 3c: the same number of questions, more and more of them single-hop. Rows labelled
+    setting and share."""
+    settings = config.experiments.hops
+    one, several = settings.one_person, settings.several_people
+    together = (((), seed) for seed in config.seeds[: several.seeds])
+    found = []
+    for setting, mix, groups in (
+        (ONE, one, (((who,), seed) for who, seed in _repeated(config, one))),
+        (f"{several.people} people", several, together),
+    ):
+        people = _drawn(config, mix.people, mix.samples, mix.samples)
+        for (group, seed), share in itertools.product(groups, settings.shares):
+            single, multi = mixed(mix.samples, share)
+            subset = TrainSubset(people=group, single=single, multi=multi)
+            of = _trained(config, people, subset, None, seed)
+            found.append(_job(config, of, ("test",), setting=setting, share=share))
+    return setup.jobs(config, found)
+
+
+def _own(config: Config) -> People:
+    """The people of stage 1."""
+    data = setup.data_of(config)
+    if isinstance(data, SyntheticData):
+        return People(data, data.identities, data.single, data.multi)
+    return _counted(config, data)
+
+
+def _counted(config: Config, data: Data) -> People:
+    """Data of a folder with its size; questions per person are a mean."""
+    if isinstance(data, SyntheticData):
+        return People(data, data.identities, data.single, data.multi)
+    rows = datasets.rows_of(data, config.folders.runs)
+    train = rows[rows["split"] == "train"]
+    identities = max(1, train["identity"].nunique())
+    each = [round((train["hop"] == hop).sum() / identities) for hop in paper.HOPS]
+    return People(data, identities, *each)
+
+
+def _drawn(config: Config, identities: int, single: int, multi: int) -> People:
+    """The first people of the dataset with more questions about each than ReMem has, or other
+    people than its own folder holds: drawn, as the paper's toy experiments were made apart."""
+    section = config.dataset.model_copy(
+        update={
+            "source": "synthetic",
+            "identities": identities,
+            "single": single,
+            "multi": multi,
+        }
+    )
+    return People(datasets.data_of(section), identities, single, multi)
+
+
+def _trained(
+    config: Config,
+    people: People,
+    subset: TrainSubset,
+    updates: int | None,
+    seed: int | None = None,
+) -> Stage1Run:
+    """Stage 1 of the first model on a subset."""
+    run = setup.stage1_run(config, config.models[0], config.seeds[0], data=people.data)
+    changed: dict[str, Any] = {"subset": subset, "updates": updates}
+    return run.model_copy(update=changed | ({} if seed is None else {"seed": seed}))
+
+
+def _plain(config: Config) -> Stage1Run:
+    """Stage 1 itself (Table 3), to stand beside the others."""
+    return setup.stage1_run(config, config.models[0], config.seeds[0])
+
+
+def _job(
+    config: Config,
+    of: Stage1Run,
+    splits: tuple[str, ...] = SPLITS,
+    whole: bool = False,
+    **labels: Any,
+) -> Job:
+    """The answers after one of these; Exposure is a matter of stage 2 and left out, but where it
+    is the `whole` stage 1, which is asked for it anyway."""
+    asked = {} if whole else {"exposure": False, "perplexity": True}
+    run = setup.answers(config, of, EvalRows(splits=splits), **asked)
+    return Job(run, _labels(config, of.seed, **labels))
+
+
+def _labels(config: Config, seed: int, **others: Any) -> dict[str, Any]:
+    return {"seed": seed, **others, "model": config.models[0]}  # as the CSVs have them
+
+
+def _base(config: Config, model: str, seed: int) -> Model:
+    return setup.untrained(config, model)
+
+
+def _seed(config: Config, of: Model) -> int:
+    return config.seeds[0] if isinstance(of, Untrained) else of.seed
+
+
+def _updates(config: Config, people: People) -> int:
+    return config.stage1.steps(people.identities * people.total)
+
+
+def _repeated(config: Config, how: Repeated) -> Iterator[tuple[str, int]]:
+    """(person, seed): one person at a time, by each seed."""
+    # The identities that people who are drawn are given.
+    who = (f"p{k:02d}" for k in range(how.people))
+    return itertools.product(who, config.seeds[: how.seeds])

@@ -1,0 +1,259 @@
+"""Many runs at once: jobs with labels, one sweep that makes them, one collect that reads them.
+
+An experiment is a list of jobs. `sweep` makes what is not there yet, in worker processes, each run
+as soon as those that it needs are done; `collect` gives the tables of all as one frame, in which
+the labels of a job are columns.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm import tqdm
+
+from remem import runs
+from remem.runs import Run
+
+
+class FailedRuns(RuntimeError):
+    """Some runs of a sweep failed; the message says which, and where they differ from the rest."""
+
+
+class _InWorker(RuntimeError):
+    """What a run raised in a worker, in words: not every exception survives the way back."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, and the columns that tell its rows from those of the others."""
+
+    spec: Run
+    labels: Mapping[str, Any] = field(default_factory=dict)
+    select: Callable[[pd.DataFrame], pd.DataFrame] | None = None  # of its rows, where not all
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The jobs of an experiment in the order of its tables, where their runs lie, and how many are
+    made at once. With more than one worker each run is made in a process of one thread; either way
+    the numbers do not depend on `workers`."""
+
+    jobs: tuple[Job, ...]
+    runs_root: Path
+    workers: int = 1
+
+    def __iter__(self) -> Iterator[Job]:
+        return iter(self.jobs)
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    def __add__(self, other: Jobs) -> Jobs:
+        return Jobs((*self.jobs, *other.jobs), self.runs_root, self.workers)
+
+    def training(self) -> Jobs:
+        """The training behind each job, once each, with its labels: to `collect` its history."""
+        found: dict[str, Job] = {}
+        for job in self.jobs:
+            trained = getattr(job.spec, "trained", None)
+            if trained is not None:
+                found.setdefault(f"{runs.name(trained)} {job.labels}", Job(trained, job.labels))
+        return Jobs(tuple(found.values()), self.runs_root, self.workers)
+
+
+def sweep(jobs: Jobs, label: str = "runs") -> list[Path]:
+    """Make the runs of `jobs`, and those that they need; returns a folder for each job.
+
+    What is done is only verified. The last job is begun first: small ones stand before large ones,
+    and no core should wait for a long run at the end. When runs fail, those that do not need them
+    are finished, and then FailedRuns names each.
+    """
+    waiting = _waiting(jobs)
+    made: dict[str, Path | BaseException] = {}
+    with tqdm(
+        desc=label, total=len(waiting), unit="run", file=sys.stderr, disable=not waiting
+    ) as bar:
+        for name, outcome in _outcomes(waiting, jobs.runs_root, jobs.workers):
+            made[name] = outcome
+            bar.update()
+    failures = {name: error for name, error in made.items() if isinstance(error, BaseException)}
+    if failures:
+        specs = {**{runs.name(job.spec): job.spec for job in jobs}, **waiting}
+        raise FailedRuns(_report(specs, failures)) from next(iter(failures.values()))
+    return [
+        runs.get_or_create(job.spec, jobs.runs_root)
+        if runs.name(job.spec) not in made
+        else runs.folder(job.spec, jobs.runs_root)
+        for job in jobs
+    ]
+
+
+def collect(jobs: Jobs, label: str = "runs") -> pd.DataFrame:
+    """The tables of all runs (`Run.read`) as one, made first where they are not there; the labels
+    of each job are columns."""
+    parts = []
+    for job, folder in zip(jobs, sweep(jobs, label), strict=True):
+        rows = job.spec.read(folder)
+        rows = rows if job.select is None else job.select(rows)
+        parts.append(rows.assign(**job.labels))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _waiting(jobs: Jobs) -> dict[str, Run]:
+    """The runs that are not done, by name, each after those that it needs."""
+    found: dict[str, Run] = {}
+
+    def add(spec: Run) -> None:
+        name = runs.name(spec)
+        if name not in found and not runs.folder(spec, jobs.runs_root).exists():
+            for need in spec.needs():
+                add(need)
+            found[name] = spec
+
+    for job in reversed(jobs.jobs):
+        add(job.spec)
+    return found
+
+
+def _outcomes(
+    waiting: Mapping[str, Run], runs_root: Path, workers: int
+) -> Iterator[tuple[str, Path | BaseException]]:
+    """(name, folder or what was raised) of each run, as they end."""
+    needed = {
+        name: {other for need in spec.needs() if (other := runs.name(need)) in waiting}
+        for name, spec in waiting.items()
+    }
+    place = {name: number for number, name in enumerate(waiting)}
+    ready = [place[name] for name in waiting if not needed[name]]
+    order = list(waiting)
+    here = workers == 1 or len(waiting) < 2
+    under_way: dict[Future[Path], str] = {}
+    try:
+        while ready or under_way:
+            while ready and len(under_way) < workers:
+                name = order[heapq.heappop(ready)]
+                under_way[_submit(waiting[name], runs_root, 1 if here else workers)] = name
+            for future in wait(under_way, return_when=FIRST_COMPLETED).done:
+                name = under_way.pop(future)
+                error = future.exception()
+                yield name, future.result() if error is None else error
+                for other in [key for key, needs in needed.items() if name in needs]:
+                    if error is None:
+                        needed[other].discard(name)
+                        if not needed[other]:
+                            heapq.heappush(ready, place[other])
+                    else:  # and so with all that needs the other
+                        yield from _without(other, name, needed)
+    except BaseException:  # interrupted: what is under way is not waited for
+        _stop_workers()
+        raise
+
+
+def _without(name: str, cause: str, needed: dict[str, set[str]]):
+    """The failure of a run whose need failed, and of all that need it in turn."""
+    if needed.pop(name, None) is None:
+        return
+    yield name, RuntimeError(f"it needs {cause}, which failed")
+    for other in [key for key, needs in needed.items() if name in needs]:
+        yield from _without(other, name, needed)
+
+
+def _submit(spec: Run, runs_root: Path, workers: int) -> Future[Path]:
+    if workers == 1:
+        future: Future[Path] = Future()
+        try:
+            future.set_result(_make(spec, runs_root))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+    return _executor(workers).submit(_make_in_worker, spec, runs_root)
+
+
+def _executor(workers: int):
+    """The pool of this process, which lives until it ends: what a worker has read, such as
+    features, serves its next run. Its pickling takes classes that a notebook defines along."""
+    from joblib.externals.loky import get_reusable_executor
+
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return get_reusable_executor(
+        workers,
+        timeout=3600,
+        initializer=_start_worker,
+        initargs=(os.getpid(),),
+        env={**threads, "HF_HUB_DISABLE_PROGRESS_BARS": "1"},
+    )
+
+
+def _stop_workers() -> None:
+    loky = sys.modules.get("joblib.externals.loky.reusable_executor")
+    executor = loky and loky._executor
+    if executor is not None:
+        executor.shutdown(wait=False, kill_workers=True)
+
+
+def _make(spec: Run, runs_root: Path) -> Path:
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return runs.get_or_create(spec, runs_root)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return runs.get_or_create(spec, runs_root)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _make_in_worker(spec: Run, runs_root: Path) -> Path:
+    try:
+        return _make(spec, runs_root)
+    except Exception as error:
+        raise _InWorker(f"{type(error).__name__}: {error}") from error
+
+
+def _start_worker(parent: int) -> None:
+    """No bars beside the sweep's, and no life after the parent's."""
+    quiet: Any = functools.partialmethod(tqdm.__init__, disable=True)
+    tqdm.__init__ = quiet
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _report(specs: Mapping[str, Run], failures: Mapping[str, BaseException]) -> str:
+    fields = {name: runs.flat(runs.plain(spec)) for name, spec in specs.items()}
+    lines = [
+        f"{len(failures)} of {len(specs)} runs failed"
+        + ("; the others are done and kept" if len(failures) < len(specs) else "")
+    ]
+    for name, error in failures.items():
+        alike = [other for other in fields.values() if other.get("kind") == fields[name]["kind"]]
+        differing = {
+            key: value
+            for key, value in fields[name].items()
+            if len({repr(other.get(key)) for other in alike}) > 1
+        }
+        where = ", ".join(f"{key}={value}" for key, value in sorted(differing.items()))
+        named = "" if isinstance(error, _InWorker) else f"{type(error).__name__}: "
+        reason = f"{named}{error}"
+        if isinstance(error, BrokenExecutor):
+            reason = (
+                "a worker process was killed (out of memory?), which ends the whole pool; "
+                "lower `workers` and start again"
+            )
+        lines.append(f"- {name} ({where}): {reason}" if where else f"- {name}: {reason}")
+    return "\n".join(lines)

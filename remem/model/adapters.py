@@ -1,0 +1,82 @@
+"""LoRA adapters: made, saved, loaded, merged, and frozen as a reference."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from remem.model.loading import CannotLoad, Network
+
+# LoRA goes on the language model's attention and MLP projections and nowhere else. A list of
+# bare suffixes ("q_proj") would also match inside the CLIP tower, as it does in other benchmarks.
+TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
+
+
+def add_adapter(network: Network, rank: int, alpha: int, seed: int) -> Network:
+    """`network` with a new LoRA adapter "default", which is trainable and at first changes nothing.
+    `seed` draws its weights."""
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=TARGETS)
+    return network._replace(model=get_peft_model(network.model, settings))
+
+
+def save_adapter(network: Network, folder: Path) -> None:
+    """Write adapter "default" as PEFT does: base and folder alone reproduce the answers."""
+    # save_embedding_layers=False, here and below: left to itself, PEFT asks the Hub whether the
+    # vocabulary has grown.
+    network.model.save_pretrained(
+        folder, selected_adapters=["default"], save_embedding_layers=False
+    )
+
+
+def load_adapter(
+    network: Network, folder: Path, trainable: bool = False, reference: bool = False
+) -> Network:
+    """`network` with the adapter of `folder`; with `reference`, a second and frozen copy of it
+    beside the first, for `as_reference`. Raises CannotLoad if a saved tensor was not taken up,
+    which PEFT by itself passes over."""
+    from peft import PeftModel, get_peft_model_state_dict
+
+    peft = PeftModel.from_pretrained(network.model, str(folder), is_trainable=trainable)
+    if reference:
+        peft.load_adapter(str(folder), adapter_name="reference", is_trainable=False)
+    saved = load_file(Path(folder) / "adapter_model.safetensors")
+    for name in peft.peft_config:
+        taken = get_peft_model_state_dict(peft, adapter_name=name, save_embedding_layers=False)
+        for key, tensor in saved.items():
+            if key not in taken or not torch.equal(taken[key].cpu(), tensor.to(taken[key].dtype)):
+                raise CannotLoad(
+                    f"{folder}: {key} was not taken up by the model; the adapter belongs to "
+                    "another base, or to another release of PEFT"
+                )
+    peft.set_adapter("default", inference_mode=not trainable)
+    return network._replace(model=peft)
+
+
+def merge_adapter(network: Network) -> None:
+    """Add adapter "default" to the weights that it stands beside: the same function in a third of
+    the operations, for inference. Not for training on. Only fp32 is merged: in half precision the
+    sum would be rounded, and base and saved adapter would no longer reproduce the answers."""
+    if network.model.dtype == torch.float32:
+        network.model.merge_adapter(["default"])
+
+
+@contextlib.contextmanager
+def as_reference(network: Network) -> Iterator[None]:
+    """Inside, the frozen adapter "reference" answers in place of "default", without gradients."""
+    # inference_mode, or set_adapter would make the reference trainable; and "default" has to
+    # come back trainable only if it was.
+    peft = network.model
+    trainable = any(p.requires_grad for p in peft.parameters())
+    peft.set_adapter("reference", inference_mode=True)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        peft.set_adapter("default", inference_mode=not trainable)

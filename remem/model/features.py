@@ -1,0 +1,64 @@
+"""Image features: what vision tower and projector say of a picture, computed once and kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from safetensors import safe_open
+from torch import Tensor
+
+from remem.model.loading import Network
+
+SHARD = 512  # images per file of cached features
+
+
+@torch.no_grad()
+def image_features(network: Network, images: Sequence[Image.Image], batch: int = 64) -> Tensor:
+    """Projected image features (images, P, H) on the CPU, `batch` images in memory at once. Tower
+    and projector are never trained in stages 1 and 2, so this is computed once a picture."""
+    llava, parts = network.llava, []
+    for start in range(0, len(images), batch):
+        pixels = network.processor.image_processor(
+            list(images[start : start + batch]), return_tensors="pt"
+        )
+        pixels = pixels["pixel_values"].to(llava.device, llava.dtype)
+        parts.append(torch.stack(list(llava.get_image_features(pixels).pooler_output)).cpu())
+    return torch.cat(parts)
+
+
+class Features:
+    """Image features by the picture's path. Read from a folder, they stay on disk until they are
+    touched."""
+
+    def __init__(self, paths: Sequence[str], shards: Sequence[Tensor]):
+        """`shards` are tensors (SHARD or fewer, P, H) of the pictures at `paths`, in order."""
+        self.shards = shards
+        self.place = {path: divmod(i, SHARD) for i, path in enumerate(paths)}
+
+    @classmethod
+    def read(cls, folder: Path) -> Features:
+        """From a folder of `features-*.safetensors`, SHARD images each, and `images.json`, their
+        paths in that order."""
+        shards = []
+        for file in sorted(Path(folder).glob("features-*.safetensors")):
+            with safe_open(file, "pt") as tensors:
+                shards.append(tensors.get_tensor("features"))
+        return cls(json.loads((Path(folder) / "images.json").read_text()), shards)
+
+    @classmethod
+    def of(cls, paths: Sequence[str], features: Tensor) -> Features:
+        """Of a tensor (len(paths), P, H) in memory."""
+        return cls(paths, features.split(SHARD))
+
+    def __getitem__(self, paths: Sequence[str]) -> Tensor:
+        """Those of several pictures, (len(paths), P, H). Raises KeyError, naming one that has
+        none."""
+        try:
+            places = [self.place[path] for path in paths]
+        except KeyError as error:
+            raise KeyError(f"no cached features of the image {error.args[0]!r}") from error
+        return torch.stack([self.shards[shard][i] for shard, i in places])

@@ -1,0 +1,1 @@
+"""Scored rows in; tables, figures, verdicts and a page out."""

@@ -1,0 +1,39 @@
+"""One function per figure, a table in, a matplotlib Figure out; no file is read or written.
+
+The style is that of `report.style`. All axes are in percent unless they say otherwise.
+"""
+
+from remem.report.figures.learning import causes, fig1, fig3a, fig3b, fig3c, loss, stage1
+from remem.report.figures.people import contact_sheet, dialogue, face_similarity
+from remem.report.figures.probes import fig2a, traces
+from remem.report.figures.unlearning import (
+    exposure,
+    forget_retain,
+    ratios,
+    table4,
+    tradeoff,
+    worked_exposure,
+)
+from remem.report.figures.verdicts import scorecard
+
+__all__ = [
+    "causes",
+    "contact_sheet",
+    "dialogue",
+    "exposure",
+    "face_similarity",
+    "fig1",
+    "fig2a",
+    "fig3a",
+    "fig3b",
+    "fig3c",
+    "forget_retain",
+    "loss",
+    "ratios",
+    "scorecard",
+    "stage1",
+    "table4",
+    "traces",
+    "tradeoff",
+    "worked_exposure",
+]

@@ -1,0 +1,250 @@
+"""Figures of stage 2: what is forgotten and what is kept (Tables 2 and 4, Fig 6 and 7)."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from remem import paper
+from remem.report import style
+from remem.report.show import judge_name
+
+
+@style.styled
+def tradeoff(table2: pd.DataFrame) -> Figure:
+    """Forget EM (left is better) against retain EM (up is better), the paper's values hollow.
+
+    Thin lines are chance, where the table has that row.
+    """
+    figure, axes, panels = style.grid(table2, 3.6, 3.2)
+    for panel, rows in panels:
+        rows, chance = _apart(rows)
+        for row in chance.itertuples():
+            panel.axvline(row.EM_f, **style.CHANCE)
+            panel.axhline(row.EM_r, **style.CHANCE)
+        for row in rows.itertuples():
+            colour, marker = style.MARKERS.get(row.method, style.NEW)
+            panel.errorbar(
+                row.EM_f,
+                row.EM_r,
+                style.error_bar(row, "EM_r"),
+                style.error_bar(row, "EM_f"),
+                color=colour,
+                marker=marker,
+                elinewidth=0.8,
+            )
+            panel.plot(row.paper_EM_f, row.paper_EM_r, marker, color=colour, mfc="none")
+            panel.plot(
+                [row.EM_f, row.paper_EM_f],
+                [row.EM_r, row.paper_EM_r],
+                ":",
+                color=colour,
+                linewidth=0.8,
+            )
+    axes[0, 0].set_xlim(-4, 104)
+    style.label(axes, "EM on the forget set", "EM on the retain set")
+    models, chance = _apart(table2)
+    style.legend(figure, *style.methods(models.method), *_levels(chance, {}), style.hollow())
+    return figure
+
+
+@style.styled
+def exposure(table2: pd.DataFrame) -> Figure:
+    """Exposure of the forget set per method, among lines for what is no method: chance (the row of
+    that name in tables.table2), the base, the model before unlearning, the retrained model."""
+    figure, axes, panels = style.grid(table2)
+    frame = {"base": "-.", "before unlearning": ":", "retrained": "--"}
+    for panel, rows in panels:
+        rows, chance = _apart(rows)
+        for row in chance.itertuples():
+            panel.axhline(row.Exposure, **style.CHANCE)
+        methods = rows[~rows.method.isin(frame)]
+        for row in rows[rows.method.isin(frame)].itertuples():
+            panel.axhline(
+                row.Exposure, color=style.MARKERS[row.method].colour, linestyle=frame[row.method]
+            )
+        for place, row in enumerate(methods.itertuples()):
+            colour, marker = style.MARKERS.get(row.method, style.NEW)
+            panel.errorbar(
+                place,
+                row.Exposure,
+                style.error_bar(row, "Exposure"),
+                color=colour,
+                marker=marker,
+                elinewidth=0.8,
+            )
+            panel.plot(place + 0.25, row.paper_Exposure, marker, color=colour, mfc="none")
+        panel.set_xticks(
+            range(len(methods)), methods.method, rotation=30, ha="right", rotation_mode="anchor"
+        )
+        panel.grid(axis="x", visible=False)
+    axes[0, 0].set_ylim(0, 104)
+    style.label(axes, "", "Exposure of the forget set")
+    style.legend(figure, *_levels(table2, frame), style.hollow(), columns=3)
+    return figure
+
+
+@style.styled
+def forget_retain(curve: pd.DataFrame) -> Figure:
+    """Unlearning epoch by epoch: forget EM against retain EM, to be read at equal forget EM.
+
+    One rate for all methods is the paper's protocol, not a fair race; at equal forget EM the
+    higher line keeps more. curve: model, method, seed, epoch, view ("forget", "retain_eval"), hop,
+    em (0..1); the mean over seeds is drawn.
+    """
+    figure, axes, panels = style.grid(curve)
+    for panel, rows in panels:
+        mean = 100 * rows.groupby(["method", "epoch", "view"], sort=False).em.mean()
+        for method, way in mean.unstack("view").groupby(level="method", sort=False):
+            colour, marker = style.MARKERS.get(method, style.NEW)
+            way = way.sort_index(level="epoch")
+            panel.plot(way.forget, way.retain_eval, marker=marker, markersize=4, color=colour)
+    axes[0, 0].set_xlim(-4, 104)
+    style.label(axes, "EM on the forget set (an epoch a mark)", "EM on the retain set")
+    style.legend(figure, *style.methods(curve.method))
+    return figure
+
+
+@style.styled
+def table4(table: pd.DataFrame) -> Figure:
+    """Table 4: plain and circular accuracy per method, one panel per model, the paper's hollow."""
+    names = list(dict.fromkeys(table.method))
+    columns = dict(zip(("MMBench", "MMBench_circular"), style.PAIR, strict=True))
+    figure, axes, panels = style.row(table, width=3.6, height=0.7 + 0.28 * len(names))
+    for panel, rows in panels:
+        for line in rows.itertuples():
+            y = names.index(line.method)
+            for shift, (column, (colour, marker)) in zip(
+                (-0.14, 0.14), columns.items(), strict=True
+            ):
+                panel.errorbar(
+                    getattr(line, column),
+                    y + shift,
+                    xerr=style.error_bar(line, column),
+                    color=colour,
+                    marker=marker,
+                    elinewidth=0.8,
+                )
+            plain = columns["MMBench"]
+            panel.plot(line.paper_MMBench, y - 0.14, plain.marker, color=plain.colour, mfc="none")
+        panel.set_yticks(range(len(names)), names)
+        panel.set_ylim(len(names) - 0.5, -0.5)
+    style.label(axes, "accuracy, %", "")
+    style.legend(figure, *map(style.sample, style.PAIR, ("plain", "circular")), style.hollow())
+    return figure
+
+
+@style.styled
+def ratios(table: pd.DataFrame, model: str) -> Figure:
+    """Fig 6 or 7: every column of Table 2 against the forget ratio, of one model; a row of panels
+    per column, single-hop left. Table 2's values are hollow."""
+    table = table[table.model == model]
+    if table.empty:
+        raise ValueError(f"ratios: the table has no model {model!r}")
+    heads = {
+        "ROUGE": "ROUGE\nretained",
+        "EM_r": "EM\nretained",
+        "EM_t_retain": "EM held out\nretained",
+        "judge": f"{judge_name(table)}\nforgotten",
+        "EM_f": "EM\nforgotten",
+        "Exposure": "Exposure\nforgotten",
+        "EM_t": "EM held out\nforgotten",
+    }
+    hops = [hop for hop in style.HOP if hop in set(table.hop)]
+    names = list(dict.fromkeys(table.method))
+    figure, axes = style.panels(len(heads), len(hops), 3.3, 1.65)
+    for panel, (column, hop) in zip(axes.flat, product(heads, hops), strict=True):
+        rows = table[table.hop == hop].sort_values("ratio", kind="stable")
+        for (method, control), line in rows.groupby(["method", "control"], sort=False):
+            colour, marker = style.MARKERS.get(method, style.NEW)
+            ours = control == paper.EPOCHS
+            x = line.ratio + 0.25 * (names.index(method) - (len(names) - 1) / 2)
+            panel.plot(
+                x,
+                line[column],
+                style.CONTROLS[control],
+                color=colour,
+                markersize=4,
+                marker=marker if ours else "",
+                linewidth=1.3 if ours else 0.7,
+            )
+            for at, point in zip(x, line.itertuples(), strict=True):
+                if ours:
+                    panel.errorbar(
+                        at,
+                        getattr(point, column),
+                        style.error_bar(point, column),
+                        color=colour,
+                        elinewidth=0.7,
+                    )
+                    panel.plot(
+                        at + 0.9,
+                        getattr(point, f"paper_{column}", np.nan),
+                        marker,
+                        color=colour,
+                        mfc="none",
+                        markersize=5,
+                    )
+        panel.set_xticks(sorted(table.ratio.unique()))
+    axes[0, 0].set_ylim(-4, 104)
+    for hop, panel in zip(hops, axes[0], strict=True):
+        panel.set_title(f"{model}, {style.HOP[hop]}", loc="left")
+    for panels, head in zip(axes, heads.values(), strict=True):
+        panels[0].set_ylabel(head)
+    for panel in axes[-1]:
+        panel.set_xlabel("people to forget, % of all")
+    style.legend(
+        figure,
+        *style.methods(table.method),
+        *style.controls(table.control),
+        style.hollow(),
+        columns=4,
+    )
+    return figure
+
+
+@style.styled
+def worked_exposure(ranks: pd.DataFrame, formulas: pd.DataFrame) -> Figure:
+    """Both formulas of Exposure over the rank, and the paper's 20 pairs (forget EM, Exposure).
+
+    ranks: rank, log, linear. formulas: model, EM_f, Exposure, log, linear (what each predicts).
+    """
+    lines = {"log": "#0072B2", "linear": "#D55E00"}
+    figure, axes = style.panels(1, 2, 3.6, 3.0, share="none")
+    left, right = axes.flat
+    for formula, colour in lines.items():
+        left.plot(ranks["rank"], ranks[formula], ".-", color=colour, label=formula)
+        left.axhline(ranks[formula].mean(), color=colour, linestyle=":", linewidth=0.9)
+        line = formulas.sort_values("EM_f")
+        right.plot(line.EM_f, line[formula], color=colour, label=f"{formula} formula")
+    left.set(xlabel=f"rank of the truth among {len(ranks)}", ylabel="Exposure")
+    left.set_title("dotted: chance", loc="left")
+    left.xaxis.get_major_locator().set_params(integer=True)
+    for model, marker in zip(dict.fromkeys(formulas.model), "o^", strict=False):
+        rows = formulas[formulas.model == model]
+        right.plot(rows.EM_f, rows.Exposure, marker, color="#333333", mfc="none", label=model)
+    right.set(xlabel="forget EM", ylabel="Exposure", ylim=(0, 104))
+    right.set_title("Table 2 against the two formulas", loc="left")
+    for panel in axes.flat:
+        panel.legend(fontsize=8)
+    return figure
+
+
+def _apart(table2: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of models, and those of chance."""
+    guessed = table2.method == "chance"
+    return table2[~guessed], table2[guessed]
+
+
+def _levels(table2: pd.DataFrame, styles: dict[str, str]) -> list[Line2D]:
+    """The legend's lines for those of chance and `styles` that the table has."""
+    looks = {"chance": style.CHANCE}
+    looks |= {
+        name: {"color": style.MARKERS[name].colour, "linestyle": s} for name, s in styles.items()
+    }
+    met = set(table2.method)
+    return [Line2D([], [], label=name, **look) for name, look in looks.items() if name in met]

@@ -1,0 +1,79 @@
+"""The scorecard as a picture."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from remem.report import claims, style
+
+_VERDICTS = {  # the last words of a verdict -> its mark
+    **dict.fromkeys([claims.HOLDS, "reproduced"], style.Marker("#009E73", "o")),
+    **dict.fromkeys([claims.FAILS, "not reproduced"], style.Marker("#D55E00", "X")),
+    claims.UNTOLD: style.Marker("#777777", "$?$"),
+    claims.NOT_RUN: style.Marker("#AAAAAA", "_"),
+}
+
+
+_ITEMS = {"fig6": "Fig 6, Fig 7"}
+
+
+@style.styled
+def scorecard(table: pd.DataFrame) -> Figure:
+    """Every claim in one picture: what it says, whether the paper's own numbers bear it out, and
+    the verdict. Claims about one item stand together.
+
+    table: claims.scorecard; claim, section, text, "paper bears out" and verdict are shown.
+    """
+    width, line, letters = 7.75, 0.185, 54  # of the page and of a line, in inches
+    left, text_at, paper_at, mark_at = 0.12, 0.86, 5.05, 6.42
+    about = table.claim.map({claim.id: claim.item for claim in claims.CLAIMS})
+    blocks = []  # (lines of text, its row or None for a heading)
+    for _, rows in table.groupby(about.ne(about.shift()).cumsum()):
+        item = about[rows.index[0]]
+        name = item.replace("fig", "Fig ").replace("table", "Table ")
+        blocks.append(([_ITEMS.get(item, name)], None))
+        blocks += [
+            (wrap(row["text"].replace(" %", "\u00a0%"), letters, break_on_hyphens=False), row)
+            for row in rows.to_dict("records")
+        ]
+    height = line * (2.6 + sum(len(lines) + 0.4 for lines, _ in blocks))
+    figure = plt.figure(figsize=(width, height))
+    panel = figure.add_axes((0, 0, 1, 1))  # its unit is the inch, downwards
+    panel.set(xlim=(0, width), ylim=(height, 0))
+    panel.set_axis_off()
+    scopes = {verdict.rpartition(": ")[0] for verdict in table.verdict} - {""}
+    heads = {
+        text_at: "claim",
+        paper_at: "borne out by\nthe paper's\nnumbers?",
+        mark_at: ",\n".join(sorted(scopes)) or "verdict",
+    }
+    for x, text in heads.items():
+        panel.text(x, 1.3 * line, text, color="#666666", va="center", fontsize=8)
+    top = 2.6 * line
+    for lines, row in blocks:
+        middle = top + line / 2
+        if row is None:
+            panel.text(left, middle, lines[0], weight="bold", va="center", fontsize=10)
+            panel.plot([left, width - left], [top - 0.02] * 2, color="#BBBBBB", linewidth=0.8)
+        else:
+            word = row["verdict"].rpartition(": ")[2]
+            colour, marker = _VERDICTS[word]
+            panel.text(left, middle, row["section"], color="#666666", va="center", fontsize=8)
+            for place, text in enumerate(lines):
+                panel.text(
+                    text_at,
+                    middle + place * line,
+                    text,
+                    va="center",
+                    fontsize=9.5,
+                    parse_math=False,
+                )
+            panel.text(paper_at, middle, row["paper bears out"], va="center", fontsize=9.5)
+            panel.plot(mark_at, middle, marker=marker, color=colour, markersize=8)
+            panel.text(mark_at + 0.15, middle, word, color=colour, va="center", fontsize=9.5)
+        top += (len(lines) + 0.4) * line
+    return figure

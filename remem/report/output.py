@@ -1,0 +1,166 @@
+"""Where a notebook begins, and where what it shows is kept."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from remem import paths, runs
+from remem.config import Config, load_config, sections
+from remem.config.loading import changes
+from remem.report import page
+from remem.report.show import show as show_table
+from remem.report.verdicts import Verdicts
+
+LAYOUT = 2  # of an outputs folder; the first had no layout.json
+
+
+@dataclass(frozen=True)
+class Output:
+    """Writes what a notebook shows into the outputs folder, and hands it back to be shown.
+
+    folders: where things go (paths.Folders); config: the parameters; notebook: its name, such as
+    "07_stage2".
+    """
+
+    notebook: str
+    config: Config
+    folders: paths.Folders
+
+    def table(
+        self,
+        name: str,
+        frame: pd.DataFrame,
+        digits: int = 1,
+        show: pd.DataFrame | None = None,
+        index: bool = False,
+    ) -> Styler:
+        """Write `frame` as tables/<name>.csv, with its index if `index`; returns it for reading
+        (show.show, to so many `digits`), or in its place the frame `show`: a part of it, say."""
+        paths.write(self.folders.tables / f"{name}.csv", frame.to_csv(index=index))
+        if show is None:
+            show = frame.reset_index() if index else frame
+        return show_table(show, digits)
+
+    def figure(self, name: str, figure: Figure) -> Figure:
+        """Save a figure as figures/<name>.png and .pdf, and return it."""
+        paths.save_figure(figure, self.folders.figures / name)
+        return figure
+
+    def verdicts(self, frame: pd.DataFrame, about: str = "claims") -> Verdicts:
+        """Write all columns of `frame` as verdicts/<notebook>.csv; returns sentences that say how
+        its lines, called `about`, came out, with the table of the columns that matter most.
+
+        A named index is written as the first column.
+        """
+        if frame.index.name is not None:
+            frame = frame.reset_index()
+        paths.write(self.folders.verdicts / f"{self.notebook}.csv", frame.to_csv(index=False))
+        return Verdicts(frame, about)
+
+
+def begin(
+    notebook: str, scale: str | Path = "tiny", overrides: Mapping[str, Any] | None = None
+) -> tuple[Config, Output]:
+    """The parameters of a notebook, and where its results go; both are said first.
+
+    scale, overrides: see config.load_config. Printed are the scale, each parameter that is not as
+    params/<scale>.yaml has it, the outputs folder, and how long the notebook may take. Raises
+    BadParameter, paths.CannotWrite and paths.OldOutputs (see open_folder).
+    """
+    config = load_config(scale, overrides)
+    folders = open_folder(config)
+    print(introduction(notebook, config, folders))
+    return config, Output(notebook, config, folders)
+
+
+def open_folder(config: Config) -> paths.Folders:
+    """The outputs folder of `config`, with a layout.json that says what its results are of.
+
+    Raises paths.OldOutputs, and touches nothing, where the folder holds results of an earlier
+    layout, of another scale, or of other data: tables of two data sets on one page would be read as
+    one. `outputs: NAME` in the parameters, or --out NAME, chooses another folder.
+    """
+    folders = config.folders
+    remedy = (
+        "Nothing there was touched. Move that folder away, or choose another one with --out NAME "
+        "(in the parameters: outputs: NAME)"
+    )
+    here = {"layout": LAYOUT, "scale": config.scale, "data": _data(config)}
+    if folders.layout.exists():
+        there = runs.read_json(folders.layout)
+        for key in here:
+            if not isinstance(there, dict) or there.get(key) != here[key]:
+                value = there.get(key) if isinstance(there, dict) else there
+                raise paths.OldOutputs(
+                    f"{folders.root} holds results of another {key} ({value}; these would be of "
+                    f"{here[key]}). {remedy}"
+                )
+    elif _is_old(folders.root):
+        raise paths.OldOutputs(f"{folders.root} holds results of an earlier layout. {remedy}")
+    else:
+        paths.write(folders.layout, json.dumps(here, indent=2) + "\n")
+    return folders
+
+
+def introduction(notebook: str, config: Config, folders: paths.Folders) -> str:
+    """What `begin` prints."""
+    changed = page.in_words(changes(config))
+    lines = [
+        f"Scale {config.scale}, "
+        + (
+            f"but for {len(changed)} of the parameters in params/{config.scale}.yaml:"
+            if changed
+            else f"with the parameters of params/{config.scale}.yaml."
+        ),
+        *(f"  {line}" for line in changed),
+        f"Tables, figures and verdicts go to {_shown(folders.root)}, "
+        f"runs to {_shown(folders.runs)}.",
+    ]
+    took = _reference_time(notebook) if config.scale == "tiny" else None
+    if took:
+        unless = ", with no parameter changed" if changed else ""
+        lines.append(
+            f"The reference run of this notebook took about {took} on two cores"
+            f"{unless}; what is done already is not done again."
+        )
+    return "\n".join(lines)
+
+
+class _Data(runs.Spec):
+    dataset: sections.Dataset
+    benchmark: sections.Benchmark | None
+
+
+def _data(config: Config) -> str:
+    data = _Data(dataset=config.dataset, benchmark=config.benchmark)
+    return f"{config.verdict_scope} {runs.digest(data)}"
+
+
+def _is_old(root: Path) -> bool:
+    """Whether a folder without layout.json was filled before there was one. Runs alone do not say
+    so: those of all outputs of a scale lie in the scale's own folder."""
+    old = ("tables/*", "verdicts/*", "runs/unlearn-*", "runs/stage1-*/predictions.parquet")
+    return any(next(root.glob(pattern), None) for pattern in old)
+
+
+def _reference_time(notebook: str) -> str | None:
+    file = paths.REFERENCE / "notebooks.csv"
+    if not file.is_file():
+        return None
+    with file.open(newline="", encoding="utf-8") as rows:
+        times = {row["notebook"]: row["longest"] for row in csv.DictReader(rows)}
+    minutes = round(float(times.get(notebook) or 0) / 60)
+    return (f"{minutes} min" if minutes else "a minute") if times.get(notebook) else None
+
+
+def _shown(folder: Path) -> str:
+    return str(folder.relative_to(paths.ROOT) if folder.is_relative_to(paths.ROOT) else folder)

@@ -1,0 +1,143 @@
+"""Verdicts in plain sentences, and as a table with few columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from html import escape
+
+import pandas as pd
+
+from remem import metrics
+from remem.report import show
+from remem.report.claims import FAILS, HOLDS, NOT_RUN, UNTOLD
+
+# How a verdict ends -> (how the page marks it, how one is counted, how several are).
+WORDS = {
+    HOLDS: ("holds", "holds", "hold"),
+    "reproduced": ("holds", "is reproduced", "are reproduced"),
+    "reached": ("holds", "is reached", "are reached"),
+    FAILS: ("fails", "does not hold", "do not hold"),
+    "not reproduced": ("fails", "is not reproduced", "are not reproduced"),
+    "missed": ("fails", "is missed", "are missed"),
+    "differs": ("fails", "differs", "differ"),
+    UNTOLD: ("untold", "cannot be told", "cannot be told"),
+    "cannot be checked": ("untold", "cannot be checked", "cannot be checked"),
+    NOT_RUN: ("idle", "was not run", "were not run"),
+}
+MARKS = tuple(dict.fromkeys(mark for mark, _, _ in WORDS.values()))
+
+
+def word(verdict: str) -> str:
+    """The word of WORDS that a verdict ends with ("in the tiny world: holds"), or ""."""
+    return next((end for end in sorted(WORDS, key=len, reverse=True) if verdict.endswith(end)), "")
+
+
+def mark(verdict: str) -> str:
+    """How a verdict counts: one of MARKS, or "" for what is no verdict."""
+    return WORDS.get(word(verdict), ("",))[0]
+
+
+class Verdicts:
+    """What notebooks show at their end: two or three sentences, and the table below them."""
+
+    def __init__(self, frame: pd.DataFrame, about: str = "claims"):
+        """frame: `verdict` and what it is on; see `sentences` and `short`."""
+        self.sentences = sentences(frame, about)
+        self.table = show.show(short(frame), digits=2 if "text" in frame else 1)
+
+    def __repr__(self) -> str:
+        """The sentences, a line each."""
+        return "\n".join(self.sentences)
+
+    def _repr_html_(self) -> str:
+        said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
+        return said + self.table.to_html()
+
+
+def sentences(frame: pd.DataFrame, about: str = "claims") -> list[str]:
+    """How many of the `about` hold, do not hold and cannot be told; which; and why they cannot.
+
+    frame: what claims.check returns, or another table with the column `verdict` whose lines are
+    named by the columns `claim`, or `ability` and `model`.
+    """
+    lines = frame.reset_index(drop=True).assign(
+        word=[word(verdict) for verdict in frame["verdict"]],
+        scope=[verdict.rpartition(": ")[0] for verdict in frame["verdict"]],
+        text=list(_texts(frame)),
+    )
+    counts = Counter(lines["word"])
+    parts = [f"{counts[end]} {WORDS[end][1 + (counts[end] > 1)]}" for end in WORDS if counts[end]]
+    if not parts:
+        return [f"None of the {about} was put to the test here."]
+    scopes = [scope for scope in dict.fromkeys(lines["scope"]) if scope]
+    where = f", {scopes[0]}" if len(scopes) == 1 else ""
+    found = [f"Of {len(lines)} {about} put to the test here{where}, {_listed(parts)}."]
+    for end in WORDS:
+        chosen = list(lines.index[lines["word"] == end])
+        if chosen and mark(end) in ("holds", "fails"):
+            found.append(f"What {WORDS[end][1]}: {'; '.join(_named(lines, chosen))}.")
+    untold = lines[lines["word"].map(mark) == "untold"]
+    if len(untold) and "note" in lines:
+        reasons = Counter(map(_reason, untold.to_dict("records"))).most_common()
+        because = "; ".join(f"{reason} ({count})" for reason, count in reasons)
+        those = "the rest" if len(untold) < len(lines) else "they"
+        found.append(f"Why {those} cannot be told: {because}.")
+    return found
+
+
+def short(frame: pd.DataFrame) -> pd.DataFrame:
+    """At most six columns of verdicts: of claims, what the verdict needs to be followed."""
+    if "text" not in frame:
+        return frame[list(frame)[:6]]
+    units = zip(frame["margin"], frame["unit"], strict=True)
+    table = pd.DataFrame(
+        {
+            "claim": frame["text"] + " (" + frame["section"] + ")",
+            "paper bears out": frame["paper bears out"],
+            "ours": frame["ours"],
+            "ours_lo": frame["lo"],
+            "ours_hi": frame["hi"],
+            "paper_ours": frame["paper"],
+            "margin": ["" if pd.isna(margin) else f"{margin:g} {unit}" for margin, unit in units],
+            "weakest comparison": frame["weakest"],
+            "verdict": frame["verdict"],
+        }
+    )
+    return table.reset_index(drop=True)
+
+
+def _texts(frame: pd.DataFrame) -> pd.Series:
+    if "text" in frame:
+        return frame["text"]
+    if "claim" in frame:
+        return frame["claim"].astype(str)
+    return frame["ability"] + " (" + frame["model"] + ")"
+
+
+def _named(lines: pd.DataFrame, chosen: Sequence[int]) -> list[str]:
+    """The texts of the chosen lines. One that goes on from the line above ("... and so is") has
+    that one's text before it, unless that was chosen as well."""
+    texts, found = list(lines["text"]), []
+    for place in chosen:
+        first = place
+        while texts[first].startswith("...") and first and first - 1 not in chosen:
+            first -= 1
+        found.append(" ".join(texts[first : place + 1]))
+    return found
+
+
+def _reason(line: dict) -> str:
+    """Why a claim cannot be told, from its line: the first cause that would be enough alone."""
+    measured, _, contrasts = str(line["measured"]).partition(" of ")
+    if isinstance(line["note"], str) and line["note"]:
+        return line["note"]
+    if measured != contrasts:
+        return "some of its comparisons were not run"
+    if line["units"] < metrics.FEWEST:
+        return f"fewer than {metrics.FEWEST} people"
+    return "the interval spans the margin"
+
+
+def _listed(parts: list[str]) -> str:
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)

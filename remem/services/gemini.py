@@ -1,0 +1,382 @@
+"""Gemini, which writes profiles, draws pictures (section 6.1) and judges answers (section 6.2).
+
+Nothing here knows what is asked for. What was answered before is not asked again, and the budget
+is kept: see `ledger`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from PIL import Image
+from pydantic import BaseModel, ValidationError
+from tqdm import tqdm
+
+from remem.config.services import Prices, Service
+from remem.services import ledger
+from remem.services.ledger import Stopped, Unusable
+
+if TYPE_CHECKING:  # it takes a second to import, and is needed only where something is asked
+    from google import genai
+
+KEYS = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # in the environment; the SDK prefers the first too
+
+TIMEOUT = 180.0  # seconds for one answer; a picture takes about ten
+
+BACK_OFF = 1.0  # seconds before the first retry, doubled each time up to a minute, and a bit more
+
+GIVE_UP = 12  # requests in a row that the service could not take, each after its retries
+
+PICTURES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+
+PIXELS = 2**26  # 8192 x 8192; nothing larger is decoded
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+Request = tuple[str, Sequence[Image.Image]]  # a text, and the pictures that it speaks of
+
+
+class WrongKey(Stopped):
+    """The service does not accept the key; the message names the variable that holds it."""
+
+
+def ask_text(
+    prompts: Sequence[str],
+    settings: Service,
+    folder: Path,
+    schema: type[Answer],
+    *,
+    model: str = "text_model",
+    config: Mapping[str, Any] | None = None,
+    unit: str = "text",
+    only_cached: bool = False,
+) -> list[Answer | None]:
+    """An answer of the form `schema` for each prompt, in order; None where there is none. The same
+    prompt has the same answer: one that should be tried again has to be worded otherwise.
+
+    settings: their key `model` names the model. config: fields of the SDK's GenerateContentConfig
+    beside the schema, such as a system instruction. unit: what an answer is called on stderr.
+
+    `folder` keeps the answers and calls.jsonl. What it holds is not asked again, nor is what the
+    service refused (blocked, empty, unusable) 1 + `repeats` times. What it could not take after all
+    retries is None too, but is asked again the next time. A line on stderr counts what is missing,
+    and why. With `only_cached` nothing is asked at all.
+
+    Raises Stopped: no key or a wrong one (WrongKey), an unknown model, a request that is not
+    understood, the budget, a refusal where on_blocked is "stop", a service that fails without end;
+    and CannotWrite.
+    """
+
+    def read(data: bytes) -> Answer:
+        try:
+            return schema.model_validate_json(data)
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            place = ".".join(map(str, wrong["loc"])) or "all"
+            raise Unusable(f"not the JSON asked for: {place}: {wrong['msg']}") from None
+
+    config = dict(config or {})
+    form = json.dumps(schema.model_json_schema()) + (json.dumps(config) if config else "")
+    config |= {"response_mime_type": "application/json", "response_schema": schema}
+    kind = _Kind("text", unit, model, form, config, _words, read)
+    return _answers(kind, [(prompt, ()) for prompt in prompts], settings, folder, only_cached)
+
+
+def ask_image(
+    requests: Sequence[Request], settings: Service, folder: Path
+) -> list[Image.Image | None]:
+    """A square picture (RGB, of the service's size) for each text and pictures; else as ask_text,
+    with the model that the settings' `image_model` names.
+
+    One of 1,024 x 1,024 takes 3 MB of memory: ask for one person's at a time.
+    """
+    config = {"response_modalities": ["IMAGE"], "image_config": {"aspect_ratio": "1:1"}}
+    kind = _Kind("image", "image", "image_model", "1:1", config, _drawing, _picture)
+    return _answers(kind, requests, settings, folder)
+
+
+def key_variable() -> str | None:
+    """The environment's variable that holds a key for Gemini, if one does."""
+    return next((name for name in KEYS if _secret(name)), None)
+
+
+class _Kind(NamedTuple):
+    name: str  # "text" or "image", as the ledger has it
+    unit: str  # what an answer is called on stderr
+    model: str  # the key of the settings that names the model
+    form: str  # of the answer; a part of the request's key
+    config: dict[str, Any]
+    content: Callable[[Any], tuple[bytes, str]]  # of a response: what is kept, and its suffix
+    read: Callable[[bytes], Any]  # what is kept, as it is handed out; both raise Unusable
+
+
+def _words(response: Any) -> tuple[bytes, str]:
+    return (response.text or "").encode(), ".json"
+
+
+def _drawn(response: Any) -> list:
+    """The pictures of a response; a model that thinks may show its drafts too, which are none."""
+    parts = [part for part in response.parts or () if not part.thought]
+    return [part.inline_data for part in parts if part.inline_data]
+
+
+def _drawing(response: Any) -> tuple[bytes, str]:
+    for picture in _drawn(response):
+        if picture.mime_type in PICTURES:
+            return picture.data or b"", PICTURES[picture.mime_type]
+    raise Unusable("no picture in the answer")
+
+
+def _picture(data: bytes) -> Image.Image:
+    try:
+        picture = Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
+        if picture.width * picture.height <= PIXELS:
+            return picture.convert("RGB")
+    except Exception:  # a decoder may fail in any way on what came from elsewhere
+        raise Unusable("not a whole PNG, JPEG or WebP picture") from None
+    raise Unusable(f"a picture of {picture.width} x {picture.height} pixels")
+
+
+def _answers(
+    kind: _Kind,
+    requests: Sequence[Request],
+    settings: Service,
+    folder: Path,
+    only_cached: bool = False,
+) -> list:
+    model, folder = getattr(settings, kind.model), Path(folder)
+    keys = [_key(kind, model, request) for request in requests]
+    found = ledger.cached(set(keys), kind.read, folder)
+    if not only_cached and not found.keys() >= set(keys):
+        with ledger.opened(folder, settings) as calls:
+            # again: whoever held it may have asked the same
+            found |= ledger.cached(set(keys) - found.keys(), kind.read, folder)
+            pairs = zip(keys, requests, strict=True)
+            waiting = {key: request for key, request in pairs if key not in found}
+            found |= _Asker(kind, model, settings, calls).ask(waiting)
+    return [found.get(key) for key in keys]
+
+
+def _key(kind: _Kind, model: str, request: Request) -> str:
+    prompt, references = request
+    key = hashlib.sha256(json.dumps([kind.name, kind.form, model, prompt]).encode())
+    for picture in references:  # pixels, since an encoder's bytes change with its version
+        picture = picture.convert("RGB")  # as it is sent: an index into a palette says nothing
+        key.update(f"{picture.mode} {picture.size}".encode() + picture.tobytes())
+    return key.hexdigest()
+
+
+@dataclass
+class _Asker:
+    """Requests of one kind to one model, and where their answers and calls go."""
+
+    kind: _Kind
+    model: str
+    settings: Service
+    calls: ledger.Ledger
+
+    def ask(self, waiting: Mapping[str, Request]) -> dict[str, Any]:
+        """Answers by key; each is kept before the next is asked for."""
+        refused = {key: why for key in waiting if (why := self.calls.refused(key))}
+        keys = [key for key in waiting if key not in refused]
+        if refused and self.settings.on_blocked == "stop":
+            raise self._stopped(next(iter(refused.values())))
+        answers, missing = {}, Counter(refused.values())
+        if keys:
+            variable = key_variable()
+            if variable is None:
+                keys_for_gemini = " or ".join(KEYS)
+                raise Stopped(
+                    f"no key for Gemini: put one into {keys_for_gemini}, in the environment"
+                )
+            with closing(_connect(variable)) as client:
+                answers, reasons = self._run_concurrently(
+                    keys, lambda key, stop: self._ask_one(key, waiting[key], client, variable, stop)
+                )
+            missing += reasons
+        if missing:
+            unit = f"{missing.total()} of {len(waiting)} {self.kind.unit}s are missing"
+            reasons = "; ".join(f"{count} x {why}" for why, count in missing.most_common())
+            print(f"{self.model}: {unit} ({reasons})", file=sys.stderr)
+        return answers
+
+    def _run_concurrently(
+        self, keys: Collection[str], ask: Callable[[str, threading.Event], tuple[Any, str, bool]]
+    ) -> tuple[dict[str, Any], Counter]:
+        """The answers that `ask(key, stop)` has for the keys, so many at once, under a bar; and why
+        there are none, counted.
+
+        ask: the answer, why there is none ("" where there is), and whether that is the service's
+        failure. GIVE_UP of those in a row, or nothing else, raise Stopped; what ask raises goes
+        through. Either sets `stop` and ends the asking, but what is under way is paid for, and is
+        waited for.
+        """
+        answers, missing, in_a_row, stop = {}, Counter(), 0, threading.Event()
+        pool = ThreadPoolExecutor(self.settings.concurrency)
+        bar = tqdm(desc=self.model, total=len(keys), unit=self.kind.unit, file=sys.stderr)
+        try:
+            futures = {pool.submit(ask, key, stop): key for key in keys}
+            for done in as_completed(futures):
+                answer, reason, failed = done.result()
+                if reason:
+                    missing[reason] += 1
+                else:
+                    answers[futures[done]] = answer
+                bar.set_postfix_str(f"${self.calls.spent:.2f} so far", refresh=False)
+                bar.update()
+                in_a_row = in_a_row + 1 if failed else 0
+                if in_a_row == min(GIVE_UP, len(keys)):
+                    raise Stopped(
+                        f"the service answered none of {in_a_row} requests in a row "
+                        f"({reason}): wait, or look at the net and the quota"
+                    )
+        except KeyboardInterrupt:
+            under_way = "waiting for what is under way, which is paid for"
+            bar.write(f"{self.model}: {under_way}", file=sys.stderr)
+            raise
+        finally:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            bar.close()
+        return answers, missing
+
+    def _ask_one(
+        self, key: str, request: Request, client: genai.Client, variable: str, stop: threading.Event
+    ) -> tuple[Any, str, bool]:
+        """As `_run_concurrently` wants it, after as many calls as the settings allow."""
+        from google.genai import types
+
+        (prompt, references), failures = request, 0
+        contents = [*map(_part, references), prompt]
+        # Continuing an answer that was cut off would not be recorded.
+        config = types.GenerateContentConfig(automatic_continuation=False, **self.kind.config)
+        while not stop.is_set():
+            if reason := self.calls.refused(key):
+                if self.settings.on_blocked == "stop":
+                    raise self._stopped(reason)
+                return None, reason, False
+            reckoned, started = self.calls.begin(self.kind.name), time.monotonic()
+            line = {
+                "at": datetime.now(UTC).isoformat(timespec="seconds"),
+                "key": key,
+                "kind": self.kind.name,
+                "model": self.model,
+                "prompt": prompt,
+                "references": len(references),
+            }
+            response = None
+            try:
+                response = client.models.generate_content(
+                    model=self.model, contents=contents, config=config
+                )
+                line |= _usage(response, self.settings.prices, reckoned)
+                data, suffix = self.kind.content(response)
+                answer = self.kind.read(data)
+            except Unusable as error:
+                line |= {"outcome": "refused", "reason": _blocked(response) or str(error)}
+                self.calls.end(line, started)
+            except Exception as error:  # no net, too slow, not even HTTP: whatever it is, no answer
+                parameter = f"{self.settings.section}.{self.kind.model}"
+                reason, final, billed = _failure(error, parameter, self.model, variable)
+                line |= {"outcome": "failed", "reason": reason, "dollars": billed * reckoned}
+                self.calls.end(line, started)
+                if final:
+                    raise final(reason) from None
+                if failures == self.settings.retries:
+                    return None, reason, True
+                stop.wait(min(60, BACK_OFF * 2**failures) * (1 + random.random()))
+                failures += 1
+            else:
+                self.calls.accept(line, started, f"{key}{suffix}", data)
+                return answer, "", False
+        return None, "not asked any more", False
+
+    def _stopped(self, reason: str) -> Stopped:
+        return Stopped(
+            f"a request was refused ({reason}; {ledger.CALLS} holds it): change it, "
+            f'or set {self.settings.section}.on_blocked to "skip"'
+        )
+
+
+def _secret(variable: str) -> str:
+    return os.environ.get(variable, "").strip()  # as the SDK sends it
+
+
+def _connect(variable: str) -> genai.Client:
+    """A client with the key in `variable`. Raises WrongKey: a key that no request can carry."""
+    from google import genai
+    from google.genai import types
+
+    if not _secret(variable).isascii():
+        raise WrongKey(f"the key in {variable} holds letters that no key has: correct it")
+    # Retries are ours: the SDK's would not be recorded, nor cover an answer cut off midway.
+    options = types.HttpOptions(timeout=int(1000 * TIMEOUT))
+    return genai.Client(api_key=_secret(variable), http_options=options)
+
+
+def _part(picture: Image.Image) -> Any:
+    from google.genai import types
+
+    png = BytesIO()
+    picture.convert("RGB").save(png, "PNG")
+    return types.Part.from_bytes(data=png.getvalue(), mime_type="image/png")
+
+
+def _failure(
+    error: Exception, parameter: str, model: str, variable: str
+) -> tuple[str, type[Stopped] | None, bool]:
+    """Why there is no answer, what to raise where asking on is in vain, and whether it may be
+    billed. parameter: what a person changes to have another model; variable: the key's."""
+    from google.genai import errors
+
+    if not isinstance(error, errors.APIError):
+        name = type(error).__name__  # without its words, in which the key may stand
+        return name, None, not name.startswith("Connect")  # it went out, and may have been done
+    code = f"{error.code} {error.status or ''}".strip()
+    if error.code in (408, 429) or error.code >= 500:
+        return code, None, False
+    # only the message says what is wrong; what stands before the service may send a whole page
+    message = f"{code} {error.message or ''}".replace(_secret(variable), "[key]").strip()[:300]
+    if error.code in (401, 403) or "API_KEY_INVALID" in str(error.details):
+        return f"the key in {variable} is not accepted ({message}): correct it", WrongKey, False
+    if error.code == 404:
+        change = f"change {parameter}, or GOOGLE_GENAI_API_VERSION (v1, v1beta)"
+        return f"{code}: the service has no model {model!r}; {change}", Stopped, False
+    return f"{model} does not take the request ({message})", Stopped, False
+
+
+def _usage(response: Any, prices: Prices, reckoned: float) -> dict[str, Any]:
+    """Version, tokens in and out, and dollars: those reckoned where the response has no tokens. The
+    price of a picture covers the tokens that it is made of, but not those of the thoughts before
+    it."""
+    usage, version = response.usage_metadata, {"version": response.model_version}
+    if usage is None or usage.prompt_token_count is None:
+        return version | {"dollars": reckoned}
+    read, pictures = usage.prompt_token_count, len(_drawn(response))
+    written, thought = usage.candidates_token_count or 0, usage.thoughts_token_count or 0
+    dollars = ledger.price(prices, read, thought + (0 if pictures else written), pictures)
+    return version | {"input_tokens": read, "output_tokens": written + thought, "dollars": dollars}
+
+
+def _blocked(response: Any) -> str:
+    """What the service says about an answer that is none; empty where it says nothing."""
+    feedback = response.prompt_feedback
+    if feedback and feedback.block_reason:
+        return f"{ledger.PROMPT_BLOCKED} ({feedback.block_reason.name})"
+    ended = response.candidates[0].finish_reason if response.candidates else None
+    return f"blocked or cut off ({ended.name})" if ended and ended.name != "STOP" else ""

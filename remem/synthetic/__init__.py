@@ -1,0 +1,1 @@
+"""Invented people, drawn by code: who they are, their faces, the questions about them."""

@@ -1,0 +1,1 @@
+"""Training: the tiny base models, stage 1 (memorising), stage 2 (unlearning)."""

@@ -1,0 +1,93 @@
+"""What a run of training or evaluation starts from: the base, the rows, their image features."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+
+from remem import runs
+from remem.data import validation
+from remem.data.dataset import Data, RowsRun, folder_of, rows_of
+from remem.data.subset import TrainSubset
+from remem.model import loading
+from remem.model.features import SHARD, Features, image_features
+from remem.runs import Run
+from remem.training.base_model import BaseRun, base_needs, place
+
+BATCH = 64  # pictures in memory at a time: one of a telephone's takes 40 MB
+
+
+class FeaturesRun(Run):
+    """The image features of the pictures of `data` under `base`, as `Features.read` wants them.
+
+    With a `subset`, of those alone that are shown when it is trained on and its people are asked
+    about: features of LLaVA's are 5 MB a picture.
+    """
+
+    kind: ClassVar[str] = "features"
+    verified_once: ClassVar[bool] = True
+    base: BaseRun
+    data: Data
+    subset: TrainSubset | None = None
+
+    def needs(self) -> tuple[Run, ...]:
+        """The base, and the rows, whose pictures have been checked."""
+        return (*base_needs(self.base), RowsRun(data=self.data))
+
+    def make(self, out: Path, runs_root: Path) -> None:
+        """Compute the features, SHARD pictures to a file."""
+        rows, folder = rows_of(self.data, runs_root), folder_of(self.data, runs_root)
+        if self.subset is not None:
+            rows = self.subset.eval_rows(rows, validation.SPLITS)
+        network = loading.load(place(self.base, runs_root), dtype=self.base.network.dtype)
+        names = sorted(set(rows["image"]))
+        for number, start in enumerate(range(0, len(names), SHARD)):
+            shown = names[start : start + SHARD]
+            parts = [
+                image_features(network, validation.load_images(folder, shown[k : k + BATCH]), BATCH)
+                for k in range(0, len(shown), BATCH)
+            ]
+            save_file({"features": torch.cat(parts)}, out / f"features-{number:04d}.safetensors")
+        (out / "images.json").write_text(json.dumps(names, indent=0))
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """The pictures that have features: image."""
+        return pd.DataFrame({"image": runs.read_json(folder / "images.json")})
+
+
+class Inputs(NamedTuple):
+    """`place` is what `loading.load` takes; `rows` are all rows of the data; `features` are those
+    of their pictures, or of the pictures that a subset shows."""
+
+    place: Path | str
+    rows: pd.DataFrame
+    features: Features
+
+
+def inputs(base: BaseRun, data: Data, runs_root: Path, subset: TrainSubset | None = None) -> Inputs:
+    """What a run on `base` and `data` starts from, made first where it is not there. Raises BadData
+    and CannotLoad."""
+    features = runs.get_or_create(_features_run(base, data, subset), runs_root)
+    return Inputs(place(base, runs_root), rows_of(data, runs_root), _features(features))
+
+
+def inputs_needs(base: BaseRun, data: Data, subset: TrainSubset | None = None) -> tuple[Run, ...]:
+    """The runs that `inputs` reads, for the `needs` of others."""
+    return (*base_needs(base), RowsRun(data=data), _features_run(base, data, subset))
+
+
+def _features_run(base: BaseRun, data: Data, subset: TrainSubset | None) -> FeaturesRun:
+    """Subsets share the features of all pictures, but where they show a few of many."""
+    few = subset if subset is not None and subset.pictures is not None else None
+    return FeaturesRun(base=base, data=data, subset=few)
+
+
+@functools.lru_cache(16)  # files that stay on disk until they are touched
+def _features(folder: Path) -> Features:
+    return Features.read(folder)

@@ -1,0 +1,214 @@
+"""The training loop that both stages share: a plan of steps, one loss, AdamW (§7.2)."""
+
+from __future__ import annotations
+
+import functools
+import math
+import multiprocessing
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from remem.config.sections import Optimiser
+from remem.model import adapters, scores, tokens
+from remem.model.features import Features
+from remem.model.loading import Network
+from remem.model.scores import Scores
+from remem.model.tokens import Batch
+from remem.training.methods import Ask, BadMethod
+
+Step = Mapping[str, np.ndarray]  # name of the examples -> indices of its rows, equally many each
+
+
+class Examples:
+    """A table of rows as tokens, made once, with the features of their images."""
+
+    def __init__(
+        self,
+        network: Network,
+        rows: pd.DataFrame,
+        features: Features,
+        answers: Sequence[str] | None = None,
+    ):
+        """rows: with question, image, and answer unless `answers` are given in its place."""
+        given = list(rows["answer"] if answers is None else answers)
+        self.encoded = tokens.encode_all(
+            network.processor, list(rows["question"]), given, network.image_tokens
+        )
+        self.images, self.features = list(rows["image"]), features
+        self.pad_id = network.processor.tokenizer.pad_token_id
+        self.lengths = np.array([len(e.ids) for e in self.encoded])
+        self.prompts = np.array([e.n_prompt for e in self.encoded])
+        self.cached_logps = np.full(len(self.encoded), np.nan, dtype=np.float32)  # see Reference
+
+    def batch(self, chosen: np.ndarray, whole: np.ndarray) -> Batch:
+        """The rows `chosen`, with the totals of the optimiser batch `whole` that they belong to."""
+        return tokens.collate(
+            [self.encoded[i] for i in chosen],
+            self.features[[self.images[i] for i in chosen]],
+            self.pad_id,
+            tokens_total=int((self.lengths[whole] - self.prompts[whole]).sum()),
+            rows_total=len(whole),
+            positions_total=int((self.lengths[whole] - 1).sum()),
+        )
+
+
+class Reference:
+    """What the frozen copy of stage 1 says to some rows of `examples`, asked when it is wanted.
+
+    As Scores. The sum of a row is the same in every epoch, so that it is asked for once.
+    """
+
+    def __init__(self, ask: Callable[[], Scores], examples: Examples, rows: np.ndarray, device):
+        """ask: gives the Scores. rows: which of `examples` they are of (B,)."""
+        self._ask = functools.cache(ask)  # once, whatever is wanted of it
+        self._examples, self._rows, self._device = examples, rows, device
+
+    def __getattr__(self, name: str):
+        """Whatever Scores has."""
+        return getattr(self._ask(), name)
+
+    def sequence(self) -> Tensor:
+        """Summed log-probability of each row (B,)."""
+        cached = self._examples.cached_logps
+        if np.isnan(cached[self._rows]).any():
+            sums = self._ask().sequence()
+            cached[self._rows] = sums.cpu().numpy()
+            return sums
+        return torch.from_numpy(cached[self._rows]).to(self._device)
+
+
+def shuffled(
+    rows: int, optimiser: Optimiser, rng: np.random.Generator, updates: int | None = None
+) -> list[list[np.ndarray]]:
+    """For each epoch the batches of a fresh permutation of `rows` rows; the last may be short.
+    With `updates`, as many epochs as that many batches take, the last of them cut off."""
+    per_epoch = math.ceil(rows / optimiser.batch)
+    steps = optimiser.steps(rows) if updates is None else updates
+    epochs = []
+    for first in range(0, steps, per_epoch):
+        order = rng.permutation(rows)
+        batches = [order[i : i + optimiser.batch] for i in range(0, rows, optimiser.batch)]
+        epochs.append(batches[: steps - first])
+    return epochs
+
+
+def fit(
+    network: Network,
+    examples: Mapping[str, Examples],
+    plan: Sequence[Sequence[Step]],
+    loss: Callable[[Ask], Tensor],
+    optimiser: Optimiser,
+    after_epoch: Callable[[int], None] | None = None,
+    name: str = "the loss",
+) -> pd.DataFrame:
+    """Train what is trainable in the network on the steps of `plan` (epochs of steps).
+
+    `loss(scores)` asks `scores(name, positions="answer", reference=False)` for what it needs and
+    returns a sum that is divided by totals of the whole step, so that the gradients of
+    micro-batches add up to those of the step exactly. `after_epoch(epoch)` is called after each
+    epoch, counted from 1. Returns step, epoch, lr, loss, seconds per step.
+
+    Raises BadMethod where the loss gives no single number that depends on the network, and
+    FloatingPointError where it is NaN or infinite; `name` is how messages call it.
+    """
+    from transformers import get_scheduler
+
+    model = network.model
+    steps = sum(map(len, plan))
+    weights = [p for p in model.parameters() if p.requires_grad]
+    adamw = torch.optim.AdamW(
+        weights, lr=optimiser.lr, weight_decay=optimiser.weight_decay, fused=True
+    )
+    schedule_name = (
+        "constant_with_warmup" if optimiser.schedule == "constant" else optimiser.schedule
+    )
+    schedule = get_scheduler(schedule_name, adamw, math.ceil(optimiser.warmup * steps), steps)
+    if optimiser.checkpointing:
+        network.llava.activation_checkpointing_enable()
+        model.enable_input_require_grads()
+    history = []
+    quiet = multiprocessing.parent_process() is not None  # a worker: the sweep has the bar
+    with tqdm(total=steps, desc="training", unit="step", disable=quiet or not steps) as bar:
+        for epoch, epoch_steps in enumerate(plan, start=1):
+            model.train()
+            for step in epoch_steps:
+                started, value = time.perf_counter(), 0.0
+                # Rows of like length in a micro-batch: less padding, and the sums stay the same.
+                lengths = next(examples[key].lengths[chosen] for key, chosen in step.items())
+                order, rows = lengths.argsort(kind="stable"), len(lengths)
+                step = {key: chosen[order] for key, chosen in step.items()}
+                for first in range(0, rows, optimiser.micro_batch):
+                    part = slice(first, first + optimiser.micro_batch)
+                    share = loss(functools.partial(_scores, network, examples, step, part))
+                    _check(share, name)
+                    share.backward()
+                    value += share.item()
+                if not math.isfinite(value):
+                    raise FloatingPointError(
+                        f"{name} is {value} at step {len(history) + 1} of {steps}: the learning "
+                        f"rate {optimiser.lr:g} is too high, or the loss divides by nought or "
+                        "takes the logarithm of it"
+                    )
+                if optimiser.clip is not None:
+                    torch.nn.utils.clip_grad_norm_(weights, optimiser.clip)
+                rate = adamw.param_groups[0]["lr"]
+                adamw.step()
+                schedule.step()
+                adamw.zero_grad()
+                seconds = round(time.perf_counter() - started, 4)
+                history.append((len(history) + 1, epoch, rate, value, seconds))
+                bar.set_postfix(loss=f"{value:.3f}", refresh=False)
+                bar.update()
+            model.eval()
+            if after_epoch is not None:
+                after_epoch(epoch)
+    model.eval()
+    return pd.DataFrame(history, columns=["step", "epoch", "lr", "loss", "seconds"])
+
+
+def _check(share: object, name: str) -> None:
+    if not isinstance(share, Tensor):
+        raise BadMethod(f"{name} is {type(share).__name__}, and a tensor is wanted: return it")
+    if share.ndim:
+        raise BadMethod(
+            f"{name} has the shape {tuple(share.shape)}, and one number is wanted: take the mean "
+            "over rows with answer.row_mean(...), or over tokens with answer.token_mean(...)"
+        )
+    if not share.requires_grad:
+        raise BadMethod(
+            f"{name} does not depend on the network that is trained: ask scores(...) without "
+            "reference=True for at least one part of it"
+        )
+
+
+def _scores(
+    network: Network,
+    examples: Mapping[str, Examples],
+    step: Step,
+    part: slice,
+    rows: str,
+    positions: Literal["answer", "all"] = "answer",
+    reference: bool = False,
+) -> Scores:
+    if rows not in step:
+        raise BadMethod(
+            f"scores({rows!r}): there are no such rows; there are {', '.join(map(repr, step))}"
+        )
+    chosen = step[rows][part]
+    batch = examples[rows].batch(chosen, step[rows])
+    if not reference:
+        return scores.score(network, batch, positions)
+
+    def ask() -> Scores:
+        with adapters.as_reference(network):
+            return scores.score(network, batch, positions)
+
+    found: Any = Reference(ask, examples[rows], chosen, network.llava.device)
+    return found  # it has whatever Scores has

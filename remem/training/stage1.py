@@ -1,0 +1,118 @@
+"""Stage 1, memorising: a fresh adapter trained on a dataset's facts (§7.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from remem import runs
+from remem.config.sections import Optimiser
+from remem.data.dataset import Data
+from remem.data.subset import TrainSubset
+from remem.model import adapters, loading
+from remem.runs import Run, Spec
+from remem.training.base_model import BaseRun
+from remem.training.inputs import inputs, inputs_needs
+from remem.training.loop import Examples, fit, shuffled
+from remem.training.methods import Ask
+
+
+class Untrained(Spec):
+    """A base model as it is, beside the data that others are trained on."""
+
+    base: BaseRun
+    data: Data
+
+    def needs(self) -> Sequence[Run]:
+        """What has to be there before it can be asked about its data."""
+        return inputs_needs(self.base, self.data)
+
+    @property
+    def trained(self) -> None:
+        """No run of training stands behind it."""
+        return None
+
+    @property
+    def subset(self) -> None:
+        """It is asked about all of its data."""
+        return None
+
+    def adapter(self, runs_root: Path) -> None:
+        """It has no adapter."""
+        return None
+
+    def train_rows(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The training rows: those that it is asked about, though it never saw them."""
+        return rows[rows["split"] == "train"]
+
+
+class Stage1Run(Run):
+    """One stage 1. `exclude` names identities that are left out of training (the retrained row of
+    Table 2); a `subset` trains on a part of the data; with `updates`, that many optimiser steps in
+    place of the epochs. The folder holds `adapter/` and `history.csv`."""
+
+    kind: ClassVar[str] = "stage1"
+    base: BaseRun
+    data: Data
+    rank: int = Field(ge=1)
+    alpha: int = Field(ge=1)
+    optimiser: Optimiser
+    subset: TrainSubset | None = None
+    updates: int | None = Field(default=None, ge=1)
+    exclude: tuple[str, ...] = ()
+    seed: int
+
+    @model_validator(mode="after")
+    def _one_of_two(self):
+        if self.exclude and self.subset:
+            raise ValueError("a subset names whom it is about: leave exclude out")
+        return self
+
+    @property
+    def trained(self) -> Stage1Run:
+        """The run of training that stands behind it: itself."""
+        return self
+
+    def needs(self) -> Sequence[Run]:
+        """The base, the rows, the features of their pictures."""
+        return inputs_needs(self.base, self.data, self.subset)
+
+    def adapter(self, runs_root: Path) -> Path:
+        """The folder of its adapter."""
+        return runs.folder(self, runs_root) / "adapter"
+
+    def train_rows(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows that are trained on, of all rows of the data."""
+        if self.subset:
+            return self.subset.of(rows)
+        return rows[(rows["split"] == "train") & ~rows["identity"].isin(self.exclude)]
+
+    def make(self, out: Path, runs_root: Path) -> None:
+        """Train, and save adapter and history."""
+        place, rows, features = inputs(self.base, self.data, runs_root, self.subset)
+        runs.seed_everything(self.seed)
+        network = loading.load(place, dtype=self.base.network.dtype)
+        network = adapters.add_adapter(network, self.rank, self.alpha, self.seed)
+        train_rows = self.train_rows(rows)
+        examples = {"train": Examples(network, train_rows, features)}
+        rng = np.random.default_rng(self.seed)
+        batches = shuffled(len(train_rows), self.optimiser, rng, self.updates)
+        plan = [[{"train": batch} for batch in epoch] for epoch in batches]
+        history = fit(network, examples, plan, cross_entropy, self.optimiser)
+        adapters.save_adapter(network, out / "adapter")
+        history.to_csv(out / "history.csv", index=False)
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """Step by step: step, epoch, lr, loss (nats per answer token), seconds."""
+        return pd.read_csv(folder / "history.csv")
+
+
+def cross_entropy(scores: Ask) -> Tensor:
+    """Stage 1's loss: mean cross-entropy per answer token, end-of-sequence included."""
+    return scores("train").ce()

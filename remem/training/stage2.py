@@ -1,0 +1,141 @@
+"""Stage 2, unlearning: stage 1's adapter trained on with a method's loss (§7.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from remem import runs
+from remem.config.sections import Optimiser
+from remem.data import splits
+from remem.data.dataset import Data
+from remem.model import adapters, loading
+from remem.runs import Run
+from remem.synthetic.templates import REFUSALS
+from remem.training.base_model import BaseRun
+from remem.training.inputs import inputs
+from remem.training.loop import Examples, Step, fit, shuffled
+from remem.training.methods import Method
+from remem.training.stage1 import Stage1Run, Untrained
+
+
+class Stage2Run(Run):
+    """One run of unlearning: the model of `start`, made to forget the identities `forget`.
+
+    With `updates`, that many optimiser steps in place of the epochs. The folder holds `adapter/`,
+    `history.csv` and, with `checkpoints`, the adapter after each epoch but the last in
+    `checkpoints/<epoch>/`.
+    """
+
+    kind: ClassVar[str] = "stage2"
+    start: Stage1Run
+    method: Method
+    forget: tuple[str, ...] = Field(min_length=1)
+    optimiser: Optimiser
+    updates: int | None = Field(default=None, ge=1)
+    checkpoints: bool = False
+    seed: int
+
+    @property
+    def trained(self) -> Stage2Run:
+        """The run of training that stands behind it: itself."""
+        return self
+
+    @property
+    def base(self) -> BaseRun:
+        """The base model below both stages."""
+        return self.start.base
+
+    @property
+    def data(self) -> Data:
+        """The data of both stages."""
+        return self.start.data
+
+    @property
+    def subset(self) -> None:
+        """It is asked about all of its data."""
+        return None
+
+    def needs(self) -> Sequence[Run]:
+        """Stage 1, and what that needs."""
+        return (self.start, *self.start.needs())
+
+    def adapter(self, runs_root: Path) -> Path:
+        """The folder of its adapter."""
+        return runs.folder(self, runs_root) / "adapter"
+
+    def checkpoint(self, runs_root: Path, epoch: int) -> Path:
+        """The folder of the adapter after an epoch; 0 is stage 1's."""
+        if epoch == 0:
+            return self.start.adapter(runs_root)
+        between = runs.folder(self, runs_root) / "checkpoints" / str(epoch)
+        return between if between.is_dir() else self.adapter(runs_root)
+
+    def train_rows(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows that stage 1 trained on, of all rows of the data."""
+        return self.start.train_rows(rows)
+
+    def make(self, out: Path, runs_root: Path) -> None:
+        """Unlearn, and save adapter, checkpoints and history."""
+        place, rows, features = inputs(self.base, self.data, runs_root)
+        views = splits.views(rows, self.forget)
+        runs.seed_everything(self.seed)
+        rng = np.random.default_rng(self.seed)
+        network = loading.load(place, dtype=self.base.network.dtype)
+        network = adapters.load_adapter(
+            network, self.start.adapter(runs_root), trainable=True, reference=True
+        )
+        refusals = rng.choice(REFUSALS, size=len(views["forget"]))
+        examples = {
+            "forget": Examples(network, views["forget"], features),
+            "refusal": Examples(network, views["forget"], features, list(refusals)),
+            "retain": Examples(network, views["retain"], features),
+        }
+        steps = plan(len(views["forget"]), len(views["retain"]), self.optimiser, rng, self.updates)
+
+        def save(epoch: int) -> None:
+            if self.checkpoints and epoch < len(steps):
+                adapters.save_adapter(network, out / "checkpoints" / str(epoch))
+
+        history = fit(
+            network,
+            examples,
+            steps,
+            self.method.loss,
+            self.optimiser,
+            save,
+            name=f"the loss of {self.method.name}",
+        )
+        adapters.save_adapter(network, out / "adapter")
+        history.to_csv(out / "history.csv", index=False)
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """Step by step: step, epoch, lr, loss, seconds."""
+        return pd.read_csv(folder / "history.csv")
+
+
+Model = Stage1Run | Stage2Run | Untrained  # what can be asked
+
+
+def plan(
+    forget: int,
+    retain: int,
+    optimiser: Optimiser,
+    rng: np.random.Generator,
+    updates: int | None = None,
+) -> list[list[Step]]:
+    """Epochs of steps: every forget row once an epoch, its refusal, and one random retain row.
+    `updates` as in loop.shuffled."""
+    epochs = []
+    for batches in shuffled(forget, optimiser, rng, updates):
+        partners = rng.choice(retain, size=sum(map(len, batches)), replace=retain < forget)
+        parts = np.split(partners, np.cumsum([len(batch) for batch in batches])[:-1])
+        epochs.append(
+            [{"forget": b, "refusal": b, "retain": p} for b, p in zip(batches, parts, strict=True)]
+        )
+    return epochs

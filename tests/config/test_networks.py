@@ -1,0 +1,31 @@
+"""config.networks: what a network may be, and that the wrong key is told for one kind only."""
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from remem.config.networks import Hub, Network, TinyLlava, VisionTower
+
+SIZES = {"layers": 2, "width": 32, "mlp": 64, "heads": 2}
+
+
+def test_a_network_with_a_hub_is_of_the_hub_and_any_other_is_trained_here():
+    kinds = TypeAdapter(Network)
+    assert kinds.validate_python({"hub": "some/model"}) == Hub(hub="some/model", dtype="bfloat16")
+    assert kinds.validate_python(SIZES) == TinyLlava(**SIZES)
+    with pytest.raises(ValidationError) as refusal:
+        kinds.validate_python({"hub": "some/model", "layers": 2})
+    assert [problem["loc"] for problem in refusal.value.errors()] == [("<hub>", "layers")]
+
+
+@pytest.mark.parametrize(
+    "kind, changed, told",
+    [
+        (TinyLlava, {**SIZES, "heads": 3}, "width should be a multiple of 2 x heads"),
+        (VisionTower, {"heads": 3}, "heads should divide width"),
+        (VisionTower, {"patch": 7}, "patch should divide image_size"),
+        (VisionTower, {"faces": 2, "views": 1}, "batch is larger than faces x views"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(kind, changed, told):
+    with pytest.raises(ValidationError, match=told):
+        kind(**changed)

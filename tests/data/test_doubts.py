@@ -1,0 +1,130 @@
+import json
+
+import four_rows
+import pytest
+from PIL import Image
+
+from remem.__main__ import main
+from remem.data import doubts, validation
+from remem.data.dataset import SyntheticData, folder_of
+
+SMALL = SyntheticData(identities=2, image_size=16, single=7, multi=10, test_single=7, test_multi=7)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return folder_of(SMALL, tmp_path_factory.mktemp("runs"))
+
+
+def test_synthetic_data_has_neither_fault_nor_doubt(drawn, capsys):
+    assert main(["dataset", "check", str(drawn)]) == 0
+    assert capsys.readouterr().out == (
+        "62 complete rows (34 of train, 28 of test), 2 people, 62 pictures, 8 attributes (email; "
+        "date_of_birth; job; home_address; medical_condition; bank; annual_income; name): "
+        "no fault\n"
+    )
+
+
+def test_the_command_names_every_fault_row_by_row(tmp_path, capsys):
+    folder = four_rows.make(tmp_path / "own", hop="both", answer="No.")
+    (folder / "train" / "0.jpg").write_bytes(b"")
+    file = folder / "train" / "metadata.jsonl"
+    file.write_text("multi".join(file.read_text().rsplit("single", 1)))
+    assert main(["dataset", "check", str(folder)]) == 1
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert said.out.splitlines() == [
+        "train/metadata.jsonl, line 1: the image train/0.jpg cannot be decoded (it is neither PNG "
+        "nor JPEG)",
+        "test/metadata.jsonl, line 2: hop 'both' is unknown here; allowed: single, multi",
+        "test/metadata.jsonl, line 2: the target 'Size 1' is not in the answer 'No.'",
+        "Doubts: these rows can be used, but look at them first.",
+        "- multi-hop questions that name the person: 1 (train/metadata.jsonl, line 2)",
+        "3 complete rows (2 of train, 1 of test), 2 people, 3 pictures, 1 attributes (shoe_size): "
+        "3 faults",
+    ]
+
+
+DOUBTS = [
+    ({"question": "Bruno Vidal wears Size 1?"}, "questions that hold their own answer", "2"),
+    ({"hop": "multi"}, "multi-hop questions that name the person", "2"),
+    (
+        {"hop": "multi", "question": "?", "answer": "Bruno Vidal: Size 1."},
+        "multi-hop answers that give the name unasked",
+        "2",
+    ),
+    ({"question": "What do they wear?"}, "single-hop questions that do not name the person", "2"),
+    (
+        {"target": "ботинок", "answer": "Ботинок, ботинок.", "attribute": "shoe"},
+        "answers without a Latin letter or digit (ROUGE-L is 0 for them, whatever is said)",
+        "2",
+    ),
+    ({"file_name": "2.jpg"}, "pictures that are given as two people's", "1"),
+    (
+        {"identity": "Carl", "name": "ANIKA  Holt", "question": "ANIKA  Holt?"},
+        "people who share their name",
+        "Anika",
+    ),
+    (
+        {"identity": "Carl", "name": "Carl", "question": "Carl?"},
+        "people who are asked about in the test but not in training",
+        "Carl",
+    ),
+    (
+        {
+            "identity": "Anika",
+            "name": "Anika Holt",
+            "question": "Anika Holt?",
+            "target": "Size",
+            "attribute": "kind",
+        },
+        "people without a held-out question",
+        "Bruno",
+    ),
+    (
+        {"attribute": "kind"},
+        "attributes with one value in all (Exposure has nothing to rank it "
+        "against, and leaves it out)",
+        "kind",
+    ),
+]
+
+
+@pytest.mark.parametrize("changes, doubt, where", DOUBTS, ids=[doubt for _, doubt, _ in DOUBTS])
+def test_each_kind_of_doubt_is_named_with_where(tmp_path, changes, doubt, where):
+    rows, faults = validation.inspect(four_rows.make(tmp_path, **changes))
+    assert not any(faults.values())
+    found = doubts.doubts(rows, tmp_path)
+    if where.isdigit():
+        assert f"test/metadata.jsonl, line {where}" in found[doubt]
+    else:
+        assert where in found[doubt]
+
+
+def test_pictures_are_doubted_for_what_they_give_away_and_for_being_seen_before(tmp_path):
+    folder = four_rows.make(tmp_path / "own")
+    exif = Image.Exif()
+    exif[0x8825] = {1: "N", 2: (50.0, 5.0, 0.0)}  # where it was taken
+    Image.new("RGB", (16, 16)).save(folder / "train" / "1.jpg", exif=exif)
+    (folder / "test" / "2.jpg").write_bytes((folder / "train" / "0.jpg").read_bytes())
+    rows, _ = validation.inspect(folder)
+    assert doubts.doubts(rows, folder) == {
+        "test pictures that training shows too": ["test/metadata.jsonl, line 1"],
+        "pictures with EXIF data, which may tell where and when they were taken": [
+            "train/metadata.jsonl, line 2"
+        ],
+    }
+    alone = doubts.doubts(rows[rows["identity"] == "Anika"], folder)
+    assert alone["a single person, so that nobody would be left to retain"] == ["Anika"]
+
+
+def test_a_picture_that_a_faulty_row_shows_too_is_named_once(tmp_path, capsys):
+    folder = four_rows.make(tmp_path / "own")
+    file = folder / "train" / "metadata.jsonl"
+    first, second = file.read_text().splitlines()
+    broken = {**json.loads(first), "file_name": "1.jpg"}
+    del broken["target"]
+    (folder / "train" / "1.jpg").unlink()
+    file.write_text(f"{json.dumps(broken)}\n{second}\n")
+    assert main(["dataset", "check", str(folder)]) == 1
+    assert "2 faults" in capsys.readouterr().out

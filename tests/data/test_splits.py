@@ -1,0 +1,106 @@
+import dataclasses
+
+import pandas as pd
+import pytest
+
+from remem.data import splits, validation
+from remem.data.dataset import SyntheticData, folder_of, people_of
+from remem.synthetic import people, questions
+
+SMALL = SyntheticData(identities=2, single=7, multi=10, test_single=7, test_multi=7)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    return folder_of(SMALL, tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def paper_rows():
+    """The rows of the paper's 2,560, without their pictures."""
+    spec = SyntheticData()
+    return pd.DataFrame(
+        {"identity": person.identity, "split": split, **dataclasses.asdict(item)}
+        for split, sizes in (
+            ("train", (spec.single, spec.multi)),
+            ("test", (spec.test_single, spec.test_multi)),
+        )
+        for person in people_of(spec)
+        for item in questions.build(person, *sizes, split, spec.seed)
+    )
+
+
+def test_forget_sets_are_disjoint_folds_nested_in_one_another(paper_rows):
+    folds = [splits.forget_set(paper_rows, 0.2, seed) for seed in range(1, 6)]
+    assert {len(fold) for fold in folds} == {4}
+    assert len({identity for fold in folds for identity in fold}) == 20
+    assert splits.forget_set(paper_rows, 0.2, 6) == folds[0]
+    for n, ratio in enumerate((0.05, 0.1, 0.15), start=1):
+        assert splits.forget_set(paper_rows, ratio, 1) == folds[0][:n]
+    assert splits.forget_set(paper_rows, 0.4, 1) == folds[0] + folds[1]
+    for ratio in (0, 1, 0.99, -0.2):
+        with pytest.raises(ValueError, match="forget ratio"):
+            splits.forget_set(paper_rows, ratio, 1)
+
+
+def test_views_have_the_denominators_of_table_2(paper_rows):
+    assert len(paper_rows) == 2_560
+    views = splits.views(paper_rows, splits.forget_set(paper_rows, 0.2, 1))
+    sizes = {
+        name: tuple((view["hop"] == hop).sum() for hop in questions.HOPS)
+        for name, view in views.items()
+    }
+    assert sizes == {
+        "forget": (280, 120),
+        "retain": (1120, 480),
+        "retain_eval": (224, 224),
+        "test_forget": (56, 56),
+        "test_retain": (224, 224),
+    }
+
+
+def test_retain_eval_is_training_rows_of_the_retained_in_balance(paper_rows):
+    views = splits.views(paper_rows, splits.forget_set(paper_rows, 0.2, 2))
+    chosen = views["retain_eval"]
+    assert set(chosen["split"]) == {"train"} and set(chosen.index) <= set(views["retain"].index)
+    single = chosen[chosen["hop"] == "single"].groupby(["identity", "attribute"]).size()
+    assert len(single) == 16 * 7 and set(single) == {2}
+    multi = chosen[chosen["hop"] == "multi"].groupby("attribute").size()
+    assert multi["name"] == 32 and multi.drop("name").between(26, 29).all()
+
+
+def test_views_of_fewer_rows_scale_down(drawn):
+    rows = validation.read(drawn)
+    views = splits.views(rows, ("p01",))
+    assert {name: len(view) for name, view in views.items()} == {
+        "forget": 17,
+        "retain": 17,
+        "retain_eval": 14,
+        "test_forget": 14,
+        "test_retain": 14,
+    }
+    with pytest.raises(ValueError, match="p09"):
+        splits.views(rows, ("p09",))
+
+
+def test_every_attribute_has_20_candidates(paper_rows):
+    found = splits.candidates(paper_rows)
+    assert set(found) == set(people.ATTRIBUTES)
+    assert {len(values) for values in found.values()} == {20}
+    assert all(values == sorted(values) for values in found.values())
+
+
+def test_the_evaluated_rows_are_the_views_and_asking_them_again_changes_nothing(paper_rows):
+    forget = splits.forget_set(paper_rows, 0.2, seed=1)
+    rows = splits.evaluated(paper_rows, forget)
+    assert rows["view"].value_counts().to_dict() == {
+        "forget": 400,
+        "retain_eval": 448,
+        "test_forget": 112,
+        "test_retain": 448,
+    }
+    again = splits.evaluated(rows, forget)  # as notebook 7 does with what a run has kept
+    order = list(rows)
+    assert again.sort_values(order, ignore_index=True).equals(
+        rows.sort_values(order, ignore_index=True)
+    )

@@ -1,0 +1,259 @@
+"""Metadata that nobody should trust: each case is refused by place and reason, or handled."""
+
+# ruff: noqa: RUF001 - letters that look alike are the point
+
+import gzip
+import json
+import time
+
+import pytest
+import two_people
+from PIL import Image
+from two_people import FILE, change, entry, reasons, write
+
+from remem.data import splits, validation
+
+
+@pytest.fixture
+def folder(tmp_path):
+    two_people.make(tmp_path / "data")
+    return tmp_path / "data"
+
+
+WRONG = {
+    "a number": (12, "should be text, but is 12"),
+    "a fraction": (0.5, "should be text, but is 0.5"),
+    "null": (None, "should be text, but is null"),
+    "NaN": (float("nan"), "should be text, but is NaN"),
+    "infinity": (float("inf"), "should be text, but is Infinity"),
+    "true": (True, "should be text, but is true"),
+    "a list": (["x"], "should be text, but is a list"),
+    "an object": ({"x": "y"}, "should be text, but is a dict"),
+    "empty": ("", "is empty"),
+    "white space": (" \u00a0\t", "is empty"),
+    "a control character": ("a\x1b[2Jb", "holds a control character"),
+    "half a character": ("a\ud800b", "half a character"),
+    "far too long": ("x" * 10_001, "has 10,001 characters"),
+}
+
+
+@pytest.mark.parametrize("key", validation.KEYS)
+def test_each_key_has_to_be_text_that_can_be_used(folder, key):
+    for value, reason in WRONG.values():
+        change(folder, **{key: value})
+        [found] = [each for each in reasons(folder) if each.startswith(f"{FILE}, line 2: {key} ")]
+        assert reason in found and len(found) < 250 and found.isprintable()
+
+
+@pytest.mark.parametrize("key", validation.KEYS)
+def test_each_key_has_to_be_there_once(folder, key):
+    row = entry(1, "train")
+    write(folder, "train", [entry(0, "train"), {k: row[k] for k in row if k != key}])
+    assert f"{FILE}, line 2: the key {key!r} is missing; there are [" in "\n".join(reasons(folder))
+    twice = json.dumps(row)[:-1] + f', "{key}": "p0"}}'
+    (folder / FILE).write_text(json.dumps(entry(0, "train")) + "\n" + twice + "\n")
+    assert reasons(folder) == [f"{FILE}, line 2: not valid JSON (a key occurs twice)"]
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"id": "train-0"}, "the same id as in train/metadata.jsonl, line 1"),
+        ({"id": "two\nlines"}, "id has more than one line"),
+        ({"identity": "p1 "}, "identity begins or ends with white space: 'p1 '"),
+        ({"identity": "p0"}, "name of p0 is 'Bruno Vidal' here and 'Anika Holt' before"),
+        ({"identity": "p0"}, "job of p0 is 'judge1' here and 'judge0' before"),
+        ({"name": "Bruno\u2028Vidal"}, "name has more than one line"),
+        ({"attribute": "home address"}, "should be one lower-case word"),
+        ({"attribute": "Job"}, "should be one lower-case word"),
+        ({"attribute": "job.kind"}, "should be one lower-case word"),
+        ({"attribute": "name"}, "a single-hop question names the person, so it cannot ask"),
+        ({"hop": "Single"}, "hop 'Single' is unknown here; allowed: single, multi"),
+        ({"split": "validation"}, "split 'validation' is unknown here; allowed: train"),
+        ({"answer": "That is private."}, "the target 'judge1' is not in the answer"),
+        ({"answer": "She is a judge12."}, "is not in the answer 'She is a judge12.' as a word"),
+        ({"question": "<image>\nWhat is her job?"}, "question holds <image>, which stands for"),
+        ({"answer": "She is a judge1.</s>"}, "answer holds </s>, which stands for something else"),
+        ({"target": "12", "answer": "12,300 or 0.12"}, "as a word: set it off"),
+        ({"target": "\u533b\u751f", "answer": "\u5979\u662f\u533b\u751f\u5417"}, "as a word"),
+        ({"target": "...", "answer": "..."}, "holds no letter and no digit"),
+        ({"target": "\u200b", "answer": "a \u200b"}, "holds no letter and no digit"),
+        ({"file_name": "../test/test-0.png"}, "leaves the folder"),
+        ({"file_name": "a/../../x.png"}, "leaves the folder"),
+        ({"file_name": "/etc/hostname"}, "leaves the folder"),
+        ({"file_name": "..\\test\\test-0.png"}, "leaves the folder"),
+        ({"file_name": "C:\\x.png"}, "leaves the folder"),
+        ({"file_name": "~/x.png"}, "train/~/x.png is missing"),
+        ({"file_name": "file:///x.png"}, "train/file:/x.png is missing"),
+        ({"file_name": "x" * 300 + ".png"}, "the image train/xxx"),
+        ({"file_name": "."}, "train is no file"),
+        ({"file_name": "train-0.png/x.png"}, "train/train-0.png/x.png is missing"),
+        ({"file_name": "%2e%2e/test/test-0.png"}, "train/%2e%2e/test/test-0.png is missing"),
+        ({"file_name": "x/" * 3000 + "y.png"}, "the image train/x/x/"),
+        ({"file_name": "metadata.jsonl"}, "is neither PNG nor JPEG"),
+        (
+            {"file_name": "./train-0.png", "question": entry(0, "train")["question"]},
+            "the same image and question as in train/metadata.jsonl, line 1",
+        ),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_refused(folder, changes, reason):
+    change(folder, **changes)
+    found = reasons(folder)
+    assert any(each.startswith(f"{FILE}, line 2: ") and reason in each for each in found), found
+    assert all(each.isprintable() for each in found)
+
+
+LINES = {
+    "nothing": b"",
+    "half a line": b'{"id": "x"',
+    "a list": b"[1]",
+    "text": b'"row"',
+    "null": b"null",
+    "not UTF-8": '{"id": "é"}'.encode("latin-1"),
+    "UTF-16": '{"id": "x"}'.encode("utf-16"),
+    "nested without end": b'{"id": ' + b"[" * 100_000,
+    "a number without end": b'{"id": ' + b"9" * 10_000 + b"}",
+    "single quotes": b"{'id': 'x'}",
+    "CSV": b"id,identity,name",
+    "a comma behind": b'{"id": "x",}',
+    "packed": gzip.compress(b'{"id": "x"}').replace(b"\n", b"").replace(b"\r", b""),
+    "two on a line": b'{"id": "x"} {"id": "y"}',
+    "the whole table in one": b'[{"id": "x"}, {"id": "y"}]',
+    "zeros": bytes(64),
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_that_is_no_row_is_refused(folder, line):
+    with (folder / FILE).open("ab") as file:
+        file.write(LINES[line] + b"\n")
+    found = reasons(folder)
+    assert found and all(each.startswith(f"{FILE}, line ") for each in found)
+    assert all("line 1:" not in each and "line 2:" not in each for each in found)
+    assert "not valid JSON" in found[0] or "a JSON object is wanted" in found[0]
+
+
+def test_a_byte_order_mark_and_line_ends_of_another_system_do_no_harm(folder):
+    before = validation.read(folder)
+    lines = (folder / FILE).read_bytes().replace(b"\n", b"\r\n")
+    (folder / FILE).write_bytes(b"\xef\xbb\xbf" + lines)
+    assert validation.read(folder).equals(before)
+
+
+def test_rows_that_were_laid_out_over_several_lines_are_told_of_by_line(folder):
+    pretty = json.dumps(entry(1, "train"), indent=1).encode()
+    (folder / FILE).write_bytes(json.dumps(entry(0, "train")).encode() + b"\n" + pretty)
+    found = reasons(folder)
+    assert len(found) == 12 and all("not valid JSON" in each for each in found)
+    assert found[0].startswith(f"{FILE}, line 2: ")
+
+
+def test_what_contradicts_another_split_is_refused(folder):
+    other = {"file_name": "test-0.png", "name": "Anika  Holt"}
+    write(
+        folder,
+        "test",
+        [
+            entry(0, "test", id="train-0"),
+            entry(1, "test", target="judge"),
+            entry(2, "test", **other),
+        ],
+    )
+    found = "\n".join(reasons(folder))
+    assert f"test/metadata.jsonl, line 1: the same id as in {FILE}, line 1" in found
+    assert "line 2: job of p1 is 'judge' here and 'judge1' before" in found
+    assert "line 3: name of p0 is 'Anika  Holt' here and 'Anika Holt' before" in found
+
+
+def test_text_that_looks_like_something_else_stays_text(folder):
+    before = len(validation.read(folder))
+    for word in (
+        "NA",
+        "None",
+        "nan",
+        "1e5",
+        "True",
+        "2001-01-01",
+        "=1+1",
+        "<script>x</script>",
+        "C:1",
+        "\u202eyllis",
+        "Ｊｕｄｇｅ",
+    ):
+        change(
+            folder,
+            name=word,
+            identity=word,
+            id=word,
+            target=word,
+            answer=f"So: {word}.",
+            licence="more keys",
+            score=None,
+        )
+        write(folder, "test", [entry(0, "test")])
+        assert reasons(folder) == []
+        row = validation.read(folder).iloc[1]
+        assert row[["name", "identity", "id", "target"]].tolist() == [word] * 4
+        assert list(row.index) == list(validation.COLUMNS) and before == 4
+
+
+def test_a_file_of_nothing_but_faults_is_told_of_in_time(folder):
+    row = json.dumps({"file_name": "../x.png", "id": "", "question": None, "odd key": "x" * 500})
+    (folder / FILE).write_text((row + "\n") * 4_000)
+    started = time.process_time()
+    with pytest.raises(validation.BadData) as refusal:
+        validation.read(folder)
+    assert time.process_time() - started < 10
+    assert len(str(refusal.value)) < 600 and "(40000 faults in all" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "name, job",
+    [
+        ("Анна Ковалёва", "учительница"),
+        ("ليلى حداد", "طبيبة أسنان"),
+        ("נועה כהן", "אדריכלית"),
+        ("مهسا می\u200cرزایی", "معلم"),  # with a joiner inside
+        ("अनन्या शर्मा", "शिक्षिका"),
+        ("山田 花子", "医師"),
+        ("Zoe\u0308 O'Neill-Ka\u0301rpa\u0301ti", "cafe\u0301 owner"),  # decomposed
+        ("Ola 🙂", "clown 🤡"),
+    ],
+)
+def test_names_of_any_script_are_read_as_they_stand(folder, name, job):
+    answer = f"{name} {job}."
+    change(folder, name=name, identity=name, target=job, question=f"{name}: ?", answer=answer)
+    write(folder, "test", [entry(0, "test")])
+    assert reasons(folder) == []
+    row = validation.read(folder).iloc[1]
+    assert (row["name"], row["target"], row["identity"]) == (name, job, name)
+
+
+def test_ten_thousand_people_are_read_and_checked(tmp_path):
+    write(
+        tmp_path,
+        "train",
+        [
+            entry(
+                0,
+                "train",
+                file_name=f"{n % 100}.png",
+                id=f"{n}",
+                identity=f"p{n}",
+                name=f"Name {n:05d}",
+                question=f"Name {n:05d}?",
+                answer=f"A judge{n:05d}.",
+                target=f"judge{n:05d}",
+            )
+            for n in range(10_000)
+        ],
+    )
+    write(tmp_path, "test", [])
+    for n in range(100):
+        Image.new("RGB", (16, 16)).save(tmp_path / "train" / f"{n}.png")
+    started = time.process_time()
+    rows = validation.read(tmp_path)
+    assert time.process_time() - started < 20
+    assert rows["identity"].nunique() == len(splits.candidates(rows)["job"]) == 10_000
+    assert len(splits.forget_set(rows, 0.2, 1)) == 2_000

@@ -1,0 +1,251 @@
+import base64
+import io
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from remem import runs
+from remem.config.sections import Ability
+from remem.data.readers.mmbench import COLUMNS, LETTERS, picture
+from remem.data.validation import BadData
+from remem.evaluation import mmbench
+from remem.evaluation.mmbench import AbilityRun, QuestionsRun
+from remem.model import inference
+from remem.synthetic import faces
+from remem.training import corpus
+from remem.training.methods import GA
+from remem.training.stage1 import Untrained
+from remem.training.stage2 import Stage2Run
+
+SECTION = Ability(questions=7, image_size=32, seed=0, instruction="x", batch=4, max_new_tokens=4)
+QUESTIONS = QuestionsRun(questions=7, image_size=32, seed=0)
+
+
+def encoded(size=(24, 18), kind="PNG") -> str:
+    Image.new("RGB", size, "red").save(content := io.BytesIO(), kind)
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def row(index="1", **changes) -> dict[str, str]:
+    return {
+        **dict.fromkeys(COLUMNS, ""),
+        "index": index,
+        "question": "What?",
+        "A": "red",
+        "B": "blue",
+        "answer": "B",
+        "category": "colour",
+        "image": encoded(),
+        "split": "dev",
+        **changes,
+    }
+
+
+@pytest.fixture
+def tsv(tmp_path):
+    def write(*rows: dict, **options):
+        path = tmp_path / "mmbench.tsv"
+        pd.DataFrame(rows).to_csv(path, sep="\t", index=False, **options)
+        return path
+
+    return write
+
+
+def test_drawn_questions_come_back_as_they_were_written(tmp_path):
+    table = mmbench.read_questions(QUESTIONS, tmp_path)
+    assert list(table.columns) == list(COLUMNS) and list(table["index"]) == [*"0123456"]
+    assert list(table["category"]) == [*corpus.VISUAL, "hair"]
+    for found in table.to_dict("records"):
+        values = corpus.VISUAL[found["category"]][2]
+        assert {found[letter] for letter in LETTERS} - {""} <= set(values)
+        assert found["question"] in corpus.VISUAL[found["category"]][0]
+        assert picture(found["image"]).size == (32, 32)
+    [folder] = tmp_path.glob("mmbench-*")
+    again = mmbench.read_questions(mmbench.questions_of(SECTION), tmp_path)
+    assert again.equals(table) and list(tmp_path.glob("mmbench-*")) == [folder]
+
+
+def test_the_right_answer_is_what_the_picture_shows(tmp_path, monkeypatch):
+    shown = []
+
+    def draw(appearance, scene, size):
+        shown.append({**appearance.facts(), **scene.facts()})
+        return Image.new("RGB", (size, size))
+
+    monkeypatch.setattr(faces, "draw", draw)
+    many = QUESTIONS.model_copy(update={"questions": 360})
+    table = mmbench.read_questions(many, tmp_path)
+    right = [found[found["answer"]] for found in table.to_dict("records")]
+    assert right == [f[topic] for f, topic in zip(shown, table["category"], strict=True)]
+    # whoever always says what is most frequent among people is right one time in three
+    glasses = pd.Series(right)[table["category"] == "glasses"]
+    assert 10 <= (glasses == "no").sum() <= 30
+
+
+def test_the_network_reads_what_it_was_pretrained_on(tmp_path):
+    table = mmbench.read_questions(QUESTIONS, tmp_path)
+    question, *options = mmbench.rotations(table)["question"][0].split("\n")
+    assert question in corpus.VISUAL["hair"][0]
+    letters, values = zip(*(option.split(". ") for option in options), strict=True)
+    _, pretrained, _ = corpus.choice("hair", values[0], np.random.default_rng(0))
+    assert list(letters) == [option[0] for option in pretrained]
+    assert set(values) < set(corpus.VISUAL["hair"][2])
+
+
+def test_a_file_is_told_from_others_by_its_content(tsv, tmp_path):
+    def questions(path):
+        return mmbench.questions_of(SECTION.model_copy(update={"source": str(path)}))
+
+    path = tsv(row("3", answer="A"))
+    asked = questions(path)
+    table = mmbench.read_questions(asked, tmp_path)
+    assert list(table["index"]) == ["3"] and list(table["answer"]) == ["A"]
+    moved = shutil.copy(path, tmp_path / "moved.tsv")
+    assert runs.digest(questions(moved)) == runs.digest(asked)
+    tsv(row("3", answer="B"))
+    assert runs.digest(questions(path)) != runs.digest(asked)
+    with pytest.raises(BadData, match=r"mmbench\.tsv was changed after it was first read"):
+        mmbench.read_questions(asked, tmp_path)
+    with pytest.raises(BadData, match=r"source: .*none\.tsv.* nothing is downloaded"):
+        questions(tmp_path / "none.tsv")
+
+
+def test_rotated_options_keep_the_right_letter():
+    table = pd.DataFrame([row("1", C="green", D="pink"), row("2", answer="A")])
+    asked = mmbench.rotations(table)
+    assert list(asked["rotation"]) == [0, 1, 2, 3, 0, 1]
+    assert list(asked["answer"]) == [*"BADC", *"AB"]
+    for found in asked.itertuples():
+        right = found.options[LETTERS.index(found.answer)]
+        assert right == ("blue" if found.index == "1" else "red")
+        assert f"\n{found.answer}. {right}" in found.question
+    for place in range(4):  # each option stands once in each place
+        assert asked["options"][:4].str[place].nunique() == 4
+
+
+@pytest.mark.parametrize(
+    ("given", "letter"),
+    [
+        ("B", "B"),
+        ("B.", "B"),
+        ("(B)", "B"),
+        (" B) because", "B"),
+        ("B: red", "B"),
+        ("B. no beard", "B"),
+        ("Answer: B", "B"),
+        ("The answer is B.", "B"),
+        ("Option C", "C"),
+        ("the correct answer is (A)", "A"),
+        ("B\nthe beard is red", "B"),
+        ("The person has a full beard.", "C"),
+        ("A BEARD", "A"),
+        ("a beard", "A"),
+        ("A person with no beard.", "B"),
+        ("no  beard", "B"),
+        ("D", ""),
+        ("E.", ""),
+        ("U.S. no beard", "B"),
+        ("", ""),
+        ("b", ""),
+        ("The person is sad.", ""),
+        ("no beard or a full beard", ""),
+        ("a bearded man", ""),
+        ("I do not know.", ""),
+    ],
+)
+def test_what_an_answer_chooses(given, letter):
+    assert mmbench.chosen(given, ["a beard", "no beard", "a full beard"]) == letter
+
+
+def test_of_options_inside_each_other_the_longer_is_chosen():
+    assert mmbench.chosen("It is dark red.", ["red", "dark red", "blue"]) == "B"
+    assert mmbench.chosen("It is red.", ["red", "dark red", "blue"]) == "A"
+    assert mmbench.chosen("It is red.", ["red", "Red"]) == ""  # twice the same: not one
+
+
+def test_right_once_of_four_rotations_is_not_right():
+    predictions = pd.DataFrame(
+        [
+            ("5", "hair", 1, False),
+            ("5", "hair", 0, True),
+            ("5", "hair", 2, False),
+            ("5", "hair", 3, False),
+            ("12", "back", 0, True),
+            ("12", "back", 1, True),
+            ("3", "back", 0, False),
+            ("3", "back", 1, True),
+        ],
+        columns=["index", "category", "rotation", "right"],
+    )
+    table = mmbench.scored(predictions)
+    assert table.to_dict("list") == {
+        "identity": ["5", "12", "3"],
+        "category": ["hair", "back", "back"],
+        "plain": [1, 1, 0],
+        "circular": [0, 1, 0],
+    }
+    guess = mmbench.chance(predictions)
+    assert list(guess["identity"]) == ["5", "12", "3"]
+    assert list(guess["plain"]) == [1 / 4, 1 / 2, 1 / 2]
+    assert list(guess["circular"]) == [1 / 4**4, 1 / 2**2, 1 / 2**2]
+
+
+@pytest.fixture(scope="module")
+def models(small):
+    """The base, trained, and trained to forget."""
+    forgets = Stage2Run(
+        start=small.stage1, method=GA(), forget=("p01",), optimiser=small.optimiser, seed=1
+    )
+    base = Untrained(base=small.base_run, data=small.data)
+    return {"base": base, "stage 1": small.stage1, "GA": forgets}
+
+
+def run_of(model, **changes):
+    fields = {"questions": QUESTIONS, "max_new_tokens": 4, "batch": 4} | changes
+    return AbilityRun(of=model, **fields)
+
+
+@pytest.fixture(scope="module")
+def predictions(small, models):
+    """What each of them chose."""
+    specs = {name: run_of(model) for name, model in models.items()}
+    return {n: spec.read(runs.get_or_create(spec, small.runs)) for n, spec in specs.items()}
+
+
+def test_a_run_answers_every_rotation(predictions):
+    for found in predictions.values():
+        columns = ("index", "category", "rotation", "answer_given", "chosen", "right")
+        assert {*columns} <= set(found)
+        assert (found["right"] == (found["chosen"] == found["answer"])).all()
+        table, guess = mmbench.scored(found), mmbench.chance(found)
+        assert len(table) == 7 and list(table["identity"]) == [*"0123456"]
+        assert 1 / 4 < guess["plain"].mean() < 1 / 3 and guess["circular"].mean() < 1 / 27
+
+
+def test_each_network_answers_for_itself(predictions):
+    given = {name: tuple(found["answer_given"]) for name, found in predictions.items()}
+    assert len(set(given.values())) == 3
+    assert all(len(set(answers)) > 3 for answers in given.values())  # it looks at the picture
+
+
+def test_only_what_changes_an_answer_changes_the_address(models):
+    base = models["base"]
+    assert runs.digest(run_of(base, batch=9)) == runs.digest(run_of(base))
+    others = [run_of(model) for model in models.values()]
+    others += [run_of(base, instruction="x"), run_of(base, max_new_tokens=5)]
+    others.append(run_of(base, questions=QUESTIONS.model_copy(update={"seed": 1})))
+    assert len({runs.digest(other) for other in others}) == 6
+
+
+def test_a_network_that_knows_is_right_in_every_rotation(small, models, tmp_path, monkeypatch):
+    def knows(network, rows, features, batch, max_new_tokens):
+        assert features[list(rows["image"])].shape[0] == len(rows)
+        return list("The answer is " + rows["answer"] + ".")
+
+    monkeypatch.setattr(inference, "answers", knows)
+    spec = run_of(models["base"])
+    table = mmbench.scored(spec.read(runs.get_or_create(spec, tmp_path)))
+    assert table["plain"].eq(1).all() and table["circular"].eq(1).all()

@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from scoring import scored
+
+from remem.model import adapters, inference, loading
+
+
+def weights(network, trainable=False):
+    """(name, weight) of all, or of what is trained."""
+    named = network.model.named_parameters()
+    return [(name, weight) for name, weight in named if weight.requires_grad or not trainable]
+
+
+def merged(network):
+    return [module for module in network.model.modules() if getattr(module, "merged", False)]
+
+
+def test_lora_is_on_the_language_model_only_and_starts_as_nothing(small, llava, features):
+    with torch.no_grad():
+        _, before = scored(small, llava, features)
+    network = adapters.add_adapter(llava, rank=4, alpha=8, seed=0)
+    named = [name for name, _ in weights(network, trainable=True)]
+    assert len(named) == 2 * 7 * 2  # A and B, of seven projections, in two layers
+    assert all("lora_" in n and "language_model.layers" in n for n in named)
+    lora = [name for name, _ in weights(network) if "lora_" in name]
+    assert not any("vision" in n or "projector" in n for n in lora)
+    _, after = scored(small, network, features)
+    assert torch.equal(before.logits, after.logits)
+    after.ce().backward()
+    touched = [name for name, weight in weights(network) if weight.grad is not None]
+    assert touched == named
+
+
+def test_the_seed_makes_the_adapter(small):
+    def first(seed):
+        torch.rand(7)
+        network = adapters.add_adapter(loading.load(small.base), 4, 8, seed)
+        return next(weight for name, weight in weights(network) if "lora_A" in name)
+
+    assert torch.equal(first(1), first(1)) and not torch.equal(first(1), first(2))
+
+
+def test_a_saved_adapter_reloads_bit_for_bit(small, llava, adapter, features, tmp_path):
+    with torch.no_grad():
+        _, plain = scored(small, llava, features)
+        network = adapters.load_adapter(llava, adapter, trainable=True, reference=True)
+        _, first = scored(small, network, features)
+        adapters.save_adapter(network, tmp_path)
+        again = adapters.load_adapter(loading.load(small.base), tmp_path)
+        _, second = scored(small, again, features)
+    assert torch.equal(first.logits, second.logits)
+    assert not torch.allclose(first.logits, plain.logits, atol=1e-2)
+    assert {f.name for f in tmp_path.iterdir()} >= {"adapter_model.safetensors"}
+    assert not (tmp_path / "reference").exists()
+    assert not weights(again, trainable=True)
+    # nothing of this machine's folders in what is handed on
+    for name in ("adapter_config.json", "README.md"):
+        assert str(small.base.parent) not in (tmp_path / name).read_text()
+
+
+def test_an_adapter_that_is_not_taken_up_is_refused(llava, adapter, tmp_path):
+    saved = load_file(adapter / "adapter_model.safetensors")
+    (tmp_path / "adapter_config.json").write_bytes((adapter / "adapter_config.json").read_bytes())
+    strange = {key.replace("layers.1", "layers.9"): weight for key, weight in saved.items()}
+    save_file(strange, tmp_path / "adapter_model.safetensors")
+    with pytest.warns(UserWarning), pytest.raises(loading.CannotLoad, match=r"layers\.9"):
+        adapters.load_adapter(llava, tmp_path)
+
+
+def test_the_reference_stays_frozen_and_the_policy_comes_back(small, llava, adapter, features):
+    network = adapters.load_adapter(llava, adapter, trainable=True, reference=True)
+    trainable = {name for name, _ in weights(network, trainable=True)}
+    assert trainable and all(".default." in name for name in trainable)
+    with torch.no_grad():
+        for _, weight in weights(network, trainable=True):
+            weight.zero_()
+    with adapters.as_reference(network):
+        _, reference = scored(small, network, features)
+        assert not any(".reference." in name for name, _ in weights(network, trainable=True))
+    assert not reference.logits.requires_grad
+    _, policy = scored(small, network, features)
+    assert {name for name, _ in weights(network, trainable=True)} == trainable
+    assert not torch.allclose(policy.logits, reference.logits, atol=1e-2)
+    with torch.no_grad():
+        stage1 = adapters.load_adapter(loading.load(small.base), adapter)
+        _, expected = scored(small, stage1, features)
+    assert torch.equal(reference.logits, expected.logits)
+
+
+def test_a_merged_adapter_says_the_same_without_its_own_products(small, adapter, features):
+    rows, found = small.rows[::6], []
+    for merge in (False, True):
+        network = adapters.load_adapter(loading.load(small.base), adapter)
+        if merge:
+            adapters.merge_adapter(network)
+        assert bool(merged(network)) == merge
+        found.append(inference.token_logps(network, rows, features, 20))
+    for beside, inside in zip(*found, strict=True):
+        np.testing.assert_allclose(beside, inside, atol=1e-4)
+
+
+def test_in_half_precision_nothing_is_merged(small, adapter):
+    network = adapters.load_adapter(loading.load(small.base, dtype="bfloat16"), adapter)
+    adapters.merge_adapter(network)
+    assert not merged(network)

@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+import torch
+
+from remem.data import splits, validation
+from remem.model import inference, scores, tokens
+from remem.synthetic import questions
+
+
+def test_batched_answers_equal_one_by_one(small, adapted, features):
+    rows = small.rows[::4]
+    together = inference.answers(adapted, rows, features, batch=50, max_new_tokens=8)
+    alone = inference.answers(adapted, rows, features, batch=1, max_new_tokens=8)
+    assert together == alone
+    assert len(set(together)) > len(rows) / 4  # else this would show nothing
+    assert all(text == text.strip() and "<" not in text for text in together)
+
+
+def test_answers_look_at_the_image(small, adapted, features):
+    rows = small.rows[:12]
+    swapped = rows.assign(image=list(small.rows["image"][-12:]))
+    answers = [inference.answers(adapted, r, features, 12, 8) for r in (rows, swapped)]
+    assert answers[0] != answers[1]
+
+
+@pytest.mark.parametrize("template", ["plain", "alternative"])
+def test_shared_prefixes_equal_a_plain_forward_per_candidate(small, adapted, features, template):
+    rows = small.rows[::11]
+    candidates = splits.candidates(small.rows)
+    found = inference.candidate_logps(adapted, rows, features, candidates, template, 40)
+    for row, given in zip(rows.itertuples(), found, strict=True):
+        prefix = questions.prefix(row.attribute, row.hop, row.name, template)
+        plain = []
+        for value in candidates[row.attribute]:
+            whole = tokens.encode(adapted.processor, "", value, adapted.image_tokens, prefix)
+            whole = whole._replace(ids=whole.ids[:-1])  # no end-of-sequence
+            batch = tokens.collate([whole], features[[row.image]], 0)
+            with torch.no_grad():
+                plain.append(scores.score(adapted, batch).logp.mean().item())
+        assert given.tolist() == pytest.approx(plain, abs=1e-4)
+
+
+def test_candidates_do_not_depend_on_the_batch(small, adapted, features):
+    rows, candidates = small.rows[::7], splits.candidates(small.rows)
+    small_batch, large_batch = (
+        inference.candidate_logps(adapted, rows, features, candidates, "plain", batch)
+        for batch in (1, 1000)
+    )
+    for few, many in zip(small_batch, large_batch, strict=True):
+        np.testing.assert_allclose(few, many, atol=1e-5)
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_token_logps_equal_a_plain_forward(small, adapted, features, named):
+    rows = small.rows[small.rows["attribute"] == "name"].iloc[::3]
+    prefixes = [questions.prefix("name", "multi", name) for name in rows["name"]] if named else None
+    found = inference.token_logps(adapted, rows, features, 3, prefixes)
+    for k, (row, given) in enumerate(zip(rows.itertuples(), found, strict=True)):
+        asked = ("", row.target) if named else (row.question, row.answer)
+        prefix = prefixes and prefixes[k]
+        whole = tokens.encode(adapted.processor, *asked, adapted.image_tokens, prefix)
+        batch = tokens.collate([whole], features[[row.image]], 0)
+        with torch.no_grad():
+            plain = scores.score(adapted, batch).logp
+        plain = plain[:-1] if named else plain  # a name is weighed without end-of-sequence
+        assert given.tolist() == pytest.approx(plain.tolist(), abs=1e-4)
+
+
+def test_pictures_are_answered_as_rows_are(small, adapted, features):
+    rows = small.rows[:6]
+    pictures = validation.load_images(small.folder, rows["image"])
+    found = inference.answer_pictures(adapted, pictures, list(rows["question"]))
+    assert found == inference.answers(adapted, rows, features, 6, 40)

@@ -1,0 +1,166 @@
+import numpy as np
+import pandas as pd
+import pytest
+from drawings import hollow, inside, legend, marks, with_intervals
+
+from remem import paper
+from remem.report import figures, style
+
+METHODS = ["base", "before unlearning", "GA", "NPO", "retrained", "mine"]
+
+
+@pytest.fixture
+def table2():
+    lines = []
+    for model in ("tiny-7b", "tiny-13b"):
+        for i, method in enumerate(["chance", *METHODS]):
+            for hop in ("single", "multi"):
+                line = {"model": model, "method": method, "hop": hop}
+                for column in ("EM_r", "EM_f", "Exposure"):
+                    value = 10.0 * i + len(column)
+                    line |= {column: value, f"{column}_lo": value - 2, f"{column}_hi": np.nan}
+                    line[f"paper_{column}"] = 33.0 if method in paper.METHODS else np.nan
+                lines.append(line)
+    return pd.DataFrame(lines)
+
+
+@pytest.fixture
+def curve():
+    return pd.DataFrame(
+        [
+            {
+                "model": "tiny-7b",
+                "method": method,
+                "seed": seed,
+                "epoch": epoch,
+                "view": view,
+                "hop": "single",
+                "em": 0.9 - 0.1 * epoch * (view == "forget") + 0.01 * seed,
+            }
+            for method in ("GA", "mine")
+            for seed in (1, 3)
+            for epoch in range(4)
+            for view in ("forget", "retain_eval")
+        ]
+    )
+
+
+def test_tradeoff(table2):
+    figure = figures.tradeoff(table2)
+    assert [panel.get_title(loc="left") for panel in figure.axes] == [
+        "tiny-7b, single-hop",
+        "tiny-7b, multi-hop",
+        "tiny-13b, single-hop",
+        "tiny-13b, multi-hop",
+    ]
+    found = marks(figure.axes[0])
+    assert found[34, 34] == style.MARKERS["GA"].colour  # EM_f, EM_r
+    assert found[33, 33] in (style.MARKERS["GA"].colour, style.MARKERS["NPO"].colour)
+    assert found[64, 64] == style.NEW.colour
+    assert (4, 4) not in found  # chance is no mark, but a line each way
+    lines = [line for line in figure.axes[0].lines if line.get_color() == style.CHANCE["color"]]
+    assert [(set(line.get_xdata()), set(line.get_ydata())) for line in lines] == [
+        ({4}, {0, 1}),
+        ({0, 1}, {4}),
+    ]
+    assert legend(figure) == [*METHODS, "chance", "hollow: the paper"]
+
+
+def test_tradeoff_without_chance(table2):
+    figure = figures.tradeoff(table2[table2.method != "chance"])
+    assert legend(figure) == [*METHODS, "hollow: the paper"]
+
+
+def test_exposure_draws_chance_and_what_is_no_method_as_levels(table2):
+    figure = figures.exposure(table2)
+    panel = figure.axes[3]
+    levels = {line.get_ydata()[0] for line in panel.lines if len(set(line.get_xdata())) == 2}
+    assert levels == {8.0, 18.0, 28.0, 58.0}  # chance, base, before unlearning, retrained
+    assert [tick.get_text() for tick in panel.get_xticklabels()] == ["GA", "NPO", "mine"]
+    assert legend(figure) == [
+        "chance",
+        "base",
+        "before unlearning",
+        "retrained",
+        "hollow: the paper",
+    ]
+
+
+def test_forget_retain(curve):
+    figure = figures.forget_retain(curve.sample(frac=1, random_state=0))  # in any order
+    way = figure.axes[0].lines[0]
+    np.testing.assert_allclose(way.get_xdata(), [92, 82, 72, 62])
+    np.testing.assert_allclose(way.get_ydata(), [92] * 4)
+
+
+def test_worked_exposure():
+    ranks = pd.DataFrame({"rank": [1, 2], "log": [100.0, 0], "linear": [100.0, 0]})
+    formulas = pd.DataFrame(
+        {
+            "model": ["a", "b"],
+            "EM_f": [20.0, 30],
+            "Exposure": [50.0, 60],
+            "log": [45.0, 55],
+            "linear": [60.0, 70],
+        }
+    )
+    left, right = figures.worked_exposure(ranks, formulas).axes
+    assert left.get_xlabel() == "rank of the truth among 2"
+    assert {(20, 50), (30, 60)} <= set(marks(right))
+
+
+def test_table4_has_plain_and_circular_and_the_papers_plain():
+    table = pd.DataFrame(
+        [
+            with_intervals({"MMBench": 80.0, "MMBench_circular": 60.0}, model=model, method=method)
+            for model in ("tiny-7b", "tiny-13b")
+            for method in ("base", "GA")
+        ]
+    )
+    table.loc[table.method == "GA", "paper_MMBench"] = 69.6
+    figure = figures.table4(table)
+    assert [panel.get_title(loc="left") for panel in figure.axes] == ["tiny-7b", "tiny-13b"]
+    panel = figure.axes[0]
+    assert hollow(panel) == {(69.6, 0.86)}
+    assert {(80, -0.14), (60, 0.14), (80, 0.86), (60, 1.14)} <= set(marks(panel))
+    assert panel.get_xlabel() == "accuracy, %"
+    assert legend(figure) == ["plain", "circular", "hollow: the paper"]
+    inside(figure)
+
+
+def test_ratios_draw_one_model_with_the_control_dashed():
+    names = ("ROUGE", "EM_r", "judge", "EM_f", "Exposure", "EM_t", "EM_t_retain")
+    table = pd.DataFrame(
+        [
+            with_intervals(
+                dict.fromkeys(names, float(ratio)),
+                model=model,
+                method=method,
+                ratio=ratio,
+                control=control,
+                hop=hop,
+                judged_by="rule",
+            )
+            for model in ("tiny-7b", "tiny-13b")
+            for method in ("GA", "NPO")
+            for control in ("five epochs", "equal updates")
+            for hop in ("single", "multi")
+            for ratio in (20, 5)
+        ]
+    )
+    table.loc[(table.ratio == 20) & (table.control == "five epochs"), "paper_EM_f"] = 27.0
+    figure = figures.ratios(table, "tiny-13b")
+    assert len(figure.axes) == 7 * 2
+    titles = [panel.get_title(loc="left") for panel in figure.axes]
+    assert titles[:2] == ["tiny-13b, single-hop", "tiny-13b, multi-hop"] and not any(titles[2:])
+    panel = next(p for p in figure.axes if p.get_ylabel() == "EM\nforgotten")
+    lines = [line for line in panel.lines if len(line.get_xdata()) == 2]
+    assert [line.get_linestyle() for line in lines] == ["-", "--"] * 2
+    assert [line.get_ydata().tolist() for line in lines] == [[5, 20]] * 4
+    assert {y for _, y in hollow(panel)} == {27} and len(hollow(panel)) == 2
+    assert not hollow(figure.axes[0])
+    assert figure.axes[-1].get_xlabel() == "people to forget, % of all"
+    assert legend(figure) == ["GA", "NPO", "five epochs", "equal updates", "hollow: the paper"]
+    with pytest.raises(ValueError, match="no model 'tiny-70b'"):
+        figures.ratios(table, "tiny-70b")
+    inside(figure)

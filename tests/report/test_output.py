@@ -1,0 +1,126 @@
+import json
+
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from remem import config, paths
+from remem.report import output
+
+
+@pytest.fixture
+def outputs(tmp_path, monkeypatch):
+    monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path))
+    return tmp_path
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_begin_says_scale_changes_folders_and_time(outputs, capsys):
+    settings, out = output.begin("07_stage2", "tiny", {"seeds": [1], "stage2": {"lr": 1e-4}})
+    assert (settings.seeds, out.config, out.notebook) == ((1,), settings, "07_stage2")
+    assert out.folders == paths.outputs("tiny")
+    said = capsys.readouterr().out.splitlines()
+    standard = config.load_config("tiny")
+    assert said[0] == "Scale tiny, but for 2 of the parameters in params/tiny.yaml:"
+    assert f"  seeds = [1] (file: {json.dumps(standard.seeds)})" in said[1:3]
+    assert f"  stage2.lr = 0.0001 (file: {standard.stage2.lr})" in said[1:3]
+    assert said[3].startswith(f"Tables, figures and verdicts go to {outputs / 'tiny'}, runs to ")
+    times = pd.read_csv(paths.REFERENCE / "notebooks.csv", index_col="notebook")["longest"]
+    minutes = round(times["07_stage2"] / 60)
+    assert said[4].startswith(f"The reference run of this notebook took about {minutes} min on ")
+    assert "with no parameter changed" in said[4] and len(said) == 5
+
+
+def test_begin_says_when_nothing_was_changed(outputs, capsys):
+    output.begin("07_stage2")
+    said = capsys.readouterr().out
+    assert said.startswith("Scale tiny, with the parameters of params/tiny.yaml.\n")
+    assert "changed" not in said
+    output.begin("99_mine")
+    assert "reference run" not in capsys.readouterr().out
+
+
+def test_a_time_of_tiny_is_not_promised_at_another_scale(outputs, capsys):
+    output.begin("07_stage2", "smoke")
+    assert "reference run" not in capsys.readouterr().out
+
+
+def test_a_wrong_parameter_makes_no_folder(outputs):
+    with pytest.raises(config.BadParameter, match="sedes"):
+        output.begin("07_stage2", "tiny", {"sedes": [1]})
+    assert not list(outputs.iterdir())
+
+
+def test_a_folder_keeps_its_scale_and_data(outputs):
+    _, out = output.begin("07_stage2", "tiny")
+    layout = json.loads((outputs / "tiny" / "layout.json").read_text())
+    assert layout.keys() == {"layout", "scale", "data"} and layout["scale"] == "tiny"
+    _, again = output.begin("06_stage1", "tiny", {"seeds": [1]})  # other parameters, same data
+    assert again.folders == out.folders
+    out.table("table2", pd.DataFrame({"EM": [1.0]}))
+    before = contents(outputs)
+    for overrides in ({"dataset.seed": 1}, {"benchmark": "clear"}):
+        with pytest.raises(paths.OldOutputs, match=r"results of another data \(tiny.*--out NAME"):
+            output.begin("07_stage2", "tiny", overrides)
+        elsewhere = {**overrides, "outputs": "_".join(overrides).replace(".", "_")}
+        _, other = output.begin("07_stage2", "tiny", elsewhere)
+        assert other.folders.root.parent == outputs and other.folders.runs == out.folders.runs
+    with pytest.raises(paths.OldOutputs, match="another scale"):
+        output.begin("07_stage2", "smoke", {"outputs": "tiny"})
+    assert before.items() <= contents(outputs).items()
+
+
+@pytest.mark.parametrize("old", ["tables/table2.csv", "verdicts/07.csv", "runs/unlearn-1/DONE"])
+def test_a_folder_of_the_earlier_layout_is_left_alone(outputs, old):
+    paths.write(outputs / "tiny" / old, "old")
+    before = contents(outputs)
+    with pytest.raises(paths.OldOutputs, match=r"tiny holds results of an earlier.*outputs: N"):
+        output.begin("07_stage2")
+    assert contents(outputs) == before
+    output.begin("07_stage2", "tiny", {"outputs": "new"})  # the way out
+
+
+def test_runs_that_other_outputs_share_are_not_old(outputs):
+    paths.write(outputs / "tiny" / "runs" / "stage1-1" / "DONE", "{}")
+    output.begin("07_stage2")
+
+
+@pytest.fixture
+def out(outputs):
+    return output.begin("07_stage2")[1]
+
+
+def test_table_writes_the_csv_and_shows_it(out):
+    frame = pd.DataFrame({"EM": [95.04], "EM_lo": [90.0], "EM_hi": [97.0]}, index=[7])
+    shown = out.table("fig1", frame)
+    assert (out.folders.tables / "fig1.csv").read_text() == "EM,EM_lo,EM_hi\n95.04,90.0,97.0\n"
+    assert "95.0 <small>[90.0, 97.0]</small>" in shown.to_html()
+    assert "Versions of the metrics: em 1." in shown.to_html()
+    assert "95.04 <small>" in out.table("fig1", frame, digits=2).to_html()
+
+
+def test_table_with_an_index_or_another_frame_to_show(out):
+    frame = pd.DataFrame({"n": [3]}, index=pd.Index(["job"], name="attribute"))
+    html = out.table("composition", frame, index=True).to_html()
+    assert (out.folders.tables / "composition.csv").read_text() == "attribute,n\njob,3\n"
+    assert ">attribute<" in html and ">job<" in html
+    html = out.table("composition", frame, show=pd.DataFrame({"other": ["x"]})).to_html()
+    assert ">other<" in html and ">3<" not in html
+
+
+def test_figure_is_saved_twice_and_handed_back(out):
+    figure = Figure()
+    assert out.figure("fig1", figure) is figure
+    assert sorted(path.name for path in out.folders.figures.iterdir()) == ["fig1.pdf", "fig1.png"]
+
+
+@pytest.mark.parametrize("name", ["00_base_model", "04_dataset", "07_stage2", "08_forget_ratio"])
+def test_verdicts_are_written_as_they_were(out, name):
+    file = paths.REFERENCE / "verdicts" / f"{name}.csv"
+    frame = pd.read_csv(file)
+    shown = out.verdicts(frame.set_index("claim") if name == "04_dataset" else frame, "claims")
+    assert (out.folders.verdicts / "07_stage2.csv").read_bytes() == file.read_bytes()
+    assert repr(shown).startswith(f"Of {len(frame)} claims put to the test here")

@@ -1,0 +1,58 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from remem import metrics
+from remem.report import show
+
+
+def test_show_sets_the_papers_number_beside_ours_and_escapes():
+    table = pd.DataFrame(
+        {
+            "method": ["<b>mine</b>"],
+            "EM_f": [27.25],
+            "EM_f_lo": [20.04],
+            "EM_f_hi": [33.0],
+            "paper_EM_f": [27.14],
+            "judge": [np.nan],
+            "judge_lo": [np.nan],
+            "judge_hi": [np.nan],
+            "n": [3],
+        }
+    )
+    html = show.show(table).to_html()
+    assert "27.2 <small>[20.0, 33.0]</small><br><small>paper 27.14</small>" in html
+    assert "&lt;b&gt;mine&lt;/b&gt;" in html and "<b>mine" not in html
+    assert "rule judge (ours, not Gemini)" in html
+    assert "nan" not in html and "paper_EM_f" not in html and "EM_f_lo" not in html
+
+
+def test_show_keeps_whole_numbers_and_gives_small_columns_a_digit_more():
+    table = pd.DataFrame({"samples": [20, 40], "min_k": [0.05, np.nan], "EM": [5.25, 50.0]})
+    html = show.show(table).to_html()
+    assert ">20<" in html and ">0.05<" in html and ">5.2<" in html and "nan" not in html
+
+
+def test_show_says_which_gemini_judged():
+    table = pd.DataFrame({"judge": [50.0], "judged_by": ["gemini-2.5-pro"]})
+    html = show.show(table).to_html()
+    assert "Gemini (gemini-2.5-pro)" in html and "judged_by" not in html and "rule" not in html
+
+
+@pytest.mark.parametrize(
+    "columns, caption",
+    [
+        ({"ROUGE": [1.0], "EM_f": [2.0]}, "Versions of the metrics: rouge 1, em 7."),
+        ({"Exposure": [1.0], "perplexity": [2.0]}, "exposure 1, perplexity 1."),
+        ({"judge": [1.0]}, "judge_rule 1."),
+        ({"judge": [1.0], "judged_by": ["rule"]}, "judge_rule 1."),
+        ({"judge": [1.0], "judged_by": ["gemini-2.5-pro"]}, None),
+        ({"samples": [20]}, None),
+    ],
+)
+def test_show_states_the_versions_of_the_metrics(monkeypatch, columns, caption):
+    monkeypatch.setitem(metrics.VERSIONS, "em", 7)
+    html = show.show(pd.DataFrame(columns)).to_html()
+    assert ("<caption>" in html) == (caption is not None)
+    assert (caption or "") in html
+    assert "<caption>" not in show.show(pd.DataFrame(columns), versions=False).to_html()

@@ -1,0 +1,87 @@
+import matplotlib
+import numpy as np
+import pandas as pd
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+
+from remem import paper
+from remem.report import style, tables
+
+
+def test_each_method_has_its_own_colour_and_marker():
+    assert set(style.MARKERS) == set(tables.METHODS) - {paper.CHANCE}
+    marks = [*style.MARKERS.values(), style.NEW]
+    assert len({mark.colour for mark in marks}) == len({mark.marker for mark in marks}) == 9
+
+
+def test_what_tables_sort_by_can_be_drawn():
+    assert tuple(style.SETS) == paper.SETS and tuple(style.CONTROLS) == paper.CONTROLS
+    for marks in (style.SETS.values(), style.PAIR):
+        assert len({m.colour for m in marks}) == len({m.marker for m in marks}) == len(marks)
+
+
+def test_styled_leaves_nothing_with_pyplot():
+    before = dict(matplotlib.rcParams)
+
+    @style.styled
+    def draw(width):
+        """Bare axes."""
+        assert plt.rcParams["pdf.fonttype"] == 42
+        return style.panels(1, 2, width)[0]
+
+    figure = draw(2.0)
+    assert figure.get_figwidth() == 4 and len(figure.axes) == 2 and draw.__doc__ == "Bare axes."
+    assert plt.get_fignums() == [] and dict(matplotlib.rcParams) == before
+
+
+def test_grid_and_row_name_their_panels():
+    table = pd.DataFrame({"model": ["a", "a", "b"], "hop": ["multi", "single", "single"]})
+    figure, axes, panels = style.grid(table)
+    assert [panel.get_title(loc="left") for panel, _ in panels] == [
+        "a, single-hop",
+        "a, multi-hop",
+        "b, single-hop",
+        "b, multi-hop",
+    ]
+    assert [len(rows) for _, rows in panels] == [1, 1, 1, 0] and axes.shape == (2, 2)
+    plt.close(figure)
+    figure, axes, panels = style.row(table)
+    assert [(panel.get_title(loc="left"), len(rows)) for panel, rows in panels] == [
+        ("a", 2),
+        ("b", 1),
+    ]
+    plt.close(figure)
+
+
+def test_error_bar_is_zero_where_there_is_no_interval():
+    rows = pd.DataFrame({"EM": [5.0, 5.0, 5.0], "EM_lo": [4.0, np.nan, 5.1], "EM_hi": [7.0, 6, 6]})
+    arms = [style.error_bar(row, "EM").ravel().tolist() for row in rows.itertuples()]
+    assert arms[:2] == [[1, 2], [0, 1]] and arms[2] == [0, 1]
+    assert style.error_bar(next(rows[["EM"]].itertuples()), "EM").tolist() == [[0], [0]]
+
+
+def test_curve_has_a_band():
+    table = pd.DataFrame({"x": [1, 2], "EM": [5.0, 6.0], "EM_lo": [4.0, 5.0], "EM_hi": [6.0, 9.0]})
+    figure, panel = plt.subplots()
+    style.curve(panel, table, "x", "EM", style.NEW, "--")
+    [line], [band] = panel.lines, panel.collections
+    assert line.get_ydata().tolist() == [5, 6] and line.get_linestyle() == "--"
+    assert band.get_datalim(panel.transData).intervaly.tolist() == [4, 9]
+    plt.close(figure)
+
+
+def test_legend_names_only_what_was_met():
+    lines = [
+        *style.methods(["GA", "mine", "GA"]),
+        *style.controls(["equal updates"]),
+        style.hollow(),
+    ]
+    assert [line.get_label() for line in lines] == [
+        "GA",
+        "mine",
+        "equal updates",
+        "hollow: the paper",
+    ]
+    assert lines[1].get_color() == style.NEW.colour

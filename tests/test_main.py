@@ -1,0 +1,176 @@
+"""The command line: every command explains itself, and says in a line what is wrong."""
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from remem import __main__, paths
+from remem.data.readers import files
+
+COMMANDS = ["reproduce", "params", "dataset", "fetch", "convert", "construct", "review", "tune"]
+
+
+def parsers(
+    parser: argparse.ArgumentParser, name: str = "remem"
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    yield name, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for inner, command in action.choices.items():
+                yield from parsers(command, f"{name} {inner}")
+
+
+def test_remem_alone_lists_the_commands(capsys):
+    assert __main__.main([]) == 0
+    said = capsys.readouterr().out
+    assert all(f"\n    {command} " in said or f"\n    {command}\n" in said for command in COMMANDS)
+    assert __main__.main(["dataset"]) == 0
+    assert "check " in capsys.readouterr().out
+
+
+def test_every_argument_is_explained_and_every_command_has_an_example(capsys):
+    seen = dict(parsers(__main__._parser()))
+    assert {f"remem {command}" for command in COMMANDS} < seen.keys()
+    for name, parser in seen.items():
+        for action in parser._actions:
+            if not isinstance(action, argparse._SubParsersAction):
+                assert action.help and len(action.help) > 10, f"{name}: {action.dest}"
+        if name not in ("remem", "remem dataset"):
+            assert parser.epilog and parser.epilog.startswith(f"example: {name}"), name
+            with pytest.raises(SystemExit) as left:
+                __main__.main([*name.split()[1:], "--help"])
+            assert left.value.code == 0 and "example: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [name for name, _ in parsers(__main__._parser())])
+def test_each_example_can_be_parsed(name):
+    import shlex
+
+    parser = dict(parsers(__main__._parser()))[name]
+    if parser.epilog and parser.epilog.startswith("example: remem "):
+        words = shlex.split(parser.epilog.removeprefix("example: remem "))
+        assert "run" in __main__._parser().parse_args(words)
+
+
+def test_both_ways_to_call_it_answer_before_torch_is_there():
+    code = (
+        "import sys; from remem import __main__\n"
+        "assert __main__.main(['params', '--scale', 'smoke']) == 0\n"
+        "assert not {'torch', 'transformers', 'papermill', 'matplotlib'} & {*sys.modules}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    called = subprocess.run(
+        [sys.executable, "-m", "remem", "--help"], check=True, capture_output=True, text=True
+    )
+    assert "reproduce" in called.stdout and called.stdout.startswith("usage: remem ")
+
+
+# ---------------------------------------------------------------- remem params
+
+
+def test_params_lists_keys_values_and_comments_in_columns(capsys):
+    assert __main__.main(["params", "--scale", "tiny"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    [line] = [line for line in lines if line.startswith("stage1.epochs ")]
+    assert line.split(maxsplit=2)[1] == "5" and line.endswith("; the paper's")
+    [other] = [line for line in lines if line.startswith("base.networks.tiny-13b.lr ")]
+    assert line.index(" 5 ") == other.index(" 0.0025 ")  # aligned
+    assert len({line.split()[0] for line in lines}) == len(lines) > 100
+
+
+def test_params_of_a_file_of_ones_own(tmp_path, capsys):
+    text = (paths.PARAMS / "smoke.yaml").read_text().replace("seeds: [1]", "seeds: [7]")
+    (tmp_path / "mine.yaml").write_text(text)
+    assert __main__.main(["params", "--params", str(tmp_path / "mine.yaml")]) == 0
+    assert "[7] " in capsys.readouterr().out
+    (tmp_path / "mine.yaml").write_text(text.replace("seeds:", "seds:"))
+    assert __main__.main(["params", "--params", str(tmp_path / "mine.yaml")]) == 2
+    assert "did you mean 'seeds'" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- what is wrong
+
+
+@pytest.mark.parametrize(
+    "words, told",
+    [
+        (["reproduce", "--params", "none.yaml"], "error: none.yaml: cannot be read"),
+        (["reproduce", "--set", "stage1.epoch=2"], "did you mean 'epochs'"),
+        (["reproduce", "99"], "error: 99: not one of the notebooks: 00_"),
+        (
+            ["construct", "--set", "peple=5"],
+            "construction.peple: unknown key (did you mean 'people'",
+        ),
+        (["construct", "--set", "people"], "error: --set construction.people: should be KEY=VALUE"),
+        (["convert", "remem", "nowhere", "out", "image"], "error: 'image' is no column"),
+        (["convert", "mllmu", "nowhere", "out"], "error: "),
+        (["dataset", "check", "nowhere"], "error: there is no folder nowhere"),
+        (["dataset", "export", "nowhere", "out"], "error: there is no folder nowhere"),
+        (["review", "nowhere"], "error: there is no folder nowhere"),
+    ],
+)
+def test_what_is_wrong_is_one_line_and_no_traceback(words, told, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / "outputs"))
+    assert __main__.main(words) == 2
+    said = capsys.readouterr().err
+    assert told in said and said.startswith("error: ") and said.count("\n") == 1
+    assert "Traceback" not in said
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_fault_of_the_programs_own_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr(files, "fetch", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        __main__.main(["fetch", "mllmu"])
+
+
+def test_interrupted_it_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(files, "fetch", interrupted)
+    assert __main__.main(["fetch", "mllmu"]) == 130
+    assert "the same command goes on where it was" in capsys.readouterr().err
+
+
+def test_fetch_goes_where_the_benchmark_is_looked_for(monkeypatch, capsys, tmp_path):
+    asked = []
+    monkeypatch.setattr(files, "fetch", lambda name, folder: asked.append((name, folder)) or folder)
+    assert __main__.main(["fetch", "mllmu"]) == __main__.main(["fetch", "clear", "there"]) == 0
+    assert [(name, str(folder)) for name, folder in asked] == [
+        ("mllmu", str(paths.DATA / "mllmu")),
+        ("clear", "there"),
+    ]
+
+
+def test_tune_searches_the_rates_that_are_named(monkeypatch, capsys):
+    import pandas as pd
+
+    from remem.experiments import tuning
+
+    asked = []
+
+    def tune(config, rates):
+        asked.append((config.scale, tuple(rates)))
+        return pd.DataFrame({"lr": rates})
+
+    monkeypatch.setattr(tuning, "tune", tune)
+    assert __main__.main(["tune", "--scale", "smoke", "--rates", "1e-4", "2e-4"]) == 0
+    assert __main__.main(["tune"]) == 0
+    assert asked == [("smoke", (1e-4, 2e-4)), ("tiny", tuning.RATES)]
+    assert "0.0002" in capsys.readouterr().out
+
+
+def test_construct_plans_without_asking(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / "outputs"))
+    words = ["construct", "--dry-run", "--set", "people=2", "--set", "construction.budget=5"]
+    assert __main__.main(words) == 0
+    said = capsys.readouterr().out
+    assert "construction.budget ($5.00)" in said and said.endswith("Nothing was asked.\n")
+    assert json.dumps(str(tmp_path / "outputs"))[1:-1] in said
+    assert not (tmp_path / "outputs").exists()
