@@ -313,11 +313,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(
-    commands: Any,
-    name: str,
-    run: Callable[[argparse.Namespace], int],
-    what: str,
-    example: str,
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], what: str, example: str
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(
         name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=f"example: {example}"
@@ -339,11 +335,7 @@ def _add_scale(command: argparse.ArgumentParser, default: str = "tiny") -> None:
 
 def _add_set(command: argparse.ArgumentParser, example: str) -> None:
     command.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help=SET_HELP.format(example),
+        "--set", action="append", default=[], metavar="KEY=VALUE", help=SET_HELP.format(example)
     )
 
 

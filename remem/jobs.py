@@ -223,8 +223,13 @@ def _make_in_worker(spec: Run, runs_root: Path) -> Path:
 
 def _start_worker(parent: int) -> None:
     """No bars beside the sweep's, and no life after the parent's."""
+    from joblib.externals.loky import process_executor
+
     quiet: Any = functools.partialmethod(tqdm.__init__, disable=True)
     tqdm.__init__ = quiet
+    # loky ends a worker that has grown by 300 MB, which it takes for a leak: here those are
+    # libraries, features and rows, kept for the next run.
+    process_executor._MAX_MEMORY_LEAK_SIZE = 2**40
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -218,10 +218,8 @@ def memorised(rows: pd.DataFrame) -> pd.DataFrame:
     return table.assign(known=table["EM"] >= KNOWN).reset_index()
 
 
-def interval(
-    values: Sequence[float], resamples: int = 2000, seed: int = 0, level: float = 0.95
-) -> tuple[float, float]:
-    """Percentile bootstrap of the mean over units, at `level`; (NaN, NaN) below eight units."""
+def interval(values: Sequence[float], resamples: int = 2000) -> tuple[float, float]:
+    """95 % percentile bootstrap of the mean over units; (NaN, NaN) below eight units."""
     given = np.asarray(values, dtype=float)
     given = given[~np.isnan(given)]
     if len(given) < FEWEST:
@@ -229,29 +227,23 @@ def interval(
     from scipy.stats import bootstrap
 
     found = bootstrap(
-        (given,),
-        np.mean,
-        confidence_level=level,
-        n_resamples=resamples,
-        method="percentile",
-        rng=seed,
-        vectorized=True,
+        (given,), np.mean, n_resamples=resamples, method="percentile", rng=0, vectorized=True
     ).confidence_interval
     return float(found.low), float(found.high)
 
 
-def resample(values: np.ndarray, resamples: int = 2000, seed: int = 0) -> np.ndarray:
+def resample(values: np.ndarray, resamples: int = 2000) -> np.ndarray:
     """Bootstrap means: (units, cells) -> (resamples, cells), the same units drawn for all cells.
 
     For intervals of what is computed from several means: a ratio, or the place of the largest.
     """
     units = len(values)
-    drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), resamples)
+    drawn = np.random.default_rng(0).multinomial(units, np.full(units, 1 / units), resamples)
     return drawn @ values / units
 
 
 def summarise(
-    rows: pd.DataFrame, by: Sequence[str], column: str, resamples: int = 2000, seed: int = 0
+    rows: pd.DataFrame, by: Sequence[str], column: str, resamples: int = 2000
 ) -> pd.DataFrame:
     """by..., mean, lo, hi (percent) and units: one line per group, in order of appearance.
 
@@ -263,7 +255,7 @@ def summarise(
     lines = []
     for key, values in units.groupby(level=list(range(len(by))), sort=False):
         key = key if isinstance(key, tuple) else (key,)
-        lo, hi = interval(values, resamples, seed)
+        lo, hi = interval(values, resamples)
         lines.append([*key, values.mean(), lo, hi, values.notna().sum()])
     return pd.DataFrame(lines, columns=[*by, "mean", "lo", "hi", "units"])
 

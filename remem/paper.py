@@ -18,6 +18,24 @@ BEFORE, RETRAINED = "before unlearning", "retrained"  # the ceiling and the floo
 
 EPOCHS, UPDATES = "five epochs", "equal updates"  # the paper's protocol, and the control beside it
 
+BASE, CHANCE = "base", "chance"  # an untrained model, and a guess among the candidates
+
+STAGES = (BASE, "stage 1")
+
+REMEM = "ReMem"
+
+SETS = ("Real Set", "FIUBench", "MLLMU-Bench", REMEM)
+
+STATES = ("mlp", "attention", "residual")
+
+POSITIONS = ("image", "before", "subject", "after", "prefix", "last")  # as they are read
+
+CONTROLS = (EPOCHS, UPDATES)
+
+SETTINGS = ("one person", "20 people")
+
+RULE = "rule"  # judged_by, where it is not a model's name
+
 
 @cache
 def _paper() -> pd.DataFrame:
@@ -47,25 +65,6 @@ def counterpart(model: str) -> str:
     """The paper's model that `model` stands for, by the end of its name: "llava-1.5-7b" for
     "tiny-7b". A name with another end is given back."""
     return next((name for name in MODELS if model.endswith(name[name.rindex("-") :])), model)
-
-
-BASE, CHANCE = "base", "chance"  # an untrained model, and a guess among the candidates
-
-STAGES = (BASE, "stage 1")
-
-REMEM = "ReMem"
-
-SETS = ("Real Set", "FIUBench", "MLLMU-Bench", REMEM)
-
-STATES = ("mlp", "attention", "residual")
-
-POSITIONS = ("image", "before", "subject", "after", "prefix", "last")  # as they are read
-
-CONTROLS = (EPOCHS, UPDATES)
-
-SETTINGS = ("one person", "20 people")
-
-RULE = "rule"  # judged_by, where it is not a model's name
 
 
 def assumptions() -> pd.DataFrame:

@@ -29,7 +29,7 @@ class CannotWrite(OSError):
 
 
 class OldOutputs(ValueError):
-    """A folder's results may not be mixed with new ones; the message says why, and the way out."""
+    """A folder's results may not be mixed with new ones; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)

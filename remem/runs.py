@@ -45,7 +45,7 @@ class Described(Protocol):
     """A value inside a spec that says itself what stands for it in the digest."""
 
     def described(self) -> dict[str, Any]:
-        """JSON types: two values with the same are the same."""
+        """What stands for it, in JSON types: values with equal ones are the same to a run."""
         ...
 
 
@@ -90,17 +90,17 @@ def digest(spec: Spec) -> str:
     """Twelve hex digits that change when a field or the revision of `spec`, or of a spec inside
     it, does; fields that are NOT_IN_DIGEST change nothing."""
     canonical = json.dumps(
-        _plain(spec, for_digest=True), sort_keys=True, separators=(",", ":"), allow_nan=False
+        plain(spec, for_digest=True), sort_keys=True, separators=(",", ":"), allow_nan=False
     )
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def name(spec: Run) -> str:
+def name(spec: Spec) -> str:
     """The name of the folder of `spec`."""
     return f"{spec.kind}-{digest(spec)}"
 
 
-def folder(spec: Run, runs_root: Path) -> Path:
+def folder(spec: Spec, runs_root: Path) -> Path:
     """Where the result of `spec` lies, done or not."""
     return Path(runs_root) / name(spec)
 
@@ -123,7 +123,7 @@ def get_or_create(spec: Run, runs_root: Path) -> Path:
 
 def create(spec: Spec, make: Callable[[Path], None], runs_root: Path) -> Path:
     """As `get_or_create`, for a spec whose maker is given: `make(an empty folder)`."""
-    final = Path(runs_root) / f"{spec.kind}-{digest(spec)}"
+    final = folder(spec, runs_root)
     if final.exists():
         return verify(final)
     paths.make_folder(final.parent / ".locks")
@@ -138,13 +138,12 @@ def create(spec: Spec, make: Callable[[Path], None], runs_root: Path) -> Path:
             started = time.perf_counter()
             make(part)
             seconds = round(time.perf_counter() - started, 3)
-            record = {"kind": spec.kind, "spec": _plain(spec), "seconds": seconds}
-            paths.write(part / "spec.json", _json(record | _circumstances()))
-            paths.write(part / "DONE", _json({"files": _manifest(part)}))
-            _to_disk(part / "DONE")
-            _to_disk(part)
+            record = {"kind": spec.kind, "spec": plain(spec), "seconds": seconds}
+            paths.write(part / "spec.json", as_json(record | _circumstances()))
+            paths.write(part / "DONE", as_json({"files": _manifest(part)}))
+            to_disk(part / "DONE", part)
             os.rename(part, final)
-            _to_disk(final.parent)
+            to_disk(final.parent)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return final
@@ -152,20 +151,20 @@ def create(spec: Spec, make: Callable[[Path], None], runs_root: Path) -> Path:
 
 def verify(final: Path) -> Path:
     """Return `final` if each file of its manifest is as it was when done, else raise DamagedRun."""
-    way_out = f"delete the folder {final} to have it made again"
+    remedy = f"delete the folder {final} to have it made again"
     if not (final / "DONE").is_file():
-        raise DamagedRun(f"{final} holds no DONE, so it was not finished by this code; {way_out}")
+        raise DamagedRun(f"{final} holds no DONE, so it was not finished by this code; {remedy}")
     try:
         files = read_json(final / "DONE")["files"]
         promised = {name: (entry["bytes"], entry["sha256"]) for name, entry in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedRun(f"{final / 'DONE'} cannot be read; {way_out}") from error
+        raise DamagedRun(f"{final / 'DONE'} cannot be read; {remedy}") from error
     for file, (size, sha256) in promised.items():
         path = final / file
         if not path.is_file():
-            raise DamagedRun(f"{path} is missing; {way_out}")
+            raise DamagedRun(f"{path} is missing; {remedy}")
         if path.stat().st_size != size or _sha256(path) != sha256:
-            raise DamagedRun(f"{path} was changed after the run was done; {way_out}")
+            raise DamagedRun(f"{path} was changed after the run was done; {remedy}")
     return final
 
 
@@ -209,11 +208,6 @@ def flat(value: Any, key: str = "") -> dict[str, Any]:
     }
 
 
-def plain(spec: Spec) -> dict[str, Any]:
-    """`spec` as JSON types, every field, each spec inside it with its kind."""
-    return _plain(spec)
-
-
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path`; the system lets go of it when its holder dies, however it dies."""
@@ -233,27 +227,29 @@ def locked(path: Path) -> Iterator[None]:
         lock.release()
 
 
-def _plain(value: Any, for_digest: bool = False) -> Any:
-    """`value` as JSON types; a spec keeps its kind, so that two kinds never share a digest."""
+def plain(value: Any, for_digest: bool = False) -> Any:
+    """`value` as JSON types, every field of a spec, or those that count `for_digest`; a spec keeps
+    its kind, so that two kinds never share a digest."""
     if isinstance(value, Spec):
         fields = {
-            field: _plain(getattr(value, field), for_digest)
+            field: plain(getattr(value, field), for_digest)
             for field, info in type(value).model_fields.items()
             if not (for_digest and NOT_IN_DIGEST in info.metadata)
         }
-        if value.kind and value.revision > 1:  # the first is what it was before anybody counted
+        if value.kind and value.revision > 1:  # 1: no revision was recorded at first
             fields = {"revision": value.revision, **fields}
         return {"kind": value.kind, **fields} if value.kind else fields
     if hasattr(value, "described"):
-        return _plain(value.described(), for_digest)
+        return plain(value.described(), for_digest)
     if isinstance(value, dict):
-        return {key: _plain(item, for_digest) for key, item in value.items()}
+        return {key: plain(item, for_digest) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, for_digest) for item in value]
+        return [plain(item, for_digest) for item in value]
     return value
 
 
-def _json(content: Any) -> str:
+def as_json(content: Any) -> str:
+    """JSON for people to read: indented, in Unicode, with a line's end."""
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -270,12 +266,14 @@ def _manifest(root: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def to_disk(*places: Path) -> None:
+    """Return when these files or folders are on the disk, and would outlive a loss of power."""
+    for place in places:
+        handle = os.open(place, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _circumstances() -> dict[str, Any]:

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face is imported
+# One thread each: the tests run side by side, and many threads on few cores wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -15,6 +16,8 @@ import pytest
 
 from remem import jobs, paths, runs
 from remem.jobs import FailedRuns, Job, Jobs
+
+KEPT: list[bytes] = []  # in a worker, from one run to the next
 
 
 class Toy(runs.Run):
@@ -40,6 +43,8 @@ class Toy(runs.Run):
             raise Odd("a", 2)
         if self.name == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if "grown" in self.name:
+            KEPT.append(b"x" * 4 * 10**8)  # as features and libraries are kept
         if self.name == "interrupted":
             raise KeyboardInterrupt
         below = [runs.read_json(runs.folder(one, runs_root) / "scores.json") for one in self.of]
@@ -268,13 +273,15 @@ def test_a_sweep_interrupted_in_its_workers_ends_them(tmp_path):
 
 
 def test_the_workers_live_on_from_sweep_to_sweep(tmp_path):
-    def makers(names: str) -> set[str]:
+    def makers(names: Sequence[str]) -> set[str]:
         specs = [Toy(name=f"who{name}", sleep=0.5) for name in names]
         folders = jobs.sweep(several(tmp_path, *specs, workers=2))
         return {(folder / "pid").read_text() for folder in folders}
 
     first = makers("ab")
     assert makers("cd") == first and len(first) == 2
+    time.sleep(1)  # loky looks at a worker's memory once a second
+    assert makers(["grown e", "grown f"]) == makers("gh") == first
     assert str(os.getpid()) not in first
 
 

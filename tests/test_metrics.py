@@ -234,13 +234,6 @@ def test_interval_of_equal_units_is_a_point():
     assert metrics.interval([30.0] * 9) == (30, 30)
 
 
-def test_a_higher_level_is_a_wider_interval_over_the_same_resamples():
-    values = np.arange(12.0)
-    usual, wide = metrics.interval(values), metrics.interval(values, level=0.999)
-    assert wide[0] < usual[0] < values.mean() < usual[1] < wide[1]
-    assert metrics.interval(values, level=0.95) == usual
-
-
 def test_who_was_memorised_is_asked_by_held_out_questions_where_there_are_some():
     rows = pd.DataFrame(
         [

@@ -233,5 +233,5 @@ def test_people_of_ones_own_go_through_the_notebooks(first, tmp_path, monkeypatc
     table2 = pd.read_csv(folders.tables / "table2.csv")
     assert set(table2.not_learned) == {1} and table2.filter(like="paper_").isna().all(axis=None)
     page = (folders.root / "index.html").read_text()
-    assert "Stage 1 did not teach 4 of 4" in page and "benchmark.folder" in page
+    assert "Stage 1 did not memorise 4 of 4" in page and "benchmark.folder" in page
     assert "in the smoke my people (own) world" in page

@@ -3,5 +3,3 @@
 from remem.config.explain import BadParameter
 from remem.config.loading import load_config
 from remem.config.sections import SCALES, Config
-
-__all__ = ["SCALES", "BadParameter", "Config", "load_config"]

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 
-from remem.config.sections import NETWORKS, Config
+from remem.config.networks import NETWORKS
+from remem.config.sections import Config
 
 # how pydantic says it, and how a person who edits YAML would
 PLAIN_WORDS = {

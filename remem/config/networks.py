@@ -70,7 +70,7 @@ class TinyLlava(Spec):
         return self
 
 
-# A network with `hub` is one of the Hub's. Told apart, a wrong key is reported for one kind only.
+# A network with `hub` is one of the Hub's. So divided, a wrong key is reported for one kind only.
 NETWORKS = {"<hub>": Hub, "<tiny>": TinyLlava}
 Network = Annotated[
     Annotated[Hub, Tag("<hub>")] | Annotated[TinyLlava, Tag("<tiny>")],

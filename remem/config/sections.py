@@ -13,14 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from remem import paper, paths
-from remem.config.networks import NETWORKS as NETWORKS
 from remem.config.networks import Hub as Hub
 from remem.config.networks import Network, VisionTower
 from remem.config.networks import TinyLlava as TinyLlava
 from remem.config.services import Construction, Judge
 from remem.config.services import FaceSimilarity as FaceSimilarity
-from remem.config.services import Prices as Prices
-from remem.config.services import Service as Service
 from remem.runs import NOT_IN_DIGEST, Spec
 
 SCALES = ("smoke", "tiny", "paper")
@@ -35,7 +32,7 @@ PrefixTemplate = Literal["plain", "alternative"]  # of Exposure's prefix, see qu
 
 
 class Dataset(Spec):
-    """Whose facts are taught. The defaults are the paper's 20 x (70 + 30 + 14 + 14) = 2,560.
+    """The data to train on. The defaults are the paper's 20 x (70 + 30 + 14 + 14) = 2,560.
 
     `source` is "synthetic" (fictitious people, strangers to every model), "public" (the public
     figures that a tiny base model grew up with: the Real Set of section 4), or a dataset folder,
@@ -44,7 +41,7 @@ class Dataset(Spec):
 
     source: str = Field("synthetic", description="synthetic, public, or a folder")
     # People and faces are numbered from the seed: below 10,000 x (89 + 2) and thus below all those
-    # of training/corpus.py (from 910,001 and from a million), or the base would know somebody.
+    # of training/corpus.py (from 910,001 and from a million), or the base would know one of them.
     seed: int = Field(0, ge=0, lt=90, description="draws people, faces and questions")
     identities: int = Field(20, ge=2, lt=10_000, description="how many people are drawn")
     image_size: int = Field(64, ge=16, description="pixels, square")
@@ -140,7 +137,7 @@ class Stage2(Optimiser):
 
 
 class Evaluate(Spec):
-    """How answers are asked for. Nothing here retrains anything."""
+    """How answers are generated. Nothing here retrains anything."""
 
     batch: int = Field(ge=1, description="sequences in memory at once")
     max_new_tokens: int = Field(ge=1, description="after which an answer is cut off")
@@ -170,14 +167,14 @@ class Diagnosis(Spec):
         {}, description="their own samples, converted, which then stand for the shape"
     )
     real: Dataset | None = Field(
-        description="public figures whom the base model knows; null: none at hand"
+        description="public figures that the base model knows; null: none at hand"
     )
     questions_per_person: int = Field(ge=1, description="where questions are made few")
     pictures_per_person: int = Field(1, ge=1, description="where pictures are made few")
 
 
 class Repeated(Spec):
-    """People who are taught alone, one at a time or together, and by how many of the seeds."""
+    """People who are trained on alone, one at a time or together, and by how many of the seeds."""
 
     people: int = Field(ge=1, description="how many people")
     seeds: int = Field(ge=1, description="by how many of the seeds")
@@ -199,7 +196,7 @@ class Mix(Repeated):
 
 class Hops(Spec):
     """Fig 3c: shares of single-hop questions, about one person at a time, as in the paper, and
-    about several at once, who have to be told apart."""
+    about several at once, who have to be distinguished."""
 
     shares: tuple[Annotated[int, Field(ge=0, le=100)], ...] = Field(
         min_length=2, description="percent single-hop"
@@ -214,7 +211,7 @@ class Trace(Spec):
     window: int = Field(ge=1, description="layers restored together, an odd number")
     floor: Annotated[
         float,
-        Field(ge=0, le=1, description="total effect (a probability) below which nothing is told"),
+        Field(ge=0, le=1, description="total effect (a probability) below which no trace is read"),
         NOT_IN_DIGEST,
     ]
     people: int = Field(ge=2, description="of each set")
@@ -261,7 +258,7 @@ class Experiments(Spec):
 
 
 class Benchmark(Spec):
-    """Another benchmark, or a folder, whose people are taught and unlearned in place of
+    """Another benchmark, or a folder, whose people are trained on and unlearned in place of
     `dataset`'s. In YAML a name alone will do (its files are in data/<name>), or a folder alone."""
 
     name: Literal["remem", "fiubench", "mllmu", "clear", "own"]
@@ -356,8 +353,8 @@ class Config(Spec):
 
     @property
     def verdict_scope(self) -> str:
-        """Of which world a verdict speaks: "paper" where its models were taught its own data, else
-        the scale, or the data, or both."""
+        """What a verdict is about: "paper" where the paper's models are trained on its own data,
+        else the scale, or the data, or both."""
         if self.synthetic:
             return self.synthetic_scope
         if self.scale == "paper":
@@ -366,19 +363,16 @@ class Config(Spec):
 
     @property
     def synthetic_scope(self) -> str:
-        """The same for what is always asked of people drawn by code: the toy people of section 5,
-        and shapes of other benchmarks."""
+        """The same for experiments whose people are always drawn by code: the toy people of section
+        5, and shapes of other benchmarks."""
         return "drawn" if self.scale == "paper" else self.scale
 
     @property
     def diagnosis_scope(self) -> str:
         """The same for the diagnosis, which is about other benchmarks as well."""
         shapes = set(self.experiments.diagnosis.shapes) - set(self.experiments.diagnosis.files)
-        return (
-            self.synthetic_scope
-            if self.verdict_scope == "paper" and shapes
-            else (self.verdict_scope)
-        )
+        drawn = self.verdict_scope == "paper" and shapes
+        return self.synthetic_scope if drawn else self.verdict_scope
 
     @property
     def stage1_seeds(self) -> tuple[int, ...]:

@@ -33,7 +33,7 @@ from remem.synthetic.people import ATTRIBUTES, Profile
 
 
 class Unfinished(RuntimeError):
-    """Too little was accepted for a dataset; the message says of whom, why, and what to change."""
+    """Too little was accepted for a dataset; the message says what is missing and why."""
 
 
 class Built(runs.Spec):
@@ -124,7 +124,7 @@ class _Studio:
         self.measured: list[dict] = []  # similarities.csv: every picture that came back
 
     def people(self) -> list[Person]:
-        """Everybody, told apart by every fact."""
+        """All people, no two of whom share a fact."""
 
         def ask(slots: list[int], attempt: int, why: dict[int, str]) -> list[Person | None]:
             texts = [
@@ -146,7 +146,7 @@ class _Studio:
         taken, why = self._taken("profile", slots, ask, refuse)
         _complete({f"the profile p{slot:02d}": why[slot] for slot in why})
         people = [taken[slot] for slot in slots]
-        paths.write(self.draft / "people.json", _json([person.facts() for person in people]))
+        paths.write(self.draft / "people.json", runs.as_json([person.facts() for person in people]))
         return people
 
     def anchors(self, people: list[Person]) -> list[Image.Image]:
@@ -263,7 +263,7 @@ class _Studio:
                 elif not why[slot]:
                     taken[slot] = answer
         if late := {name for name, slot in silent.items() if slot in taken}:
-            paths.write(self.passed, _json(sorted(passed | late)))
+            paths.write(self.passed, runs.as_json(sorted(passed | late)))
         return taken, {slot: why[slot] for slot in slots if slot not in taken}
 
 
@@ -291,13 +291,9 @@ def _file(slot: Slot) -> str:
     return f"{split}/{identity}/{identity}-{split}-{k:03d}.png"
 
 
-def _json(content: Any) -> str:
-    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
 def _build(settings: Construction, people: list[Person], draft: Path, out: Path) -> Path:
     """The draft's pictures and the questions, as a dataset folder has them, and read back once."""
-    texts, pictures = {"people.json": _json([person.facts() for person in people])}, []
+    texts, pictures = {"people.json": runs.as_json([person.facts() for person in people])}, []
     for split, hops in settings.questions.items():
         lines = []
         for profile, _ in people:
@@ -321,7 +317,7 @@ def _build(settings: Construction, people: list[Person], draft: Path, out: Path)
         for name in pictures:
             paths.write(folder / name, (draft / name).read_bytes())
         # how it came about, but not what it is: the budget is in it
-        paths.write(folder / "construction.json", _json(settings.model_dump(mode="json")))
+        paths.write(folder / "construction.json", runs.as_json(settings.model_dump(mode="json")))
         validation.read(folder)
 
     content = hashlib.sha256(json.dumps(texts).encode())

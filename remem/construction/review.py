@@ -2,8 +2,7 @@
 
 On a page somebody marks every picture keep or drop, with the reason, from the keyboard. It is one
 file, which fetches nothing and saves a small CSV. Put beside its page, the CSV is what the next
-page begins with, and what `construct` and an export of a dataset honour (data.review_marks). A mark
-is about pixels, not a file: a picture that is drawn again under the same name waits for its own.
+page begins with, and what `construct` and an export of a dataset honour (data.review_marks).
 """
 
 from __future__ import annotations
@@ -129,7 +128,7 @@ def _caption(row: Mapping[str, Any]) -> str:
 
 def _embedded(source: Path, name: str) -> tuple[str, str]:
     """A picture's fingerprint, and the picture as a page holds it."""
-    [picture] = validation.load_images(source, [name])
+    picture = validation.load_image(source, name)
     found = review_marks.fingerprint(picture)
     picture.thumbnail((SIDE, SIDE))
     kind = "png" if max(picture.size) <= EXACT else "jpeg"

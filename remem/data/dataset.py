@@ -1,4 +1,4 @@
-"""Whose facts are trained on: a dataset that is drawn by code, or a folder with one.
+"""The data that is trained on: a dataset that is drawn by code, or a folder with one.
 
 `data_of` gives the data that a section of the parameters names, `rows_of` its checked rows and
 `folder_of` the folder of its pictures, in the layout of `validation`. Retain, forget and
@@ -29,7 +29,7 @@ from remem.synthetic import faces, people, questions
 
 
 class SyntheticData(sections.Dataset, Run):
-    """A dataset that is drawn: train/, test/, and people.json with what is true of whom."""
+    """A dataset that is drawn: train/, test/, and people.json with each person's facts."""
 
     kind: ClassVar[str] = "dataset"
     verified_once: ClassVar[bool] = True
@@ -61,7 +61,7 @@ class SyntheticData(sections.Dataset, Run):
         for split in SPLITS:
             paths.write(out / split / "metadata.jsonl", "".join(lines[split]))
         known = [dataclasses.asdict(person) for person in profiles]
-        paths.write(out / "people.json", json.dumps(known, indent=2, ensure_ascii=False) + "\n")
+        paths.write(out / "people.json", runs.as_json(known))
 
     def read(self, folder: Path) -> pd.DataFrame:
         """Its rows (`validation.COLUMNS`)."""
@@ -69,7 +69,7 @@ class SyntheticData(sections.Dataset, Run):
 
 
 class FolderData(Spec):
-    """A dataset folder, told from others by its metadata and the pictures that they name: the same
+    """A dataset folder, known by its metadata and the pictures that they name: the same
     people at another path, or with further files beside them, are the same data."""
 
     kind: ClassVar[str] = "folder"

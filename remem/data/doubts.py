@@ -34,7 +34,7 @@ def check(folder: Path) -> tuple[list[str], list[str], str]:
     lines = [f"{place}: {reason}" for place, reasons in faults.items() for reason in reasons]
     wrong = rows.index.isin([place for place, reasons in faults.items() if reasons])
     sound = rows[~rows["image"].isin(rows["image"][wrong])]
-    # Whom a faulty row speaks of is not known; of the others all can be said that is doubtful.
+    # A faulty row's person is not known; about the others every doubt can be raised.
     found = _of_rows(sound, folder) | ({} if lines else _of_people(rows))
     doubtful = [f"{what}: {len(where):,} ({_some(where)})" for what, where in found.items()]
     counts = ", ".join(f"{count:,} of {split}" for split, count in split_sizes(rows).items())
@@ -86,9 +86,9 @@ def _of_people(rows: pd.DataFrame) -> dict[str, list[str]]:
     values = rows.groupby("attribute")["target"].nunique()
     found = {
         "people who share their name": people.index[people.duplicated(keep=False)],
-        "people who are asked about in the test but not in training": sorted(tested - trained_on),
+        "people with test questions but none in training": sorted(tested - trained_on),
         "people without a held-out question": sorted(trained_on - tested),
-        "a single person, so that nobody would be left to retain": people.index[: len(people) == 1],
+        "a single person, so that no one would be left to retain": people.index[: len(people) == 1],
         "attributes with one value in all (Exposure has nothing to rank it against, "
         "and leaves it out)": values.index[values < 2],
     }

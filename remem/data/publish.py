@@ -107,11 +107,11 @@ def export(
 
 
 def _reviewed(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """The rows whose picture nobody dropped."""
+    """The rows whose picture no reviewer dropped."""
     if not (folder / "review").is_dir():
         return rows
     shown = rows.drop_duplicates(["identity", "image"])[["identity", "image"]]
-    pictures = (validation.load_images(folder, [name])[0] for name in shown["image"])
+    pictures = (validation.load_image(folder, name) for name in shown["image"])
     shown["fingerprint"] = [review_marks.fingerprint(picture) for picture in pictures]
     dropped = review_marks.apply(shown, review_marks.decisions(folder / "review")).query(
         "decision == 'drop'"

@@ -1,4 +1,4 @@
-"""Who is forgotten, which rows are retained and asked, and what Exposure ranks."""
+"""Who is forgotten, which rows are evaluated, and what Exposure ranks."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ def forget_set(rows: pd.DataFrame, ratio: float, seed: int) -> tuple[str, ...]:
     """The people to forget: `ratio` of all, at least one, in the order of being drawn.
 
     One fixed permutation of the people is cut into five folds; seed s begins with fold s mod 5. So
-    at the paper's 20 % five seeds cover everybody once, a smaller ratio takes the first of the
+    at the paper's 20 % five seeds cover all of them once, a smaller ratio takes the first of the
     same fold (5, 10 and 15 % are 1, 2 and 3 of 20 people), and a larger one runs on into the next.
     """
-    everybody = list(dict.fromkeys(rows["identity"]))
-    wanted = max(1, round(ratio * len(everybody)))
-    if not 0 < ratio < 1 or wanted >= len(everybody):
+    identities = list(dict.fromkeys(rows["identity"]))
+    wanted = max(1, round(ratio * len(identities)))
+    if not 0 < ratio < 1 or wanted >= len(identities):
         raise ValueError(
-            f"forget ratio {ratio} of {len(everybody)} people leaves nobody to forget or nobody "
+            f"forget ratio {ratio} of {len(identities)} people leaves no one to forget or no one "
             "to retain; choose one between 0 and 1, such as 0.2"
         )
-    order = np.random.default_rng(0).permutation(len(everybody))
-    order = np.roll(order, -(seed % FOLDS * len(everybody) // FOLDS))
-    return tuple(everybody[index] for index in order[:wanted])
+    order = np.random.default_rng(0).permutation(len(identities))
+    order = np.roll(order, -(seed % FOLDS * len(identities) // FOLDS))
+    return tuple(identities[index] for index in order[:wanted])
 
 
 def views(rows: pd.DataFrame, forget: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -49,7 +49,7 @@ def views(rows: pd.DataFrame, forget: Sequence[str]) -> dict[str, pd.DataFrame]:
     """
     unknown = sorted(set(forget) - set(rows["identity"]))
     if unknown:
-        raise ValueError(f"nobody in the dataset is called {', '.join(unknown)}")
+        raise ValueError(f"no identity in the dataset is called {', '.join(unknown)}")
     forgotten, train = rows["identity"].isin(forget), rows["split"] == "train"
     retain, test_retain = rows[train & ~forgotten], rows[~train & ~forgotten]
     return {

@@ -29,7 +29,7 @@ class TrainSubset(Spec):
         train = rows[rows["split"] == "train"]
         people = list(dict.fromkeys(train["identity"]))
         if unknown := sorted(set(self.people) - set(people)):
-            raise ValueError(f"nobody in the dataset is called {', '.join(unknown)}")
+            raise ValueError(f"no identity in the dataset is called {', '.join(unknown)}")
         parts = []
         for identity in self.people or people:
             own = train[train["identity"] == identity]
@@ -73,6 +73,6 @@ class TrainSubset(Spec):
 
 
 def asking_the_name(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows that ask for a name; all where none does, since each knows whom it is about."""
+    """The rows that ask for a name; all where none does, since every row has one."""
     found = rows[rows["attribute"] == "name"]
     return found if len(found) else rows

@@ -21,17 +21,16 @@ from remem.data.validation import SPLITS
 from remem.model import inference
 from remem.model.features import Features
 from remem.model.loading import Network
-from remem.runs import NOT_IN_DIGEST, Run, Spec
+from remem.runs import NOT_IN_DIGEST, Spec
 from remem.training.inputs import inputs
-from remem.training.stage2 import Model
-from remem.training.trained import load_trained, needs_of
+from remem.training.trained import ModelRun, load_trained
 
 
 class EvalRows(Spec):
-    """Which rows a model is asked.
+    """Which rows a model answers.
 
-    With `forget`, those of the views that Table 2 is made of, given whom to forget (of `views`
-    alone, if any are named), with a column `view`; else all rows of `splits`, and where the model
+    With `forget` (identities), those of the views that Table 2 is made of (of `views` alone, if any
+    are named), with a column `view`; else all rows of `splits`, and where the model
     was trained on a subset, those about its people.
     """
 
@@ -40,7 +39,7 @@ class EvalRows(Spec):
     splits: tuple[str, ...] = SPLITS
 
     def of(self, rows: pd.DataFrame, subset: TrainSubset | None = None) -> pd.DataFrame:
-        """The rows that are asked, of all rows of the data."""
+        """The rows to answer, of all rows of the data."""
         if self.forget:
             found = splits.evaluated(rows, self.forget)
             return found[found["view"].isin(self.views or set(found["view"]))].reset_index(
@@ -56,7 +55,7 @@ class EvalRows(Spec):
         return rows["view"] == "forget" if self.forget else rows["split"] == "train"
 
 
-class AnswerRun(Run):
+class AnswerRun(ModelRun):
     """The answers of one model: answers.parquet, the rows with what it said.
 
     answer_given is the greedy answer (left out where max_new_tokens is 0); candidates, the number
@@ -67,7 +66,6 @@ class AnswerRun(Run):
     """
 
     kind: ClassVar[str] = "answers"
-    of: Model
     rows: EvalRows = EvalRows()
     max_new_tokens: int = Field(ge=0)
     exposure: bool = True
@@ -76,42 +74,33 @@ class AnswerRun(Run):
     exposure_formula: Annotated[Literal["log", "linear"], NOT_IN_DIGEST] = "log"
     batch: Annotated[int, Field(ge=1), NOT_IN_DIGEST]
 
-    @property
-    def trained(self) -> Run | None:
-        """The run of training that stands behind it, if there is one."""
-        return self.of.trained
-
-    def needs(self) -> Sequence[Run]:
-        """The trained model, and what it was trained on."""
-        return needs_of(self.of)
-
     def make(self, out: Path, runs_root: Path) -> None:
-        """Ask."""
+        """Answer the rows, and rank candidates."""
         _, rows, features = inputs(self.of.base, self.of.data, runs_root, self.of.subset)
         network = load_trained(self.of, runs_root)
-        asked = self.rows.of(rows, self.of.subset)
+        eval_rows = self.rows.of(rows, self.of.subset)
         candidates = splits.candidates(rows)
-        counts = [len(candidates.get(attribute, ())) for attribute in asked["attribute"]]
-        found = asked.assign(candidates=counts, candidate_rank=np.nan)
+        counts = [len(candidates.get(attribute, ())) for attribute in eval_rows["attribute"]]
+        found = eval_rows.assign(candidates=counts, candidate_rank=np.nan)
         if self.max_new_tokens:
             found.insert(
                 found.columns.get_loc("candidates"),
                 "answer_given",
-                inference.answers(network, asked, features, self.batch, self.max_new_tokens),
+                inference.answers(network, eval_rows, features, self.batch, self.max_new_tokens),
             )
         if self.exposure:
-            known = asked["attribute"].isin(candidates)
-            marked = (self.rows.secret(asked) & known).to_numpy()
+            known = eval_rows["attribute"].isin(candidates)
+            marked = (self.rows.secret(eval_rows) & known).to_numpy()
             logps = inference.candidate_logps(
-                network, asked[marked], features, candidates, self.prefix_template, self.batch
+                network, eval_rows[marked], features, candidates, self.prefix_template, self.batch
             )
-            found.loc[marked, "candidate_rank"] = ranks(asked[marked], candidates, logps)
-            all_logps: list[np.ndarray | None] = [None] * len(asked)
+            found.loc[marked, "candidate_rank"] = ranks(eval_rows[marked], candidates, logps)
+            all_logps: list[np.ndarray | None] = [None] * len(eval_rows)
             for place, row in zip(np.flatnonzero(marked), logps, strict=True):
                 all_logps[place] = row
             found["candidate_logps"] = all_logps
         if self.perplexity:
-            found["perplexity"] = _perplexity(network, asked, features, self.batch)
+            found["perplexity"] = _perplexity(network, eval_rows, features, self.batch)
         found.to_parquet(out / "answers.parquet", index=False)
 
     def read(self, folder: Path) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -12,16 +11,16 @@ from pydantic import Field, model_validator
 from remem import metrics
 from remem.data import splits
 from remem.model import adapters, inference, loading
-from remem.runs import NOT_IN_DIGEST, Run
+from remem.runs import NOT_IN_DIGEST
 from remem.training.base_model import place
 from remem.training.inputs import inputs
 from remem.training.stage2 import Stage2Run
-from remem.training.trained import needs_of
+from remem.training.trained import ModelRun
 
 PROBE = 7  # rows per hop and forgotten identity: the curve is a sketch
 
 
-class CurveRun(Run):
+class CurveRun(ModelRun):
     """Answers to a sample of rows by the model after each epoch of `of`, 0 being its start:
     answers.parquet with the columns epoch, view, hop, target and answer_given among others."""
 
@@ -35,15 +34,6 @@ class CurveRun(Run):
         if not self.of.checkpoints or self.of.updates is not None:
             raise ValueError("a curve needs a run that keeps checkpoints, and goes by epochs")
         return self
-
-    @property
-    def trained(self) -> Stage2Run:
-        """The run of training that stands behind it."""
-        return self.of
-
-    def needs(self) -> Sequence[Run]:
-        """The trained model, and what it was trained on."""
-        return needs_of(self.of)
 
     def make(self, out: Path, runs_root: Path) -> None:
         """Ask the sample of rows after each epoch."""

@@ -30,8 +30,7 @@ from remem.runs import NOT_IN_DIGEST, Run, Spec
 from remem.synthetic import faces
 from remem.training import corpus
 from remem.training.base_model import base_needs
-from remem.training.stage2 import Model
-from remem.training.trained import load_trained
+from remem.training.trained import ModelRun, load_trained
 
 FILE = "questions.tsv"
 
@@ -84,7 +83,7 @@ class QuestionsRun(Run):
 
 
 class QuestionsFile(Spec):
-    """An MMBench TSV file, told from others by its content (SHA-256)."""
+    """An MMBench TSV file, known by its content (SHA-256)."""
 
     kind: ClassVar[str] = "mmbench-file"
     file: Annotated[str, NOT_IN_DIGEST]  # relative to the repository, or absolute
@@ -118,25 +117,19 @@ def _content(path: Path) -> str:
     return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
-class AbilityRun(Run):
+class AbilityRun(ModelRun):
     """The choices of one model: predictions.parquet, the rows of `rotations` without image and
     options, with answer_given, chosen (a letter, or "") and right. `instruction` is a last line
     under the options; the tiny networks answer in a sentence and need none."""
 
     kind: ClassVar[str] = "ability"
-    of: Model
     questions: Questions
     instruction: str = ""
     max_new_tokens: int = Field(ge=1)
     batch: Annotated[int, Field(ge=1), NOT_IN_DIGEST]
 
-    @property
-    def trained(self) -> Run | None:
-        """The run of training that stands behind it, if there is one."""
-        return self.of.trained
-
     def needs(self) -> Sequence[Run]:
-        """The model, and the questions where they are synthetic."""
+        """The trained model, and the questions where they are synthetic."""
         runs_before = (self.of.trained, self.questions)
         return (*base_needs(self.of.base), *(run for run in runs_before if isinstance(run, Run)))
 
@@ -150,11 +143,11 @@ class AbilityRun(Run):
             part = table[first : first + self.batch]
             shown = image_features(network, [picture(cell) for cell in part["image"]])
             features = Features.of(list(part["index"]), shown)
-            asked = rotations(part, self.instruction)
-            asked["answer_given"] = inference.answers(
-                network, asked, features, self.batch, self.max_new_tokens
+            turns = rotations(part, self.instruction)
+            turns["answer_given"] = inference.answers(
+                network, turns, features, self.batch, self.max_new_tokens
             )
-            parts.append(asked)
+            parts.append(turns)
         found = pd.concat(parts, ignore_index=True).drop(columns="image")
         pairs = zip(found["answer_given"], found.pop("options"), strict=True)
         found["chosen"] = [chosen(given, options) for given, options in pairs]
@@ -176,9 +169,9 @@ def rotations(table: pd.DataFrame, instruction: str = "") -> pd.DataFrame:
         for turn in range(len(options)):
             turned = options[turn:] + options[:turn]
             lines = [f"{letter}. {text}" for letter, text in zip(LETTERS, turned, strict=False)]
-            asked = "\n".join(filter(None, [row["hint"], row["question"], *lines, instruction]))
+            prompt = "\n".join(filter(None, [row["hint"], row["question"], *lines, instruction]))
             right = LETTERS[(LETTERS.index(row["answer"]) - turn) % len(options)]
-            rows.append((row["index"], row["category"], turn, row["index"], asked, turned, right))
+            rows.append((row["index"], row["category"], turn, row["index"], prompt, turned, right))
     names = ["index", "category", "rotation", "image", "question", "options", "answer"]
     return pd.DataFrame(rows, columns=names)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -11,34 +10,22 @@ from pydantic import Field
 
 from remem import metrics
 from remem.data import subset
-from remem.model import adapters, inference, loading
-from remem.runs import NOT_IN_DIGEST, Run
+from remem.model import inference
+from remem.runs import NOT_IN_DIGEST
 from remem.synthetic import questions
-from remem.training.base_model import place
 from remem.training.inputs import inputs
-from remem.training.stage2 import Model
-from remem.training.trained import needs_of
+from remem.training.trained import ModelRun, load_trained
 
 
-class SignatureRun(Run):
+class SignatureRun(ModelRun):
     """The name's token log-probabilities after the image and "The name of the person in the image
     is", for each picture of a row that asks the name (of any row where none does), of the first
-    `people` whom the model was trained on: signatures.parquet with identity, image and logps (in
+    `people` that the model was trained on: signatures.parquet with identity, image and logps (in
     nats, one per token of the name)."""
 
     kind: ClassVar[str] = "signatures"
-    of: Model
     people: int = Field(ge=1)
     batch: Annotated[int, Field(ge=1), NOT_IN_DIGEST]
-
-    @property
-    def trained(self) -> Run | None:
-        """The run of training that stands behind it, if there is one."""
-        return self.of.trained
-
-    def needs(self) -> Sequence[Run]:
-        """The trained model, and what it was trained on."""
-        return needs_of(self.of)
 
     def make(self, out: Path, runs_root: Path) -> None:
         """Ask for the names."""
@@ -46,14 +33,12 @@ class SignatureRun(Run):
         train_rows = self.of.train_rows(rows)
         first = train_rows["identity"].drop_duplicates()[: self.people]
         train_rows = train_rows[train_rows["identity"].isin(first)]
-        asked = subset.asking_the_name(train_rows).drop_duplicates("image")
-        asked = asked.assign(target=asked["name"])
-        prefixes = [questions.prefix("name", "multi", name) for name in asked["name"]]
-        network = loading.load(place(self.of.base, runs_root), dtype=self.of.base.network.dtype)
-        if (adapter := self.of.adapter(runs_root)) is not None:
-            network = adapters.load_adapter(network, adapter)
-        logps = inference.token_logps(network, asked, features, self.batch, prefixes)
-        found = asked[["identity", "image"]].assign(logps=logps)
+        eval_rows = subset.asking_the_name(train_rows).drop_duplicates("image")
+        eval_rows = eval_rows.assign(target=eval_rows["name"])
+        prefixes = [questions.prefix("name", "multi", name) for name in eval_rows["name"]]
+        network = load_trained(self.of, runs_root, merge=False)
+        logps = inference.token_logps(network, eval_rows, features, self.batch, prefixes)
+        found = eval_rows[["identity", "image"]].assign(logps=logps)
         found.to_parquet(out / "signatures.parquet", index=False)
 
     def read(self, folder: Path) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -32,11 +32,9 @@ from remem.model import scores, tokens
 from remem.model.loading import Network
 from remem.model.tokens import Encoded
 from remem.paper import POSITIONS, STATES
-from remem.runs import Run
 from remem.synthetic import questions
 from remem.training.inputs import inputs
-from remem.training.stage2 import Model
-from remem.training.trained import load_trained, needs_of
+from remem.training.trained import ModelRun, load_trained
 
 QUESTION = "What is the name of {} in the image?"  # Section 4
 
@@ -49,31 +47,21 @@ ENTITIES = ("that river", "the old lamp", "that house", "the home")
 CORRUPTIONS = ("subject", "image")
 
 
-class TraceRun(Run):
+class TraceRun(ModelRun):
     """The trace of a model, over the people that it was trained on (of an untrained one, the people
     of its training rows): trace.parquet, the rows of `table`."""
 
     kind: ClassVar[str] = "trace"
-    of: Model
     trace: sections.Trace
-
-    @property
-    def trained(self) -> Run | None:
-        """The run of training that stands behind it, if there is one."""
-        return self.of.trained
-
-    def needs(self) -> Sequence[Run]:
-        """The trained model, and what it was trained on."""
-        return needs_of(self.of)
 
     def make(self, out: Path, runs_root: Path) -> None:
         """Trace. Raises ValueError if there are fewer than two people."""
         _, rows, features = inputs(self.of.base, self.of.data, runs_root, self.of.subset)
-        asked = _first(subset.asking_the_name(self.of.train_rows(rows)), self.trace)
-        shown = features[list(asked["image"])]
+        eval_rows = _first(subset.asking_the_name(self.of.train_rows(rows)), self.trace)
+        shown = features[list(eval_rows["image"])]
         people = {
-            str(identity): (asked["name"].iloc[places[0]], shown[places])
-            for identity, places in asked.groupby("identity", sort=False).indices.items()
+            str(identity): (eval_rows["name"].iloc[places[0]], shown[places])
+            for identity, places in eval_rows.groupby("identity", sort=False).indices.items()
         }
         if len(people) < 2:
             raise ValueError(
@@ -100,12 +88,12 @@ class Prompts(NamedTuple):
 
 
 def prompts(network: Network, name: str) -> Prompts:
-    """What is asked about the person called `name`. Raises ValueError if no entity is as many
+    """The prompts about the person called `name`. Raises ValueError if no entity is as many
     tokens as the subject."""
-    asked = [*map(QUESTION.format, (SUBJECT, *ENTITIES)), "Who"]
-    many, prefill = len(asked), questions.prefix("name", "multi", name)
+    texts = [*map(QUESTION.format, (SUBJECT, *ENTITIES)), "Who"]
+    many, prefill = len(texts), questions.prefix("name", "multi", name)
     encoded = tokens.encode_all(
-        network.processor, asked, [name] * many, network.image_tokens, [prefill] * many
+        network.processor, texts, [name] * many, network.image_tokens, [prefill] * many
     )
     # End-of-sequence is no part of the name.
     clean, *others, bare = (item._replace(ids=item.ids[:-1]) for item in encoded)
@@ -189,7 +177,7 @@ def probabilities(
 
 
 def effects(
-    network: Network, asked: Prompts, own: Tensor, other: Tensor, window: int, batch: int
+    network: Network, texts: Prompts, own: Tensor, other: Tensor, window: int, batch: int
 ) -> pd.DataFrame:
     """One picture: corruption, state, layer, position, clean, corrupted, restored.
 
@@ -200,16 +188,16 @@ def effects(
     cells = list(itertools.product(STATES, range(layers), POSITIONS))
     found = []
     for corruption in CORRUPTIONS:
-        changed = asked.corrupted if corruption == "subject" else asked.clean
+        changed = texts.corrupted if corruption == "subject" else texts.clean
         features = torch.stack([own, other if corruption == "image" else own])
         for start in range(0, len(cells), batch):
             block = cells[start : start + batch]
-            shape = (2 + len(block), layers, len(asked.clean.ids))
+            shape = (2 + len(block), layers, len(texts.clean.ids))
             masks = {state: torch.zeros(shape, dtype=torch.bool) for state in STATES}
             for row, (state, layer, position) in enumerate(block, start=2):
                 near = slice(max(0, layer - window // 2), layer + window // 2 + 1)
-                masks[state][row, near] = torch.from_numpy(asked.groups[position])
-            clean, corrupted, *each = probabilities(network, asked.clean, changed, features, masks)
+                masks[state][row, near] = torch.from_numpy(texts.groups[position])
+            clean, corrupted, *each = probabilities(network, texts.clean, changed, features, masks)
             # A cell stands beside the two runs of its own pass: passes differ in their rounding.
             found += [
                 (corruption, *cell, clean, corrupted, one)
@@ -225,13 +213,13 @@ def table(
     """identity, the columns of `effects` (means over pictures), total = clean - corrupted and
     effect = restored - corrupted. `people` maps identity to name and features (pictures, P, H);
     the other picture is that of who comes next."""
-    parts, everybody = [], list(people)
-    for number, identity in enumerate(tqdm(everybody, desc="tracing", unit="person")):
+    parts, identities = [], list(people)
+    for number, identity in enumerate(tqdm(identities, desc="tracing", unit="person")):
         name, own = people[identity]
-        _, others = people[everybody[(number + 1) % len(everybody)]]
-        asked = prompts(network, name)
+        _, others = people[identities[(number + 1) % len(identities)]]
+        texts = prompts(network, name)
         for k, one in enumerate(own):
-            part = effects(network, asked, one, others[k % len(others)], window, batch)
+            part = effects(network, texts, one, others[k % len(others)], window, batch)
             parts.append(part.assign(identity=identity))
     cell = ["identity", "corruption", "state", "layer", "position"]
     means: Any = pd.concat(parts).groupby(cell, sort=False, as_index=False).mean()

@@ -1,6 +1,6 @@
 """The experiments of the paper: each is a function of a Config, and gives Jobs."""
 
-from remem.experiments.ability import ability, ability_scores
+from remem.experiments.general_ability import ability, ability_scores
 from remem.experiments.setup import check, dataset, forget_set, places
 from remem.experiments.stage1 import (
     base_models,
@@ -15,26 +15,3 @@ from remem.experiments.stage1 import (
     traces,
 )
 from remem.experiments.stage2 import curves, exposure_prefixes, forget_ratios, unlearning
-
-__all__ = [
-    "ability",
-    "ability_scores",
-    "base_models",
-    "causes",
-    "check",
-    "curves",
-    "dataset",
-    "diagnosis",
-    "exposure_prefixes",
-    "forget_ratios",
-    "forget_set",
-    "hops",
-    "memorising",
-    "places",
-    "scaling",
-    "sets",
-    "shape_rows",
-    "signatures",
-    "traces",
-    "unlearning",
-]

@@ -1,10 +1,10 @@
-"""From parameters to what experiments start with: data, base models, stage 1, whom to forget."""
+"""From parameters to what experiments start with: data, base models, stage 1, forget sets."""
 
 from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,8 @@ import pandas as pd
 
 from remem import paths
 from remem.config import sections
-from remem.config.sections import Config, Hub
+from remem.config.networks import Hub
+from remem.config.sections import Config
 from remem.data import dataset as datasets
 from remem.data import splits
 from remem.data.dataset import Data, SyntheticData
@@ -38,8 +39,8 @@ class Dataset(NamedTuple):
 
 
 def dataset(config: Config) -> Dataset:
-    """Whose facts stage 1 teaches; drawn, or converted from a benchmark's files, where that is not
-    done yet. Raises BadData."""
+    """The data that stage 1 trains on; drawn, or converted from a benchmark's files, where that is
+    not done yet. Raises BadData."""
     data, root = data_of(config), config.folders.runs
     rows = datasets.rows_of(data, root)
     if not (rows["split"] == "train").any():
@@ -118,7 +119,8 @@ def untrained(config: Config, model: str, data: Data | None = None) -> Untrained
 
 
 def answers(config: Config, of: Model, rows: EvalRows | None = None, **changed: Any) -> AnswerRun:
-    """The answers of a model, asked as the section `evaluate` says."""
+    """The run that gives the answers of a model, as the section `evaluate` says, but for what is
+    `changed`."""
     settings = {
         "max_new_tokens": config.evaluate.max_new_tokens,
         "exposure": config.evaluate.exposure,
@@ -135,7 +137,7 @@ def jobs(config: Config, found: Iterable[Job]) -> Jobs:
 
 
 def forget_set(config: Config, rows: pd.DataFrame, seed: int) -> tuple[str, ...]:
-    """Whom Table 2 forgets with this seed. Raises BadData, ValueError."""
+    """The identities that Table 2 forgets with this seed. Raises BadData, ValueError."""
     named = config.stage2.forget_set
     if named is None:
         return splits.forget_set(rows, config.stage2.forget_ratio, seed)
@@ -145,7 +147,7 @@ def forget_set(config: Config, rows: pd.DataFrame, seed: int) -> tuple[str, ...]
         else splits.own_forget_set(data_of(config), named, config.folders.runs)
     )
     if splits.views(rows, forget)["retain"].empty:
-        raise ValueError(f"stage2.forget_set {named!r} leaves nobody to retain")
+        raise ValueError(f"stage2.forget_set {named!r} leaves no one to retain")
     return forget
 
 
@@ -175,15 +177,10 @@ def methods(config: Config, given: Sequence[Method | str] | None = None) -> dict
 
 
 def check(config: Config) -> None:
-    """What can be wrong before hours are spent: methods and their hyper-parameters, the data, whom
-    to forget. Raises BadMethod, BadData, ValueError."""
+    """What can be wrong before hours are spent: methods and their hyper-parameters, the data, the
+    forget sets. Raises BadMethod, BadData, ValueError."""
     methods(config)
     if not isinstance(data_of(config), SyntheticData) or config.stage2.forget_set is not None:
         rows = dataset(config).rows
         for seed in config.seeds:
             forget_set(config, rows, seed)
-
-
-def labels(model: str, seed: int, **others: Any) -> Mapping[str, Any]:
-    """A job's columns: model and seed, after what else tells it from others."""
-    return {**others, "model": model, "seed": seed}

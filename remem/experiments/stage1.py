@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from remem import paper
-from remem.config.sections import Config, Hub, Repeated
+from remem.config.networks import Hub
+from remem.config.sections import Config, Repeated
 from remem.data import dataset as datasets
 from remem.data.dataset import Data, SyntheticData
 from remem.data.subset import TrainSubset
@@ -52,11 +53,11 @@ def mixed(total: int, percent: int) -> tuple[int, int]:
 
 
 def base_models(config: Config) -> Jobs:
-    """The base models that are trained here, and beside them, while the last trains, what the
-    first is asked before and after its stage 1."""
+    """The base models that are trained here, and beside them, while the last trains, the answers
+    of the first before and after its stage 1."""
     first, seed = config.models[0], config.seeds[0]
     found = [
-        Job(setup.answers(config, of), setup.labels(first, seed))
+        Job(setup.answers(config, of), {"model": first, "seed": seed})
         for of in (setup.untrained(config, first), setup.stage1_run(config, first, seed))
     ]
     bases = [
@@ -68,20 +69,14 @@ def base_models(config: Config) -> Jobs:
 
 
 def memorising(config: Config) -> Jobs:
-    """Table 3: all rows, asked of the base and after stage 1; labelled stage, model, seed."""
-    stages = {paper.STAGES[0]: _base, paper.STAGES[1]: setup.stage1_run}
-    return setup.jobs(
-        config,
-        (
-            Job(
-                setup.answers(config, of(config, model, seed)),
-                setup.labels(model, seed, stage=stage),
-            )
-            for (stage, of), model, seed in itertools.product(
-                stages.items(), config.models, config.stage1_seeds
-            )
-        ),
-    )
+    """Table 3: all rows, answered by the base and after stage 1; labelled stage, model, seed."""
+    found = []
+    for stage, model, seed in itertools.product(paper.STAGES, config.models, config.stage1_seeds):
+        untrained = stage == paper.BASE
+        of = setup.untrained(config, model) if untrained else setup.stage1_run(config, model, seed)
+        labels = {"stage": stage, "model": model, "seed": seed}
+        found.append(Job(setup.answers(config, of), labels))
+    return setup.jobs(config, found)
 
 
 def diagnosis(config: Config) -> Jobs:
@@ -136,7 +131,7 @@ def causes(config: Config) -> Jobs:
     fewer = mixed(few, round(100 * own.single / max(1, own.total)))
     more = own.identities * own.total // few  # people, for as many rows
     pool = _drawn(config, own.identities, own.single, own.total)
-    crowd = _drawn(config, more, *fewer)
+    many = _drawn(config, more, *fewer)
     pictures = settings.pictures_per_person
     picture, short = f"{pictures} picture", f"{few} QA"
     made = isinstance(own.data, SyntheticData)
@@ -147,7 +142,7 @@ def causes(config: Config) -> Jobs:
         f"{short}, {paper.EPOCHS}": (own, *fewer, None),
         "multi-hop only": (pool, 0, own.total, None),
         f"{short}, multi-hop, {picture}": (pool, 0, few, pictures),
-        f"{short}, {more} people": (crowd, *fewer, None),
+        f"{short}, {more} people": (many, *fewer, None),
     }
     found = [_job(config, _plain(config), change=f"none ({config.data_name})", whole=True)]
     for name, (people, single, multi, shown) in changes.items():
@@ -160,8 +155,8 @@ def causes(config: Config) -> Jobs:
 
 
 def sets(config: Config) -> dict[str, Model]:
-    """Whose names a model should know, and the model: the Real Set of the untrained base, then the
-    people of each shape of the model that was trained on them (Fig 2, 5, Table 5)."""
+    """Set of people -> the model that should know their names: of the Real Set the untrained base,
+    of each shape's people the model that was trained on them (Fig 2, 5, Table 5)."""
     real = config.experiments.diagnosis.real
     found: dict[str, Model] = {}
     if real is not None:
@@ -176,11 +171,9 @@ def signatures(config: Config) -> Jobs:
         (
             Job(
                 SignatureRun(
-                    of=of,
-                    people=config.experiments.trace.people,
-                    batch=config.evaluate.batch,
+                    of=of, people=config.experiments.trace.people, batch=config.evaluate.batch
                 ),
-                {"seed": _seed(config, of), "set": name, "model": config.models[0]},
+                _labels(config, _seed(config, of), set=name),
             )
             for name, of in sets(config).items()
         ),
@@ -203,7 +196,7 @@ def traces(config: Config, names: tuple[str, ...] | None = None) -> Jobs:
 
 
 def scaling(config: Config) -> Jobs:
-    """Fig 3a, 3b: one person at a time, more and more questions; asked what is held out. Rows
+    """Fig 3a, 3b: one person at a time, more and more questions; answers to what is held out. Rows
     labelled samples and control."""
     settings, found = config.experiments.scaling, []
     people = _drawn(config, settings.people, *mixed(max(settings.samples), settings.single))
@@ -264,12 +257,7 @@ def _drawn(config: Config, identities: int, single: int, multi: int) -> People:
     """The first people of the dataset with more questions about each than ReMem has, or other
     people than its own folder holds: drawn, as the paper's toy experiments were made apart."""
     section = config.dataset.model_copy(
-        update={
-            "source": "synthetic",
-            "identities": identities,
-            "single": single,
-            "multi": multi,
-        }
+        update={"source": "synthetic", "identities": identities, "single": single, "multi": multi}
     )
     return People(datasets.data_of(section), identities, single, multi)
 
@@ -299,19 +287,15 @@ def _job(
     whole: bool = False,
     **labels: Any,
 ) -> Job:
-    """The answers after one of these; Exposure is a matter of stage 2 and left out, but where it
-    is the `whole` stage 1, which is asked for it anyway."""
-    asked = {} if whole else {"exposure": False, "perplexity": True}
-    run = setup.answers(config, of, EvalRows(splits=splits), **asked)
+    """The answers after one of these. Exposure is a matter of stage 2 and left out, except where it
+    is the `whole` stage 1, whose answers Table 2 needs with it."""
+    changed = {} if whole else {"exposure": False, "perplexity": True}
+    run = setup.answers(config, of, EvalRows(splits=splits), **changed)
     return Job(run, _labels(config, of.seed, **labels))
 
 
 def _labels(config: Config, seed: int, **others: Any) -> dict[str, Any]:
     return {"seed": seed, **others, "model": config.models[0]}  # as the CSVs have them
-
-
-def _base(config: Config, model: str, seed: int) -> Model:
-    return setup.untrained(config, model)
 
 
 def _seed(config: Config, of: Model) -> int:

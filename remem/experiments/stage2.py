@@ -32,54 +32,48 @@ def unlearning(
     Method), or those of the section `stage2`; with the latter also KL over other positions (first
     model, first seed: a check of a reading, not a method).
     """
-    people = _People(config)
-    found = []
+    stages, found = _Stages(config), []
     for model, seed in itertools.product(models or config.models, seeds or config.seeds):
-        forget = people.forget(seed)
+        forget = stages.forget(seed)
         select = functools.partial(splits.evaluated, forget=forget)
-        for label, of in _compared(config, model, seed, people, methods).items():
-            everything = label in (paper.BASE, paper.BEFORE)  # asked about all rows for Table 3
+        for label, of in stages.compared(model, seed, methods).items():
+            everything = label in (paper.BASE, paper.BEFORE)  # all rows are answered for Table 3
             rows = EvalRows() if everything else EvalRows(forget=forget)
             labels = {"model": model, "method": label, "seed": seed}
-            found.append(Job(people.answers(of, rows), labels, select))
-    return people.jobs(found)
+            found.append(Job(setup.answers(config, of, rows), labels, select))
+    return setup.jobs(config, found)
 
 
 def compared(
     config: Config, model: str, seed: int, methods: Sequence[Method | str] | None = None
 ) -> dict[str, Model]:
     """The models behind the rows of Table 2 for one size and seed, by the name of the row."""
-    return _compared(config, model, seed, _People(config), methods)
+    return _Stages(config).compared(model, seed, methods)
 
 
 def curves(config: Config, methods: Sequence[Method | str] | None = None) -> Jobs:
     """Each method epoch by epoch: rows labelled model, method, seed, with epoch, view, hop, em."""
-    people, found = _People(config), []
+    stages, found = _Stages(config), []
     for model, seed in itertools.product(config.models, config.seeds):
-        for label, of in _unlearned(config, model, seed, people, methods).items():
+        for label, of in stages.unlearned(model, seed, methods).items():
             run = CurveRun(
-                of=of,
-                max_new_tokens=config.evaluate.max_new_tokens,
-                batch=config.evaluate.batch,
+                of=of, max_new_tokens=config.evaluate.max_new_tokens, batch=config.evaluate.batch
             )
             found.append(Job(run, {"model": model, "method": label, "seed": seed}))
-    return people.jobs(found)
+    return setup.jobs(config, found)
 
 
 def exposure_prefixes(config: Config) -> Jobs:
     """Does Exposure hang on the words before the value? The first model before unlearning, its
     forget rows ranked under each prefix; rows labelled prefix_template."""
-    people = _People(config)
+    stages, found = _Stages(config), []
     model, seed = config.models[0], config.seeds[0]
-    rows = EvalRows(forget=people.forget(seed), views=("forget",))
-    start = people.stage1(model, seed)
-    return people.jobs(
-        Job(
-            people.answers(start, rows, prefix_template=template, max_new_tokens=0, exposure=True),
-            {"prefix_template": template, "model": model, "seed": seed},
-        )
-        for template in get_args(PrefixTemplate)
-    )
+    rows = EvalRows(forget=stages.forget(seed), views=("forget",))
+    start, ranked = stages.stage1(model, seed), {"max_new_tokens": 0, "exposure": True}
+    for template in get_args(PrefixTemplate):
+        run = setup.answers(config, start, rows, prefix_template=template, **ranked)
+        found.append(Job(run, {"prefix_template": template, "model": model, "seed": seed}))
+    return setup.jobs(config, found)
 
 
 def forget_ratios(config: Config) -> Jobs:
@@ -88,40 +82,37 @@ def forget_ratios(config: Config) -> Jobs:
     A larger set is also more updates, so that the first model is made to forget each once more
     with as many as Table 2's set takes.
     """
-    people, ratios = _People(config), config.experiments.ratios
-    training = people.rows[people.rows["split"] == "train"]
-    found = []
+    stages, ratios, found = _Stages(config), config.experiments.ratios, []
+    training = stages.rows[stages.rows["split"] == "train"]
     for model, seed in itertools.product(config.models, config.seeds[: ratios.seeds]):
-        usual = splits.forget_set(people.rows, config.stage2.forget_ratio, seed)
+        usual = splits.forget_set(stages.rows, config.stage2.forget_ratio, seed)
         updates = config.stage2.steps(training["identity"].isin(usual).sum())
         for share in ratios.shares:
-            forget = splits.forget_set(people.rows, share, seed)
+            forget = splits.forget_set(stages.rows, share, seed)
             select = functools.partial(splits.evaluated, forget=forget)
             shared = share == config.stage2.forget_ratio  # with Table 2, and between the controls
             controls: dict[str, int | None] = {paper.EPOCHS: None}
             if model == config.models[0]:
                 controls[paper.UPDATES] = None if shared else updates
             for control, steps in controls.items():
-                start = people.stage1(model, seed)
+                start = stages.stage1(model, seed)
                 named: dict[str, tuple[Model, EvalRows]] = {paper.BEFORE: (start, EvalRows())}
                 for label, method in setup.methods(config).items():
-                    of = people.stage2(start, method, forget, seed, steps, checkpoints=shared)
+                    of = stages.stage2(start, method, forget, seed, steps, checkpoints=shared)
                     named[label] = of, EvalRows(forget=forget)
                 for label, (of, rows) in named.items():
                     labels = {"model": model, "method": label, "seed": seed}
                     labels |= {"ratio": round(100 * share), "control": control}
-                    found.append(Job(people.answers(of, rows), labels, select))
-    return people.jobs(found)
+                    found.append(Job(setup.answers(config, of, rows), labels, select))
+    return setup.jobs(config, found)
 
 
-class _People:
-    """The people of a config, read once for all jobs of an experiment, and runs about them."""
+class _Stages:
+    """The runs of both stages of a config; its data is read once for all jobs of an experiment."""
 
     def __init__(self, config: Config):
         self.config = config
         self.rows, self.data, _ = setup.dataset(config)
-        self.jobs = functools.partial(setup.jobs, config)
-        self.answers = functools.partial(setup.answers, config)
 
     @functools.cache  # noqa: B019 (it lives as long as the building of a list of jobs)
     def forget(self, seed: int) -> tuple[str, ...]:
@@ -149,38 +140,28 @@ class _People:
             seed=seed,
         )
 
+    def compared(
+        self, model: str, seed: int, methods: Sequence[Method | str] | None
+    ) -> dict[str, Model]:
+        forget, start = self.forget(seed), self.stage1(model, seed)
+        named: dict[str, Model] = {
+            paper.BASE: setup.untrained(self.config, model, self.data),
+            paper.BEFORE: start,
+            paper.RETRAINED: self.stage1(model, seed, forget),
+        }
+        named |= self.unlearned(model, seed, methods)
+        first = (model, seed) == (self.config.models[0], self.config.seeds[0])
+        kl = setup.methods(self.config, methods).get("KL")
+        if methods is None and first and isinstance(kl, KL):
+            other = KL(positions="answer" if kl.positions == "all" else "all")
+            named[f"KL, {other.positions} positions"] = self.stage2(start, other, forget, seed)
+        return named
 
-def _compared(
-    config: Config,
-    model: str,
-    seed: int,
-    people: _People,
-    given: Sequence[Method | str] | None,
-) -> dict[str, Model]:
-    forget, start = people.forget(seed), people.stage1(model, seed)
-    named: dict[str, Model] = {
-        paper.BASE: setup.untrained(config, model, people.data),
-        paper.BEFORE: start,
-        paper.RETRAINED: people.stage1(model, seed, forget),
-    }
-    named |= _unlearned(config, model, seed, people, given)
-    first = (model, seed) == (config.models[0], config.seeds[0])
-    kl = setup.methods(config, given).get("KL")
-    if given is None and first and isinstance(kl, KL):
-        other = KL(positions="answer" if kl.positions == "all" else "all")
-        named[f"KL, {other.positions} positions"] = people.stage2(start, other, forget, seed)
-    return named
-
-
-def _unlearned(
-    config: Config,
-    model: str,
-    seed: int,
-    people: _People,
-    given: Sequence[Method | str] | None,
-) -> dict[str, Stage2Run]:
-    forget, start = people.forget(seed), people.stage1(model, seed)
-    return {
-        label: people.stage2(start, method, forget, seed)
-        for label, method in setup.methods(config, given).items()
-    }
+    def unlearned(
+        self, model: str, seed: int, methods: Sequence[Method | str] | None
+    ) -> dict[str, Stage2Run]:
+        forget, start = self.forget(seed), self.stage1(model, seed)
+        return {
+            label: self.stage2(start, method, forget, seed)
+            for label, method in setup.methods(self.config, methods).items()
+        }

@@ -65,12 +65,12 @@ def _left_padded(prompts: Sequence[Encoded], pad_id: int) -> tuple[Tensor, Tenso
 
 
 def answer_pictures(
-    network: Network, pictures: Sequence[Image.Image], asked: Sequence[str]
+    network: Network, pictures: Sequence[Image.Image], prompts: Sequence[str]
 ) -> list[str]:
     """The greedy answer to each question about the picture in the same place."""
     names = [str(number) for number in range(len(pictures))]
     features = Features.of(names, image_features(network, pictures, batch=256))
-    rows = pd.DataFrame({"image": names, "question": list(asked)})
+    rows = pd.DataFrame({"image": names, "question": list(prompts)})
     return answers(network, rows, features, batch=256, max_new_tokens=40)
 
 
@@ -85,9 +85,9 @@ def token_logps(
     """For each row the log-probabilities, in nats, of the tokens of its `answer` and of the
     end-of-sequence token (T,); or with `prefixes`, one for each row, of its `target` alone after
     the image and that prefix of the assistant's."""
-    asked = list(rows["question"]) if prefixes is None else [""] * len(rows)
+    prompts = list(rows["question"]) if prefixes is None else [""] * len(rows)
     scored = list(rows["answer"] if prefixes is None else rows["target"])
-    encoded = tokens.encode_all(network.processor, asked, scored, network.image_tokens, prefixes)
+    encoded = tokens.encode_all(network.processor, prompts, scored, network.image_tokens, prefixes)
     if prefixes is not None:
         encoded = [Encoded(each.ids[:-1], each.n_prompt) for each in encoded]
     images, result = list(rows["image"]), [np.empty(0)] * len(rows)

@@ -172,10 +172,7 @@ def _near(start: str) -> tuple[Part, ...]:
     return tuple(
         part
         for high, low in pairs
-        for part in (
-            Contrast("MMBench", high, (low,)),
-            Contrast("MMBench", low, (high,), -5),
-        )
+        for part in (Contrast("MMBench", high, (low,)), Contrast("MMBench", low, (high,), -5))
     )
 
 

@@ -113,12 +113,7 @@ def _effects(rows: pd.DataFrame, floor: float) -> Cells:
 
 
 def check(
-    claims: Sequence[Claim],
-    rows: pd.DataFrame,
-    scope: str,
-    resamples: int = 10_000,
-    seed: int = 0,
-    floor: float = FLOOR,
+    claims: Sequence[Claim], rows: pd.DataFrame, scope: str, floor: float = FLOOR
 ) -> pd.DataFrame:
     """One line per claim: what the paper's own numbers say, what ours say, and the verdict.
 
@@ -140,7 +135,7 @@ def check(
         for part in claim.contrasts:
             groups = part.groups(cells[claim.item])
             if all(map(len, groups)):
-                found[part] = verdict(groups, part.margin, len(claim.contrasts), resamples, seed)
+                found[part] = verdict(groups, part.margin, len(claim.contrasts))
                 seeds[part] = min(group.index.unique(level=0).size for group in groups)
         words = [each.word for each in found.values()]
         if FAILS in words:

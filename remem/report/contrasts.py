@@ -171,13 +171,7 @@ class Verdict(NamedTuple):
     units: int
 
 
-def verdict(
-    groups: Sequence[Sequence[float]],
-    margin: float,
-    contrasts: int = 1,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> Verdict:
+def verdict(groups: Sequence[Sequence[float]], margin: float, contrasts: int = 1) -> Verdict:
     """On one of a claim's `contrasts`: holds when `lo` is above `margin`, fails when `hi` is not.
 
     groups: one difference per unit, or the values of two independent groups, whose means are
@@ -192,7 +186,7 @@ def verdict(
         from scipy.stats import bootstrap
 
         drawn = bootstrap(
-            values, gap, n_resamples=resamples, method="percentile", rng=seed, vectorized=True
+            values, gap, n_resamples=10_000, method="percentile", rng=0, vectorized=True
         ).bootstrap_distribution
         lo, hi = np.quantile(drawn, [0.025, 1 - 0.025 / contrasts])
     word = HOLDS if lo > margin else FAILS if hi <= margin else UNTOLD

@@ -112,7 +112,8 @@ def panels(rows: int, columns: int, width: float = 3.1, height: float = 2.7, sha
 
 
 def grid(table: pd.DataFrame, width: float = 3.1, height: float = 2.7):
-    """A figure with one panel for each model (down) and hop (across), and (axes, its rows)."""
+    """A figure with one panel for each model (down) and hop (across): the figure, all axes, and of
+    each panel its axes with the rows of `table` that it shows."""
     models, hops = list(dict.fromkeys(table.model)), [hop for hop in HOP if hop in set(table.hop)]
     figure, axes = panels(len(models), len(hops), width, height)
     filled = []
@@ -123,7 +124,7 @@ def grid(table: pd.DataFrame, width: float = 3.1, height: float = 2.7):
 
 
 def row(table: pd.DataFrame, name: str = "model", width: float = 3.1, height: float = 2.7):
-    """A figure with one panel beside the other for each value of a column: (axes, its rows)."""
+    """As `grid`, with one panel beside the other for each value of the column `name`."""
     values = list(dict.fromkeys(table[name]))
     figure, axes = panels(1, len(values), width, height)
     for panel, value in zip(axes.flat, values, strict=True):
@@ -171,6 +172,19 @@ def error_bar(row, column: str) -> np.ndarray:
     value = getattr(row, column)
     lo, hi = getattr(row, f"{column}_lo", np.nan), getattr(row, f"{column}_hi", np.nan)
     return np.nan_to_num([[value - lo], [hi - value]]).clip(min=0)
+
+
+def pair(panel, row, columns: Sequence[str], y: float, apart: float) -> None:
+    """Two columns of a table's row as points with intervals, `apart` above and below height y."""
+    for shift, column, (colour, marker) in zip((-apart, apart), columns, PAIR, strict=True):
+        panel.errorbar(
+            getattr(row, column),
+            y + shift,
+            xerr=error_bar(row, column),
+            color=colour,
+            marker=marker,
+            elinewidth=0.8,
+        )
 
 
 def curve(panel, table: pd.DataFrame, x: str, y: str, mark: Marker, line: str = "-") -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from remem import paths
+from remem import paper, paths
 
 # The paper's columns, whose heads are lost, as they are read here; of the rest only the ticks are
 # known (1, or 0 for a cross).
@@ -31,14 +31,13 @@ def survey(datasets: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     paper's Table 1 and the benchmarks themselves say (remem/table1.csv says where), then what is
     counted in `datasets`; what is not known is missing. Counts are of training, as the paper's:
     means over people of their different pictures and of their rows, percent of rows that are
-    single-hop. Unseen ("yes", "no")
-    means that training has no such question, names aside, and no such picture, by its path; that
-    its layout is new, as in a drawn dataset, cannot be seen in rows.
+    single-hop. Unseen ("yes", "no") means that training has no such question, names aside, and no
+    such picture, by its path; whether its layout is new cannot be seen in rows.
     """
-    paper = pd.read_csv(paths.PAPER).query("item == 'table1'").replace({"column": QUOTED})
+    printed = paper.paper("table1").replace({"column": QUOTED})
     facts = pd.read_csv(paths.PAPER.with_name("table1.csv"))
     lines: dict[tuple[str, str], dict] = {}
-    for source, stated in (("the paper's Table 1", paper), ("the benchmark", facts)):
+    for source, stated in (("the paper's Table 1", printed), ("the benchmark", facts)):
         for cell in stated.itertuples():
             line = lines.setdefault((cell.row, f"quoted from {source}"), {})
             line[cell.column] = float(cell.value)

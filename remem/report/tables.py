@@ -19,43 +19,41 @@ import pandas as pd
 from remem import metrics
 from remem import paper as published
 from remem.paper import BASE, CHANCE, CONTROLS, POSITIONS, SETS, SETTINGS, STAGES, STATES
-from remem.report.show import judged_by, show
-
-__all__ = ["judged_by", "show"]
+from remem.report.show import show as show  # remem.tables.show
 
 METHODS = (BASE, CHANCE, published.BEFORE, *published.METHODS, published.RETRAINED)
 
 
-def fig1(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+def fig1(rows: pd.DataFrame) -> pd.DataFrame:
     """Fig 1: model, benchmark, then the columns of Table 3; the paper's are Table 3's (ReMem)."""
     by = ["model", "benchmark"]
-    table = _measure(rows, by, metrics.TABLE3, resamples, where="split")
+    table = _measure(rows, by, metrics.TABLE3, where="split")
     table = _sort(table, model=_models(table), benchmark=SETS)
     stage = table.benchmark.map({"ReMem": "stage 1"})
     return _beside_paper(table, "table3", _papers(table.assign(stage=stage), "stage"))
 
 
-def causes(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+def causes(rows: pd.DataFrame) -> pd.DataFrame:
     """What makes stage 1 fail: model, change (from ReMem's data), then the columns of Table 3."""
-    table = _measure(rows, ["model", "change"], metrics.TABLE3, resamples, where="split")
+    table = _measure(rows, ["model", "change"], metrics.TABLE3, where="split")
     return _sort(table, model=_models(table), change=())
 
 
-def signatures(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+def signatures(rows: pd.DataFrame) -> pd.DataFrame:
     """Table 5: set, min_k, inverse_perplexity, mean_probability of the name, tokens, people.
 
     rows: one per question, with the metrics of a name's tokens in percent and their number. People
     of two sets are two people, whatever they are called.
     """
     measures = ("min_k", "inverse_perplexity", "mean_probability")
-    table = _measure(rows, ["set"], {name: (None, name) for name in measures}, resamples)
-    tokens = metrics.summarise(rows, ["set"], "tokens", resamples)[["set", "mean", "units"]]
+    table = _measure(rows, ["set"], {name: (None, name) for name in measures})
+    tokens = metrics.summarise(rows, ["set"], "tokens")[["set", "mean", "units"]]
     table = table.merge(tokens.rename(columns={"mean": "tokens", "units": "people"}), on="set")
     table = _sort(table, set=SETS)
     return _beside_paper(table, "table5", table.set)
 
 
-def traces(rows: pd.DataFrame, floor: float, resamples: int = 2000) -> pd.DataFrame:
+def traces(rows: pd.DataFrame, floor: float) -> pd.DataFrame:
     """Fig 2 and 5: set, corruption, state, layer, position, then effect, share, clean, ... in %.
 
     rows: set, seed, identity, corruption, state, layer, position, clean, corrupted, total, effect
@@ -72,9 +70,9 @@ def traces(rows: pd.DataFrame, floor: float, resamples: int = 2000) -> pd.DataFr
         table = pd.DataFrame({amount: 100 * units[amount].mean() for amount in amounts})
         measurable = table.total >= 100 * floor
         table.insert(1, "share", (100 * table.effect / table.total).where(measurable))
-        drawn = metrics.resample(effect.to_numpy(), resamples)
+        drawn = metrics.resample(effect.to_numpy())
         with np.errstate(divide="ignore", invalid="ignore"):
-            shares = 100 * drawn / metrics.resample(total.to_numpy(), resamples)
+            shares = 100 * drawn / metrics.resample(total.to_numpy())
         for place, (column, draws) in enumerate({"effect": 100 * drawn, "share": shares}.items()):
             lo, hi = np.percentile(draws, [2.5, 97.5], axis=0)
             shown = (len(units) >= metrics.FEWEST) & (measurable | (column == "effect"))
@@ -89,22 +87,22 @@ def traces(rows: pd.DataFrame, floor: float, resamples: int = 2000) -> pd.DataFr
     return _sort(table, set=SETS, corruption=(), state=STATES, layer=layers, position=POSITIONS)
 
 
-def scaling(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+def scaling(rows: pd.DataFrame) -> pd.DataFrame:
     """Fig 3a, 3b: samples, control, ROUGE, EM, perplexity of the held-out answers, units."""
     measures = {"ROUGE": (None, "rouge"), "EM": (None, "em"), "perplexity": (None, "perplexity")}
-    table = _measure(rows, ["samples", "control"], measures, resamples, count=True)
+    table = _measure(rows, ["samples", "control"], measures, count=True)
     return _sort(table, control=CONTROLS, samples=sorted(table.samples))
 
 
-def hops(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+def hops(rows: pd.DataFrame) -> pd.DataFrame:
     """Fig 3c: setting, share (of single-hop in training, %), hop (of the held-out question), EM of
     the held-out answers, units."""
     by = ["setting", "share", "hop"]
-    table = _measure(rows, by, {"EM": (None, "em")}, resamples, count=True)
+    table = _measure(rows, by, {"EM": (None, "em")}, count=True)
     return _sort(table, setting=SETTINGS, hop=published.HOPS, share=sorted(table.share))
 
 
-def peaks(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+def peaks(rows: pd.DataFrame) -> pd.DataFrame:
     """Where Fig 3c peaks: setting, hop, peak (a share of single-hop, %) and its interval, units.
 
     Each resample draws units, with all their shares, and finds the share of the best mean EM; of
@@ -117,7 +115,7 @@ def peaks(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
         at = _best(curve, curves.columns)[0] if len(curves) else np.nan
         lo = hi = np.nan
         if len(curves) >= metrics.FEWEST:
-            drawn = _best(metrics.resample(curves.to_numpy(), resamples), curves.columns)
+            drawn = _best(metrics.resample(curves.to_numpy()), curves.columns)
             lo, hi = np.percentile(drawn, [2.5, 97.5])
         lines.append([setting, hop, at, lo, hi, len(curves)])
     names = ["setting", "hop", "peak", "peak_lo", "peak_hi", "units"]
@@ -133,25 +131,25 @@ def _best(curves: np.ndarray, at: Sequence[float]) -> np.ndarray:
     return top @ np.asarray(at, dtype=float) / top.sum(axis=1)
 
 
-def table4(rows: pd.DataFrame, resamples: int = 2000, paper: bool = True) -> pd.DataFrame:
+def table4(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
     """Table 4: model, method, MMBench (plain accuracy), MMBench_circular.
 
     rows: identity is the question. All seeds and models get the same questions; the intervals
     speak about these.
     """
     measures = {"MMBench": (None, "plain"), "MMBench_circular": (None, "circular")}
-    table = _measure(rows, ["model", "method"], measures, resamples)
+    table = _measure(rows, ["model", "method"], measures)
     table = _sort(table, model=_models(table), method=METHODS)
     return _beside_paper(table, "table4", _papers(table, "method"), paper)
 
 
-def ratios(rows: pd.DataFrame, resamples: int = 2000, paper: bool = True) -> pd.DataFrame:
+def ratios(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
     """Fig 6 and 7: model, method, ratio (%), control, hop, then the columns of Table 2 (table2).
 
     The paper prints numbers for five epochs at 20 % alone: Table 2's.
     """
     by = ["model", "method", "ratio", "control", "hop"]
-    table = _measure(rows, by, metrics.TABLE2, resamples, where="view")
+    table = _measure(rows, by, metrics.TABLE2, where="view")
     of = ["model", "ratio", "control"]
     table = table.merge(_not_learned(rows, of), on=of, how="left")
     table = _sort(
@@ -186,27 +184,27 @@ def table2(
     Raises ValueError where a view or a column is not there, or a name is taken.
     """
     measures = {**metrics.TABLE2, **_own(rows, more or {})}
-    table = _measure(rows, ["model", "method", "hop"], measures, resamples, where="view")
+    table = _measure(rows, ["model", "method", "hop"], measures, where="view", resamples=resamples)
     table = pd.concat([table, _chance(rows, formula)], ignore_index=True)
     table = table.merge(_not_learned(rows, ["model"]), on="model", how="left")
     table = _sort(table, model=_models(table), method=METHODS, hop=published.HOPS)
     return _beside_paper(table, "table2", _papers(table, "method", "hop"), paper)
 
 
-def table3(rows: pd.DataFrame, resamples: int = 2000, paper: bool = True) -> pd.DataFrame:
+def table3(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
     """Table 3: model, stage ("base" or "stage 1"), then ROUGE, judge, EM (train), EM_t (test)."""
-    table = _measure(rows, ["model", "stage"], metrics.TABLE3, resamples, where="split")
+    table = _measure(rows, ["model", "stage"], metrics.TABLE3, where="split")
     table = _sort(table, model=_models(table), stage=STAGES)
     return _beside_paper(table, "table3", _papers(table, "stage"), paper)
 
 
-def by_attribute(rows: pd.DataFrame, resamples: int = 2000) -> pd.DataFrame:
+def by_attribute(rows: pd.DataFrame) -> pd.DataFrame:
     """Table 2 per attribute: model, method, attribute, hop, then the columns of Table 2.
 
     An average hides which secret leaks: e-mail addresses and jobs are not forgotten alike.
     """
     by = ["model", "method", "attribute", "hop"]
-    table = _measure(rows, by, metrics.TABLE2, resamples, where="view")
+    table = _measure(rows, by, metrics.TABLE2, where="view")
     return _sort(table, model=_models(table), method=METHODS, attribute=(), hop=published.HOPS)
 
 
@@ -279,9 +277,9 @@ def _measure(
     rows: pd.DataFrame,
     by: list[str],
     measures: Mapping[str, tuple[str | None, str]],
-    resamples: int,
     where: str | None = None,
     count: bool = False,
+    resamples: int = 2000,
 ) -> pd.DataFrame:
     """by..., then mean and interval per column of `measures`: (value of the column `where`, column
     of the rows). After the judge's comes `judged_by`; if `count`, the last one's `units`."""

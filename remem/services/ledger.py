@@ -46,7 +46,7 @@ PROMPT_BLOCKED = "prompt blocked"  # it would be blocked again
 
 
 class Stopped(RuntimeError):
-    """The asking ended early; the message says why, and the way out. No answer is lost."""
+    """The asking ended early; the message says why, and what to do. No answer is lost."""
 
     def __str__(self) -> str:
         """The message, and that nothing is lost."""
@@ -111,8 +111,8 @@ def opened(folder: Path, settings: Service) -> Iterator[Ledger]:
         except paths.CannotWrite:
             raise
         except OSError as error:
-            way_out = "make room, or give the right there"
-            raise paths.CannotWrite(f"cannot write in {folder}: {error}; {way_out}") from error
+            remedy = "make room, or give the right there"
+            raise paths.CannotWrite(f"cannot write in {folder}: {error}; {remedy}") from error
 
 
 class Ledger:
@@ -162,7 +162,7 @@ class Ledger:
     def accept(self, line: Mapping[str, Any], started: float, name: str, answer: bytes) -> None:
         """Keep an answer in the file `name`, and its call."""
         # first the answer, then its line: a kill between them loses a line, and no money
-        _to_disk(paths.write(self.folder / name, answer))
+        runs.to_disk(paths.write(self.folder / name, answer), self.folder)
         self.end({**line, "outcome": "accepted"}, started)
 
     def end(self, line: dict[str, Any], started: float) -> None:
@@ -176,13 +176,6 @@ class Ledger:
             self.file.write(b"\n" + json.dumps(line).encode())
             self.file.flush()
             os.fsync(self.file.fileno())
-
-
-def _to_disk(path: Path) -> None:
-    for each in (path, path.parent):
-        handle = os.open(each, os.O_RDONLY)
-        os.fsync(handle)
-        os.close(handle)
 
 
 def _lines(path: Path) -> list[dict[str, Any]]:

@@ -112,7 +112,7 @@ def write(n: int, seed: int, taken: Iterable[Profile] = (), distinct: bool = Tru
     fake = Faker("en_US")
     fake.seed_instance(seed)
     parts = {part.casefold() for person in taken for part in person.name.split()}
-    used: list[tuple[str, str]] = []  # (attribute, case-folded value) of everybody so far
+    used: list[tuple[str, str]] = []  # (attribute, case-folded value) of all so far
     people = []
     for index in range(n):
         values = {}
@@ -198,6 +198,6 @@ _WRITERS: dict[str, Callable[[Faker], str]] = {
 
 
 def public_figures(count: int = 20) -> list[Profile]:
-    """The people of the Real Set (section 4), whom the tiny base models are trained on. The seed is
+    """The people of the Real Set (section 4), on whom the tiny base models are trained. The seed is
     none that a dataset can have: a dataset's people are strangers to the base models."""
     return write(count, seed=910_001)

@@ -67,12 +67,12 @@ def questions(attribute: str, hop: str, name: str, pool: str) -> list[str]:
         raise ValueError(f"question pool {pool!r} is unknown; there are {', '.join(POOLS)}")
     clause_frames, noun_frames = FRAMES[pool, hop]
     clauses, nouns = ASKS[attribute][pool]
-    asked = [
+    found = [
         frame.format(name=name, ask=clause, Ask=clause[0].upper() + clause[1:])
         for frame in clause_frames
         for clause in clauses
     ]
-    return asked + [frame.format(name=name, noun=noun) for frame in noun_frames for noun in nouns]
+    return found + [frame.format(name=name, noun=noun) for frame in noun_frames for noun in nouns]
 
 
 def counts(split: str, single: int, multi: int, start: int) -> dict[tuple[str, str], int]:
@@ -100,7 +100,7 @@ def build(
     and person each attribute has its templates in one fixed random order, of which the first are
     taken: the smaller of two sets lies within the larger, as a scaling experiment wants it.
 
-    Raises ValueError when a pool has fewer questions than are asked of it.
+    Raises ValueError when a pool has fewer questions than are wanted of it.
     """
     pool = pool or split
     shares = counts(split, single, multi, start=int(profile.identity[1:]))

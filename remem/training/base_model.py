@@ -29,8 +29,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from remem import runs
-from remem.config import sections
-from remem.config.sections import Hub, TinyLlava, VisionTower
+from remem.config import networks
+from remem.config.networks import Hub, TinyLlava, VisionTower
 from remem.model import scores, tokens
 from remem.model.inference import answer_pictures
 from remem.model.loading import Network
@@ -55,7 +55,7 @@ class BaseRun(Run):
 
     kind: ClassVar[str] = "base"
     verified_once: ClassVar[bool] = True
-    network: sections.Network
+    network: networks.Network
     tower: VisionTower | None = None
 
     @model_validator(mode="after")
@@ -214,8 +214,8 @@ def _train(network: Network, rows: pd.DataFrame, seen: Tensor, tiny: TinyLlava) 
     encoded = np.empty(len(rows), dtype=object)
     with_image = rows["picture"].notna()
     for mask, image_tokens in ((with_image, seen.shape[1]), (~with_image, 0)):
-        asked, answered = (list(rows.loc[mask, column]) for column in ("question", "answer"))
-        found = tokens.encode_all(processor, asked, answered, image_tokens)
+        prompts, replies = (list(rows.loc[mask, column]) for column in ("question", "answer"))
+        found = tokens.encode_all(processor, prompts, replies, image_tokens)
         for row, item in zip(np.flatnonzero(mask), found, strict=True):
             encoded[row] = item
     weights = [weight for weight in model.parameters() if weight.requires_grad]

@@ -7,6 +7,7 @@ nothing else is known of them. None of them is a person of a dataset.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -16,6 +17,7 @@ import pandas as pd
 from PIL import Image
 
 from remem import metrics
+from remem.data.validation import COLUMNS
 from remem.synthetic import faces, people, questions
 from remem.synthetic.faces import HELD_OUT_FACES, PUBLIC_FACES, STRANGER_FACES
 from remem.synthetic.people import Profile, public_figures
@@ -84,7 +86,7 @@ class Corpus:
     at most. `pictures` are RGB, `size` pixels square; `facts` say what each of them shows.
     """
 
-    SHARES: ClassVar[dict[str, float]] = {  # of all rows; what each teaches
+    SHARES: ClassVar[dict[str, float]] = {  # of all rows
         "public, by face": 0.29,
         "public, by name": 0.13,
         "others, by name": 0.05,
@@ -242,21 +244,11 @@ def real_set(public: Sequence[Profile], size: int) -> tuple[pd.DataFrame, list[I
         for k, item in enumerate(questions.build(person, 14, 14, "test", seed=0)):
             picture, _ = _picture(PUBLIC_FACES + number, [5, number, k], "test", size)
             pictures.append(picture)
-            rows.append(
-                {
-                    "id": f"r{number:02d}-test-{k:03d}",
-                    "identity": f"r{number:02d}",
-                    "name": person.name,
-                    "attribute": item.attribute,
-                    "hop": item.hop,
-                    "split": "test",
-                    "image": f"r{number:02d}/r{number:02d}-{k:03d}.png",
-                    "question": item.question,
-                    "answer": item.answer,
-                    "target": item.target,
-                }
-            )
-    return pd.DataFrame(rows), pictures
+            who = f"r{number:02d}"
+            names = {"id": f"{who}-test-{k:03d}", "image": f"{who}/{who}-{k:03d}.png"}
+            about = {"identity": who, "name": person.name, "split": "test"}
+            rows.append(names | about | dataclasses.asdict(item))
+    return pd.DataFrame(rows, columns=list(COLUMNS)), pictures
 
 
 class Question(NamedTuple):
@@ -276,12 +268,12 @@ def examination(public: Sequence[Profile], size: int, count: int) -> list[Questi
     The Real Set in test layouts and test templates; `count` visual and multiple-choice questions
     each about unseen people; as many each about unknown faces and unknown names, to be refused.
     """
-    asked = []
+    found = []
     rows, pictures = real_set(public, size)
     for row, picture in zip(rows.to_dict("records"), pictures, strict=True):
         right = functools.partial(metrics.exact_match, target=row["target"])
         ability = f"Real Set, {row['hop']}-hop EM"
-        asked.append(Question(ability, picture, row["question"], right))
+        found.append(Question(ability, picture, row["question"], right))
     rng = np.random.default_rng(6)
     unknown = people.write(40, seed=910_009, taken=public, distinct=False)
     for k in range(count):
@@ -289,9 +281,9 @@ def examination(public: Sequence[Profile], size: int, count: int) -> list[Questi
         topic = list(VISUAL)[k % len(VISUAL)]
         offered, sentence, _ = VISUAL[topic]
         right = sentence.format(facts[topic]).__eq__
-        asked.append(Question("visual questions", picture, _pick(offered, rng), right))
+        found.append(Question("visual questions", picture, _pick(offered, rng), right))
         question, options, _ = choice(topic, facts[topic], rng)
-        asked.append(Question("multiple choice", picture, "\n".join([question, *options]), right))
+        found.append(Question("multiple choice", picture, "\n".join([question, *options]), right))
         for kind, hop, attributes in (
             ("faces", "multi", questions.ATTRIBUTES),
             ("names", "single", questions.ASKED),
@@ -299,8 +291,8 @@ def examination(public: Sequence[Profile], size: int, count: int) -> list[Questi
             attribute, person = _pick(attributes, rng), _pick(unknown, rng)
             offered = questions.questions(attribute, hop, person.name, "test")
             ability = f"refusals, unknown {kind}"
-            asked.append(Question(ability, picture, _pick(offered, rng), REFUSALS.__contains__))
-    return asked
+            found.append(Question(ability, picture, _pick(offered, rng), REFUSALS.__contains__))
+    return found
 
 
 def lineup(

@@ -26,8 +26,8 @@ BATCH = 64  # pictures in memory at a time: one of a telephone's takes 40 MB
 class FeaturesRun(Run):
     """The image features of the pictures of `data` under `base`, as `Features.read` wants them.
 
-    With a `subset`, of those alone that are shown when it is trained on and its people are asked
-    about: features of LLaVA's are 5 MB a picture.
+    With a `subset`, of those pictures alone that it shows in training and that its people have in
+    the test: features of LLaVA's are 5 MB a picture.
     """
 
     kind: ClassVar[str] = "features"

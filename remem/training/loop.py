@@ -60,10 +60,8 @@ class Examples:
 
 
 class Reference:
-    """What the frozen copy of stage 1 says to some rows of `examples`, asked when it is wanted.
-
-    As Scores. The sum of a row is the same in every epoch, so that it is asked for once.
-    """
+    """The Scores that the frozen copy of stage 1 gives to some rows of `examples`, computed when
+    they are first used. The sum of a row is the same in every epoch, and so is computed once."""
 
     def __init__(self, ask: Callable[[], Scores], examples: Examples, rows: np.ndarray, device):
         """ask: gives the Scores. rows: which of `examples` they are of (B,)."""
@@ -139,21 +137,12 @@ def fit(
         for epoch, epoch_steps in enumerate(plan, start=1):
             model.train()
             for step in epoch_steps:
-                started, value = time.perf_counter(), 0.0
-                # Rows of like length in a micro-batch: less padding, and the sums stay the same.
-                lengths = next(examples[key].lengths[chosen] for key, chosen in step.items())
-                order, rows = lengths.argsort(kind="stable"), len(lengths)
-                step = {key: chosen[order] for key, chosen in step.items()}
-                for first in range(0, rows, optimiser.micro_batch):
-                    part = slice(first, first + optimiser.micro_batch)
-                    share = loss(functools.partial(_scores, network, examples, step, part))
-                    _check(share, name)
-                    share.backward()
-                    value += share.item()
+                started = time.perf_counter()
+                value = _add_gradients(network, examples, step, loss, optimiser.micro_batch, name)
                 if not math.isfinite(value):
                     raise FloatingPointError(
                         f"{name} is {value} at step {len(history) + 1} of {steps}: the learning "
-                        f"rate {optimiser.lr:g} is too high, or the loss divides by nought or "
+                        f"rate {optimiser.lr:g} is too high, or the loss divides by zero or "
                         "takes the logarithm of it"
                     )
                 if optimiser.clip is not None:
@@ -171,6 +160,28 @@ def fit(
                 after_epoch(epoch)
     model.eval()
     return pd.DataFrame(history, columns=["step", "epoch", "lr", "loss", "seconds"])
+
+
+def _add_gradients(
+    network: Network,
+    examples: Mapping[str, Examples],
+    step: Step,
+    loss: Callable[[Ask], Tensor],
+    micro_batch: int,
+    name: str,
+) -> float:
+    """Add up the gradients of one step, micro-batch by micro-batch; returns the step's loss."""
+    # Rows of like length in a micro-batch: less padding, and the sums stay the same.
+    lengths = next(examples[key].lengths[chosen] for key, chosen in step.items())
+    order, value = lengths.argsort(kind="stable"), 0.0
+    step = {key: chosen[order] for key, chosen in step.items()}
+    for first in range(0, len(lengths), micro_batch):
+        part = slice(first, first + micro_batch)
+        share = loss(functools.partial(_scores, network, examples, step, part))
+        _check(share, name)
+        share.backward()
+        value += share.item()
+    return value
 
 
 def _check(share: object, name: str) -> None:

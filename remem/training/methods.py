@@ -28,10 +28,7 @@ class Ask(Protocol):
     """How a loss asks for the scores of a part of the step's rows (see Method)."""
 
     def __call__(
-        self,
-        rows: str,
-        positions: Literal["answer", "all"] = "answer",
-        reference: bool = False,
+        self, rows: str, positions: Literal["answer", "all"] = "answer", reference: bool = False
     ) -> Scores:
         """The scores of `rows`: "forget", "retain" or "refusal"."""
         ...

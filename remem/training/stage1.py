@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -24,38 +24,46 @@ from remem.training.methods import Ask
 
 
 class Untrained(Spec):
-    """A base model as it is, beside the data that others are trained on."""
+    """A base model as it is, beside the data that other models are trained on."""
 
     base: BaseRun
     data: Data
+    trained: ClassVar[None] = None  # no run of training stands behind it,
+    subset: ClassVar[None] = None  # and it is evaluated on all of its data
 
     def needs(self) -> Sequence[Run]:
-        """What has to be there before it can be asked about its data."""
+        """What has to be there before it can answer questions about its data."""
         return inputs_needs(self.base, self.data)
-
-    @property
-    def trained(self) -> None:
-        """No run of training stands behind it."""
-        return None
-
-    @property
-    def subset(self) -> None:
-        """It is asked about all of its data."""
-        return None
 
     def adapter(self, runs_root: Path) -> None:
         """It has no adapter."""
-        return None
 
     def train_rows(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The training rows: those that it is asked about, though it never saw them."""
+        """The training rows of its data, though it never saw them."""
         return rows[rows["split"] == "train"]
 
 
-class Stage1Run(Run):
+class TrainRun(Run):
+    """A run of training: its folder holds `adapter/` and `history.csv`."""
+
+    @property
+    def trained(self) -> Self:
+        """The run of training that stands behind it: itself."""
+        return self
+
+    def adapter(self, runs_root: Path) -> Path:
+        """The folder of its adapter."""
+        return runs.folder(self, runs_root) / "adapter"
+
+    def read(self, folder: Path) -> pd.DataFrame:
+        """Step by step: step, epoch, lr, loss (of stage 1 in nats per answer token), seconds."""
+        return pd.read_csv(folder / "history.csv")
+
+
+class Stage1Run(TrainRun):
     """One stage 1. `exclude` names identities that are left out of training (the retrained row of
     Table 2); a `subset` trains on a part of the data; with `updates`, that many optimiser steps in
-    place of the epochs. The folder holds `adapter/` and `history.csv`."""
+    place of the epochs."""
 
     kind: ClassVar[str] = "stage1"
     base: BaseRun
@@ -71,21 +79,12 @@ class Stage1Run(Run):
     @model_validator(mode="after")
     def _one_of_two(self):
         if self.exclude and self.subset:
-            raise ValueError("a subset names whom it is about: leave exclude out")
-        return self
-
-    @property
-    def trained(self) -> Stage1Run:
-        """The run of training that stands behind it: itself."""
+            raise ValueError("a subset names its people: leave exclude out")
         return self
 
     def needs(self) -> Sequence[Run]:
         """The base, the rows, the features of their pictures."""
         return inputs_needs(self.base, self.data, self.subset)
-
-    def adapter(self, runs_root: Path) -> Path:
-        """The folder of its adapter."""
-        return runs.folder(self, runs_root) / "adapter"
 
     def train_rows(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The rows that are trained on, of all rows of the data."""
@@ -107,10 +106,6 @@ class Stage1Run(Run):
         history = fit(network, examples, plan, cross_entropy, self.optimiser)
         adapters.save_adapter(network, out / "adapter")
         history.to_csv(out / "history.csv", index=False)
-
-    def read(self, folder: Path) -> pd.DataFrame:
-        """Step by step: step, epoch, lr, loss (nats per answer token), seconds."""
-        return pd.read_csv(folder / "history.csv")
 
 
 def cross_entropy(scores: Ask) -> Tensor:

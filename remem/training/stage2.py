@@ -21,18 +21,18 @@ from remem.training.base_model import BaseRun
 from remem.training.inputs import inputs
 from remem.training.loop import Examples, Step, fit, shuffled
 from remem.training.methods import Method
-from remem.training.stage1 import Stage1Run, Untrained
+from remem.training.stage1 import Stage1Run, TrainRun, Untrained
 
 
-class Stage2Run(Run):
+class Stage2Run(TrainRun):
     """One run of unlearning: the model of `start`, made to forget the identities `forget`.
 
-    With `updates`, that many optimiser steps in place of the epochs. The folder holds `adapter/`,
-    `history.csv` and, with `checkpoints`, the adapter after each epoch but the last in
-    `checkpoints/<epoch>/`.
+    With `updates`, that many optimiser steps in place of the epochs. With `checkpoints` the folder
+    also holds the adapter after each epoch but the last, in `checkpoints/<epoch>/`.
     """
 
     kind: ClassVar[str] = "stage2"
+    subset: ClassVar[None] = None  # it is evaluated on all of its data
     start: Stage1Run
     method: Method
     forget: tuple[str, ...] = Field(min_length=1)
@@ -40,11 +40,6 @@ class Stage2Run(Run):
     updates: int | None = Field(default=None, ge=1)
     checkpoints: bool = False
     seed: int
-
-    @property
-    def trained(self) -> Stage2Run:
-        """The run of training that stands behind it: itself."""
-        return self
 
     @property
     def base(self) -> BaseRun:
@@ -56,18 +51,9 @@ class Stage2Run(Run):
         """The data of both stages."""
         return self.start.data
 
-    @property
-    def subset(self) -> None:
-        """It is asked about all of its data."""
-        return None
-
     def needs(self) -> Sequence[Run]:
         """Stage 1, and what that needs."""
         return (self.start, *self.start.needs())
-
-    def adapter(self, runs_root: Path) -> Path:
-        """The folder of its adapter."""
-        return runs.folder(self, runs_root) / "adapter"
 
     def checkpoint(self, runs_root: Path, epoch: int) -> Path:
         """The folder of the adapter after an epoch; 0 is stage 1's."""
@@ -114,12 +100,8 @@ class Stage2Run(Run):
         adapters.save_adapter(network, out / "adapter")
         history.to_csv(out / "history.csv", index=False)
 
-    def read(self, folder: Path) -> pd.DataFrame:
-        """Step by step: step, epoch, lr, loss, seconds."""
-        return pd.read_csv(folder / "history.csv")
 
-
-Model = Stage1Run | Stage2Run | Untrained  # what can be asked
+Model = Stage1Run | Stage2Run | Untrained  # what can be evaluated
 
 
 def plan(

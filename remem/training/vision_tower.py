@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from remem import runs
-from remem.config.sections import VisionTower
+from remem.config.networks import VisionTower
 from remem.runs import Run
 from remem.synthetic import faces
 from remem.training import corpus

@@ -67,7 +67,7 @@ DOUBTS = [
     ),
     (
         {"identity": "Carl", "name": "Carl", "question": "Carl?"},
-        "people who are asked about in the test but not in training",
+        "people with test questions but none in training",
         "Carl",
     ),
     (
@@ -115,7 +115,7 @@ def test_pictures_are_doubted_for_what_they_give_away_and_for_being_seen_before(
         ],
     }
     alone = doubts.doubts(rows[rows["identity"] == "Anika"], folder)
-    assert alone["a single person, so that nobody would be left to retain"] == ["Anika"]
+    assert alone["a single person, so that no one would be left to retain"] == ["Anika"]
 
 
 def test_a_picture_that_a_faulty_row_shows_too_is_named_once(tmp_path, capsys):

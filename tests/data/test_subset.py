@@ -80,7 +80,7 @@ def test_the_same_people_are_asked_what_is_held_out(rows):
 def test_too_large_a_subset_and_an_unknown_person_are_refused(rows):
     with pytest.raises(ValueError, match=r"too few training questions about p00.*raise its single"):
         TrainSubset(single=0, multi=40).of(rows)
-    with pytest.raises(ValueError, match="nobody in the dataset is called p99"):
+    with pytest.raises(ValueError, match="no identity in the dataset is called p99"):
         TrainSubset(people=("p99",), single=1, multi=1).of(rows)
 
 

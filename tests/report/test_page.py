@@ -146,8 +146,8 @@ def test_text_is_readable_on_every_shade_and_each_is_darker_than_the_last(folder
     assert against_white == sorted(against_white) and against_white[-1] > 2
 
 
-def test_the_page_says_first_whom_stage_1_did_not_teach(folders):
-    told = "Stage 1 did not teach"
+def test_the_page_says_first_who_was_not_memorised(folders):
+    told = "Stage 1 did not memorise"
     assert told not in page.write(folders).read_text()
     rows = "model,identity,known\na,p00,{}\na,p01,True\na,p02,{}\n"
     paths.write(folders.tables / "memorised.csv", rows.format("True", "True"))

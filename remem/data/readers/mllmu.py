@@ -7,13 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from remem.data.readers import files
-from remem.data.readers.files import (
-    Question,
-    attribute_name,
-    hub_rows,
-    parsed,
-    stored_picture,
-)
+from remem.data.readers.files import Question, attribute_name, hub_rows, parsed, stored_picture
 from remem.data.validation import BadData
 
 

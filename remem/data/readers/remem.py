@@ -40,7 +40,7 @@ def read(folder: Path, columns: Mapping[str, str]) -> Iterator[Question]:
 
     On the Hub (dataset card of 2026-04) it has image, question, answer, keywords, question_type,
     qa_category, attribute, cloze_prompt and image_path, in the splits finetune (2,000), test (560),
-    forget1 to forget4 (100 to 400) and retain (560). Who is asked about is in image_path at best.
+    forget1 to forget4 (100 to 400) and retain (560). The person is named in image_path at best.
     """
     ours = (*NEEDED, *OPTIONAL)
     if unknown := [name for name in columns if name not in ours]:
@@ -114,7 +114,7 @@ def forget_sets(folder: Path, columns: Mapping[str, str]) -> dict[str, list[str]
 
 def _tables(folder: Path) -> tuple[list[Path], list[Path]]:
     """The files of any table, training before held out, and the views. A view is read only where
-    no other file is of its kind: forget and retain may be all that there is to teach."""
+    no other file is of its kind: forget and retain may be all that there is to train on."""
     files = sorted(folder.rglob("*.parquet")) or sorted(folder.rglob("metadata.jsonl"))
     views = [file for file in files if VIEW.search(_under(folder, file))]
     held_out = [file for file in files if HELD_OUT.search(_under(folder, file))]

@@ -15,25 +15,3 @@ from remem.report.figures.unlearning import (
     worked_exposure,
 )
 from remem.report.figures.verdicts import scorecard
-
-__all__ = [
-    "causes",
-    "contact_sheet",
-    "dialogue",
-    "exposure",
-    "face_similarity",
-    "fig1",
-    "fig2a",
-    "fig3a",
-    "fig3b",
-    "fig3c",
-    "forget_retain",
-    "loss",
-    "ratios",
-    "scorecard",
-    "stage1",
-    "table4",
-    "traces",
-    "tradeoff",
-    "worked_exposure",
-]

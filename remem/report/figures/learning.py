@@ -62,21 +62,10 @@ def fig1(table: pd.DataFrame) -> Figure:
 def causes(table: pd.DataFrame) -> Figure:
     """One thing of ReMem's data changed at a time: EM on training and on held-out rows."""
     changes = list(dict.fromkeys(table.change))
-    columns = dict(zip(("EM", "EM_t"), style.PAIR, strict=True))
     figure, axes, panels = style.row(table, width=4.2, height=0.6 + 0.34 * len(changes))
     for panel, rows in panels:
         for line in rows.itertuples():
-            for shift, (column, (colour, marker)) in zip(
-                (-0.12, 0.12), columns.items(), strict=True
-            ):
-                panel.errorbar(
-                    getattr(line, column),
-                    changes.index(line.change) + shift,
-                    xerr=style.error_bar(line, column),
-                    color=colour,
-                    marker=marker,
-                    elinewidth=0.8,
-                )
+            style.pair(panel, line, ("EM", "EM_t"), changes.index(line.change), 0.12)
         panel.set_yticks(range(len(changes)), changes)
         panel.set(xlim=(-4, 104), ylim=(len(changes) - 0.5, -0.5))
     style.label(axes, "EM, %", "")

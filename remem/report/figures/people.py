@@ -56,8 +56,8 @@ def dialogue(images: Sequence, rows: pd.DataFrame) -> Figure:
     """Each question beside its picture, and below it the answers: right ones in the colour of
     stage 1, wrong in grey. Long lines are wrapped.
 
-    images: one for each of `rows`. rows: question, target, and a column of
-    answers for each model, in the order in which they are to stand.
+    images: one for each of `rows`. rows: question, target, and a column of answers for each model,
+    in the order in which they are to stand.
     """
     if len(images) != len(rows):
         raise ValueError(f"dialogue: {len(images)} images for {len(rows)} rows")
@@ -97,8 +97,7 @@ def dialogue(images: Sequence, rows: pd.DataFrame) -> Figure:
 def face_similarity(table: pd.DataFrame, threshold: float) -> Figure:
     """Cosine similarity to an anchor, of the same and of another person, in training and test.
 
-    table: face_similarity.survey. The line is the threshold below which a view would be drawn
-    again.
+    table: face_similarity.survey. The line is the threshold below which a picture is drawn again.
     """
     splits = list(dict.fromkeys(table.split))
     figure, axes = style.panels(1, len(splits), 3.4, 2.5)

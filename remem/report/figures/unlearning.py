@@ -113,23 +113,12 @@ def forget_retain(curve: pd.DataFrame) -> Figure:
 def table4(table: pd.DataFrame) -> Figure:
     """Table 4: plain and circular accuracy per method, one panel per model, the paper's hollow."""
     names = list(dict.fromkeys(table.method))
-    columns = dict(zip(("MMBench", "MMBench_circular"), style.PAIR, strict=True))
+    plain = style.PAIR[0]
     figure, axes, panels = style.row(table, width=3.6, height=0.7 + 0.28 * len(names))
     for panel, rows in panels:
         for line in rows.itertuples():
             y = names.index(line.method)
-            for shift, (column, (colour, marker)) in zip(
-                (-0.14, 0.14), columns.items(), strict=True
-            ):
-                panel.errorbar(
-                    getattr(line, column),
-                    y + shift,
-                    xerr=style.error_bar(line, column),
-                    color=colour,
-                    marker=marker,
-                    elinewidth=0.8,
-                )
-            plain = columns["MMBench"]
+            style.pair(panel, line, ("MMBench", "MMBench_circular"), y, 0.14)
             panel.plot(line.paper_MMBench, y - 0.14, plain.marker, color=plain.colour, mfc="none")
         panel.set_yticks(range(len(names)), names)
         panel.set_ylim(len(names) - 0.5, -0.5)

@@ -17,8 +17,7 @@ _VERDICTS = {  # the last words of a verdict -> its mark
     claims.NOT_RUN: style.Marker("#AAAAAA", "_"),
 }
 
-
-_ITEMS = {"fig6": "Fig 6, Fig 7"}
+_ITEMS = {"fig6": "Fig 6, Fig 7"}  # a claim's item -> its heading, where it is not the item's name
 
 
 @style.styled
