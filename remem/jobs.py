@@ -30,6 +30,10 @@ class FailedRuns(RuntimeError):
     """Some runs of a sweep failed; the message says which, and where they differ from the rest."""
 
 
+class _Needed(RuntimeError):
+    """A run was not begun, since one that it needs had failed."""
+
+
 class _InWorker(RuntimeError):
     """What a run raised in a worker, in words: not every exception survives the way back."""
 
@@ -90,7 +94,7 @@ def sweep(jobs: Jobs, label: str = "runs") -> list[Path]:
     failures = {name: error for name, error in made.items() if isinstance(error, BaseException)}
     if failures:
         specs = {**{runs.name(job.spec): job.spec for job in jobs}, **waiting}
-        raise FailedRuns(_report(specs, failures)) from next(iter(failures.values()))
+        raise FailedRuns(_report(jobs, specs, failures)) from next(iter(failures.values()))
     return [
         runs.get_or_create(job.spec, jobs.runs_root)
         if runs.name(job.spec) not in made
@@ -164,7 +168,7 @@ def _without(name: str, cause: str, needed: dict[str, set[str]]):
     """The failure of a run whose need failed, and of all that need it in turn."""
     if needed.pop(name, None) is None:
         return
-    yield name, RuntimeError(f"it needs {cause}, which failed")
+    yield name, _Needed(f"it needs {cause}, which failed")
     for other in [key for key, needs in needed.items() if name in needs]:
         yield from _without(other, name, needed)
 
@@ -239,20 +243,17 @@ def _start_worker(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _report(specs: Mapping[str, Run], failures: Mapping[str, BaseException]) -> str:
-    fields = {name: runs.flat(runs.plain(spec)) for name, spec in specs.items()}
+def _report(jobs: Jobs, specs: Mapping[str, Run], failures: Mapping[str, BaseException]) -> str:
     lines = [
         f"{len(failures)} of {len(specs)} runs failed"
         + ("; the others are done and kept" if len(failures) < len(specs) else "")
     ]
     for name, error in failures.items():
-        alike = [other for other in fields.values() if other.get("kind") == fields[name]["kind"]]
-        differing = {
-            key: value
-            for key, value in fields[name].items()
-            if len({repr(other.get(key)) for other in alike}) > 1
-        }
-        where = ", ".join(f"{key}={value}" for key, value in sorted(differing.items()))
+        if isinstance(error, _Needed):
+            lines.append(f"- {name}: {error}")
+            continue
+        said = _labels(jobs, name) or _differing(specs, name)
+        where = ", ".join(f"{key}={value}" for key, value in said.items())
         named = "" if isinstance(error, _InWorker) else f"{type(error).__name__}: "
         reason = f"{named}{error}"
         if isinstance(error, BrokenExecutor):
@@ -262,3 +263,29 @@ def _report(specs: Mapping[str, Run], failures: Mapping[str, BaseException]) -> 
             )
         lines.append(f"- {name} ({where}): {reason}" if where else f"- {name}: {reason}")
     return "\n".join(lines)
+
+
+def _labels(jobs: Jobs, name: str) -> dict[str, Any]:
+    """The labels that all jobs share which are, or need, a run."""
+    found = [
+        job.labels
+        for job in jobs
+        if name in (runs.name(job.spec), *map(runs.name, job.spec.needs()))
+    ]
+    first, *others = found or [{}]
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in other and other[key] == value for other in others)
+    }
+
+
+def _differing(specs: Mapping[str, Run], name: str) -> dict[str, Any]:
+    """The fields in which a run differs from the others of its kind."""
+    fields = {other: runs.flat(runs.plain(spec)) for other, spec in specs.items()}
+    alike = [each for each in fields.values() if each.get("kind") == fields[name]["kind"]]
+    return {
+        key: value
+        for key, value in sorted(fields[name].items())
+        if len({repr(each.get(key)) for each in alike}) > 1
+    }

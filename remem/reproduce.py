@@ -27,8 +27,6 @@ from traitlets.config import Config as Traits
 
 from remem import paths
 from remem.config import SCALES, Config, load_config, loading
-from remem.data import dataset
-from remem.data.readers import convert
 from remem.report import output, page
 
 # The tags of the cells that an executed notebook has more than its source.
@@ -53,8 +51,8 @@ def reproduce(
     """Run these notebooks (a number, a name or a path each; none: all) with the parameters of
     `load_config(scale, overrides)`; returns the exit status, 1 where one of them failed.
 
-    Raises CannotRun, BadParameter, OldOutputs, BadData, DamagedRun or CannotWrite before anything
-    is run.
+    Raises CannotRun, BadParameter, BadMethod, OldOutputs, BadData, DamagedRun or CannotWrite before
+    anything is run.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched unless the user says so
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the runs have bars of their own
@@ -64,8 +62,8 @@ def reproduce(
     for notebook in found:
         _check_parameters(notebook)
     with _alone(config.folders):
+        _check(config)
         output.open_folder(config)
-        _check_data(config)
         where = str(scale) if str(scale) in SCALES else str(Path(scale).absolute())
         parameters = {"scale": where, "overrides": dict(overrides or {})}
         return _run_all(found, parameters, loading.changes(config), config.folders)
@@ -153,17 +151,12 @@ def _check_parameters(notebook: Path) -> None:
         )
 
 
-def _check_data(config: Config) -> None:
-    """Refuse a dataset of the user's that cannot be trained on, before a base model is trained."""
-    if config.synthetic:
-        return
-    runs_root = config.folders.runs
-    if config.benchmark is not None:
-        source, data = config.benchmark.folder, convert.converted(config.benchmark, runs_root)
-    else:
-        source, data = config.dataset.source, dataset.data_of(config.dataset)
-    if not (dataset.rows_of(data, runs_root)["split"] == "train").any():
-        raise CannotRun(f"{source}: no row is in its split train")
+def _check(config: Config) -> None:
+    """Refuse parameters that a notebook would stumble over after hours."""
+    if loading.changes(config):  # those of a scale are tested
+        from remem import experiments  # with torch, which takes seconds
+
+        experiments.check(config)
 
 
 @contextmanager

@@ -123,3 +123,8 @@ def tiny_runs(tmp_path_factory):
     root = tmp_path_factory.mktemp("tiny")
     runs.get_or_create(SPEC, root)
     return root
+
+
+def pytest_collection_modifyitems(items):
+    """The notebooks first: they are the longest, and all of one worker's."""
+    items.sort(key=lambda item: item.get_closest_marker("smoke") is None)

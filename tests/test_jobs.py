@@ -211,11 +211,23 @@ def test_the_last_job_is_begun_first_after_what_it_needs(tmp_path):
 # ---------------------------------------------------------------- failures
 
 
+def test_a_failed_run_is_told_by_the_labels_that_all_who_need_it_share(tmp_path):
+    bad = Toy(name="bad")
+    specs = [Toy(name="top", seed=seed, of=(bad,)) for seed in (1, 2)]
+    labelled = tuple(Job(spec, {"model": "m", "seed": spec.seed}) for spec in specs)
+    with pytest.raises(FailedRuns) as told:
+        jobs.sweep(Jobs((*labelled, Job(Toy(name="sound"), {"model": "n"})), tmp_path))
+    _, *lines = str(told.value).splitlines()
+    assert f"- {runs.name(bad)} (model=m): RuntimeError: loss is nan" in lines
+    needed = f"it needs {runs.name(bad)}, which failed"
+    assert {f"- {runs.name(spec)}: {needed}" for spec in specs} < {*lines}
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_failing_job_lets_the_others_finish_and_is_named(tmp_path, workers):
     specs = [Toy(name="bad", seed=7), Toy(name="a", seed=2), Toy(name="b", seed=3)]
     with pytest.raises(FailedRuns) as told:
-        jobs.sweep(several(tmp_path, *specs, workers=workers))
+        jobs.sweep(Jobs(tuple(map(Job, specs)), tmp_path, workers))  # without labels
     said = str(told.value)
     assert said.startswith("1 of 3 runs failed; the others are done and kept")
     assert f"{runs.name(specs[0])} (name=bad, seed=7): RuntimeError: loss is nan" in said

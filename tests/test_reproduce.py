@@ -151,6 +151,20 @@ def test_a_folder_that_cannot_be_taught_stops_before_anything_is_trained(house, 
     assert "train/metadata.jsonl, line 1: the key 'file_name' is missing" in told
 
 
+@pytest.mark.parametrize(
+    "assignment, told",
+    [
+        ("stage2.hyperparameters.NPO.gamma=1", "NPO has no such hyper-parameter; it has beta"),
+        ("stage2.forget_ratio=0.99", "leaves no one to forget or no one to retain"),
+        ("stage2.forget_set=forget5", "the data has no forget set 'forget5'"),
+        ("benchmark=nobody", "there is no folder"),
+    ],
+)
+def test_what_a_notebook_would_stumble_over_is_told_first(house, capsys, assignment, told):
+    assert told in no_run(house, capsys, "--set", assignment, "--out", "mine")
+    assert not paths.outputs("mine").root.exists()
+
+
 def test_what_the_last_call_left_alone_is_told(house):
     write = (
         "from remem import paths\npaths.write(paths.outputs(scale).tables / '{}.csv', 'EM\\n1\\n')"
@@ -209,6 +223,7 @@ def test_a_run_that_succeeds_takes_the_failed_one_away(house):
         ("seeds=2001-02-31", "not valid YAML"),
         ("scale=tiny", "chosen by `scale`"),
         ("outputs=../tiny", "is not a plain name"),
+        ("outputs=tiny", "is where that scale's own go"),
     ],
 )
 def test_a_mistyped_parameter_is_refused_before_anything_runs(house, capsys, assignment, told):

@@ -325,6 +325,8 @@ class Config(Spec):
             raise ValueError(f"models names {', '.join(unknown)}, but base.networks has {known}")
         if self.outputs is not None and not paths.is_plain_name(self.outputs):
             raise ValueError(f"outputs {self.outputs!r} is not a plain name such as 'my_people'")
+        if self.outputs in SCALES and self.outputs != self.scale:
+            raise ValueError(f"outputs {self.outputs!r} is where that scale's own go")
         return self
 
     @property

@@ -30,7 +30,7 @@ def forget_set(rows: pd.DataFrame, ratio: float, seed: int) -> tuple[str, ...]:
     identities = list(dict.fromkeys(rows["identity"]))
     wanted = max(1, round(ratio * len(identities)))
     if not 0 < ratio < 1 or wanted >= len(identities):
-        raise ValueError(
+        raise BadData(
             f"forget ratio {ratio} of {len(identities)} people leaves no one to forget or no one "
             "to retain; choose one between 0 and 1, such as 0.2"
         )
@@ -49,7 +49,7 @@ def views(rows: pd.DataFrame, forget: Sequence[str]) -> dict[str, pd.DataFrame]:
     """
     unknown = sorted(set(forget) - set(rows["identity"]))
     if unknown:
-        raise ValueError(f"no identity in the dataset is called {', '.join(unknown)}")
+        raise BadData(f"no identity in the dataset is called {', '.join(unknown)}")
     forgotten, train = rows["identity"].isin(forget), rows["split"] == "train"
     retain, test_retain = rows[train & ~forgotten], rows[~train & ~forgotten]
     return {

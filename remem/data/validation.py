@@ -127,7 +127,7 @@ def inspect(folder: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
 
 def no_metadata(error: Exception) -> str:
     """What to say where a split has no metadata.jsonl that can be read."""
-    return f"{error}; a dataset folder holds one for each of {SPLITS}"
+    return f"{error}; a dataset folder holds one for each of {' and '.join(SPLITS)}"
 
 
 def load_images(folder: Path, names: Iterable[str]) -> list[Image.Image]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from remem import paths
-from remem.config import sections
+from remem.config import BadParameter, sections
 from remem.config.networks import Hub
 from remem.config.sections import Config
 from remem.data import dataset as datasets
@@ -80,8 +80,12 @@ def _fingerprint(folder: Path) -> tuple:
 
 
 def base(config: Config, name: str) -> BaseRun:
-    """One of the networks that experiments start from; of a local folder, with what it holds."""
-    network = config.base.networks[name]
+    """One of the networks that experiments start from; of a local folder, with what it holds.
+    Raises BadParameter."""
+    network = config.base.networks.get(name)
+    if network is None:
+        known = ", ".join(config.base.networks)
+        raise BadParameter(f"there is no model {name!r}; base.networks has {known}")
     if not isinstance(network, Hub):
         return BaseRun(network=network, tower=config.base.tower)
     if Path(network.hub).is_dir():
@@ -137,7 +141,7 @@ def jobs(config: Config, found: Iterable[Job]) -> Jobs:
 
 
 def forget_set(config: Config, rows: pd.DataFrame, seed: int) -> tuple[str, ...]:
-    """The identities that Table 2 forgets with this seed. Raises BadData, ValueError."""
+    """The identities that Table 2 forgets with this seed. Raises BadData."""
     named = config.stage2.forget_set
     if named is None:
         return splits.forget_set(rows, config.stage2.forget_ratio, seed)
@@ -147,7 +151,7 @@ def forget_set(config: Config, rows: pd.DataFrame, seed: int) -> tuple[str, ...]
         else splits.own_forget_set(data_of(config), named, config.folders.runs)
     )
     if splits.views(rows, forget)["retain"].empty:
-        raise ValueError(f"stage2.forget_set {named!r} leaves no one to retain")
+        raise BadData(f"stage2.forget_set {named!r} leaves no one to retain")
     return forget
 
 
@@ -155,6 +159,8 @@ def methods(config: Config, given: Sequence[Method | str] | None = None) -> dict
     """The methods to compare, by the name that tables show: those given, or those of the section
     `stage2`. A name stands for a method of METHODS with the hyper-parameters of that section.
     Raises BadMethod."""
+    if isinstance(given, str | Method):  # one alone
+        given = [given]
     for name in config.stage2.hyperparameters:
         if name not in METHODS:
             raise BadMethod(
@@ -178,9 +184,13 @@ def methods(config: Config, given: Sequence[Method | str] | None = None) -> dict
 
 def check(config: Config) -> None:
     """What can be wrong before hours are spent: methods and their hyper-parameters, the data, the
-    forget sets. Raises BadMethod, BadData, ValueError."""
+    forget sets. Raises BadMethod, BadData."""
     methods(config)
-    if not isinstance(data_of(config), SyntheticData) or config.stage2.forget_set is not None:
-        rows = dataset(config).rows
-        for seed in config.seeds:
-            forget_set(config, rows, seed)
+    data = data_of(config)
+    if isinstance(data, SyntheticData) and config.stage2.forget_set is None:  # nothing is drawn yet
+        rows = pd.DataFrame({"identity": range(data.identities)})
+        splits.forget_set(rows, config.stage2.forget_ratio, config.seeds[0])
+        return
+    rows = dataset(config).rows
+    for seed in config.seeds:
+        forget_set(config, rows, seed)

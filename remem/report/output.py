@@ -95,7 +95,7 @@ def open_folder(config: Config) -> paths.Folders:
         "(in the parameters: outputs: NAME)"
     )
     here = {"layout": LAYOUT, "scale": config.scale, "data": _data(config)}
-    if folders.layout.exists():
+    if folders.layout.exists() and _holds_results(folders):
         there = runs.read_json(folders.layout)
         for key in here:
             if not isinstance(there, dict) or there.get(key) != here[key]:
@@ -143,6 +143,11 @@ class _Data(runs.Spec):
 def _data(config: Config) -> str:
     data = _Data(dataset=config.dataset, benchmark=config.benchmark)
     return f"{config.verdict_scope} {runs.digest(data)}"
+
+
+def _holds_results(folders: paths.Folders) -> bool:
+    """Whether there is more than runs and the layout of a call that came to nothing."""
+    return any(path not in (folders.layout, folders.runs) for path in folders.root.iterdir())
 
 
 def _is_old(root: Path) -> bool:

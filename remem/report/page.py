@@ -50,6 +50,8 @@ SCORECARD, ITS_NOTEBOOK = "scorecard", "09"
 
 FAR = (2, 5, 10, 20, 40)  # points between ours and the paper's, where a cell's shade changes
 
+TICK = 0.1  # seconds by which a file system's clock may be late
+
 FOLDED, SHOWN = 60, 300  # rows from which a table is folded, and which are shown at most
 
 
@@ -95,12 +97,15 @@ def remember(
     """Keep in notebooks.csv when a notebook was last run, for how long (None: it failed), and which
     parameters were `changed` (config.loading.changes); in times.csv, which runs it made.
 
-    The longest time is kept beside the last: a second run finds its training done. Whatever run is
-    not in times.csv yet was made for this notebook, now or in a call of it that was killed.
+    The longest time is kept beside the last: a second run finds its training done. Whatever run was
+    made since the call before (or the making of the folder) was made for this notebook, now or in a
+    call of it that was killed. Those before it are of other outputs, which share them.
     """
     known: dict[str, Mapping[str, Any]] = {
         row["notebook"]: row for row in _rows(folders.root / "notebooks.csv")
     }
+    ends = [float(row["began"]) + float(row["seconds"] or 0) for row in known.values()]
+    since = max([folders.layout.stat().st_mtime if folders.layout.exists() else 0.0, *ends])
     times = [seconds, known.get(name, {}).get("longest")]
     longest = max((float(time) for time in times if time), default=None)
     known[name] = {
@@ -117,7 +122,7 @@ def remember(
     lines = []
     for path in there:
         run = path.parent.name
-        if run not in made:
+        if run not in made and path.stat().st_mtime > since - TICK:
             spec = runs.read_json(path.with_name("spec.json"))
             made[run] = {
                 "run": run,
@@ -125,7 +130,8 @@ def remember(
                 "notebook": name,
                 "seconds": spec["seconds"],
             }
-        lines.append(made[run])
+        if run in made:
+            lines.append(made[run])
     if lines:
         _write_rows(folders.root / "times.csv", lines)
 

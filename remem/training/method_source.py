@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copyreg
+import dis
 import functools
 import hashlib
+import importlib.util
 import linecache
 import sys
 import sysconfig
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 LIBRARIES = ("site-packages", "dist-packages", sysconfig.get_paths()["stdlib"])
@@ -23,6 +26,17 @@ BEHIND = {  # kinds of members, and where each has the function that a person wr
     functools.partialmethod: "func",
     functools.cached_property: "func",
 }
+OF_LIBRARIES = (  # kinds of values that stand where they are defined, and are told by their names
+    types.ModuleType,
+    type,
+    types.BuiltinFunctionType,
+    types.MethodWrapperType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+)
+IGNORED = ("_abc_impl",)  # of an abstract class, where Python keeps its cache
 
 
 class BadMethod(ValueError):
@@ -31,11 +45,13 @@ class BadMethod(ValueError):
 
 def source_digest(kind: type, root: type = object) -> str:
     """Twelve hex digits of the source of a class, normalised: its functions and plain values, those
-    of the classes between it and `root`, and whatever functions, classes and plain values of the
-    author's own files they use. Comments, docstrings, types of arguments and layout do not count,
-    nor do the defaults of the fields of a dataclass, whose values a run names anyway.
+    of the classes between it and `root`, and whatever functions, classes and values of the author's
+    own files they use; of libraries, the names alone. Comments, docstrings, types of arguments and
+    layout do not count, nor do the defaults of the fields of a dataclass, whose values a run names
+    anyway. What a function reads from elsewhere (a file, the environment) is not seen.
 
-    Raises BadMethod where the source cannot be read, or is not what was loaded.
+    Raises BadMethod where the source cannot be read or is not what was loaded, or where it uses a
+    value that cannot be told from others.
     """
     reader = _Reader(kind, root)
     reader.add_class(kind)
@@ -60,39 +76,92 @@ class _Reader:
     def __init__(self, kind: type, root: type):
         self.kind, self.root = kind, root
         self.seen: set[tuple[str, str]] = set()
-        self.visited: set[int] = set()
+        self.visited: dict[int, Any] = {}
 
     def add_class(self, cls: type) -> None:
         """The functions and values of `cls`, and of what it is derived from."""
-        if id(cls) in self.visited:
+        if not self.is_new(cls):
             return
-        self.visited.add(id(cls))
         fields = getattr(self.kind, "__dataclass_fields__", ())
         for ancestor in cls.__mro__:
             if ancestor in self.root.__mro__ or not self.is_own(ancestor):
                 continue
             for name, value in vars(ancestor).items():
                 is_field = name in fields and issubclass(self.kind, ancestor)
-                if _function(value) or not (name.startswith("__") or is_field):
+                if _function(value) or not (name.startswith("__") or name in IGNORED or is_field):
                     self.add(f"{ancestor.__name__}.{name}", value)
 
     def add(self, name: str, value: Any) -> None:
         """What stands for `value`, and what it uses in turn."""
         if isinstance(value, functools.partial):
             self.add(f"{name}()", [*value.args, value.keywords])
-        if function := _function(value):
+        if isinstance(value, types.MethodType | types.BuiltinMethodType):  # of whom it is a method
+            self.add(f"{name}()", value.__self__)
+        function = _function(value)
+        if function and self.is_own(function):
             self.add_function(name, function)
         elif isinstance(value, type) and self.is_own(value):
+            self.seen.add((name, value.__qualname__))
             self.add_class(value)
-        elif _is_value(value):
+        elif _is_value(value) or isinstance(value, bytes | complex):
             self.seen.add((name, repr(value)))
+        elif function or isinstance(value, OF_LIBRARIES):
+            self.add_name(name, function or value)
+        elif isinstance(value, dict | list | tuple | set | frozenset):
+            self.add_items(name, value)
+        else:
+            self.add_object(name, value)
+
+    def add_name(self, name: str, value: Any) -> None:
+        """What is called where it is defined: of a library, or a module of the author's, of which
+        `used` finds what counts."""
+        if not (isinstance(value, types.ModuleType) and self.is_own(value)):
+            module, inside = getattr(value, "__module__", ""), getattr(value, "__qualname__", "")
+            self.seen.add((name, f"{module}.{inside or value.__name__}"))
+
+    def add_items(self, name: str, value: Any) -> None:
+        """The items of a container."""
+        if self.is_new(value):
+            named: Iterable[tuple[Any, Any]] = [
+                ("", each) for each in value
+            ]  # a set's, in no order
+            if isinstance(value, dict):
+                named = [*named, *((k if is_plain(k) else "", v) for k, v in value.items())]
+            elif isinstance(value, list | tuple):
+                named = enumerate(value)
+            for key, item in named:
+                self.add(f"{name}[{key!r}]", item)
+
+    def add_object(self, name: str, value: Any) -> None:
+        """Any other object, as what it would be pickled to."""
+        if not self.is_new(value):
+            return
+        try:
+            if hasattr(value, "dtype") and hasattr(value, "tolist"):  # a tensor or an array
+                parts = f"{value.dtype} {tuple(value.shape)}", value.tolist()
+            else:
+                known = copyreg.dispatch_table.get(type(value))
+                parts = known(value) if known else value.__reduce_ex__(4)
+        except Exception as error:
+            raise BadMethod(
+                f"{self.kind.__name__} uses {name}, a {type(value).__name__}, which cannot stand "
+                f"in the name of a run ({error}): make it inside the loss, or use a number instead"
+            ) from error
+        if isinstance(parts, tuple):  # of which some are iterators
+            parts = [list(part) if isinstance(part, Iterator) else part for part in parts]
+        self.add(f"{name}.", parts)
+
+    def is_new(self, value: Any) -> bool:
+        """Whether `value` is met for the first time. It is kept, so that no other has its id."""
+        known = id(value) in self.visited
+        self.visited[id(value)] = value
+        return not known
 
     def add_function(self, name: str, function: types.FunctionType) -> None:
         """The text of a function, and what it uses."""
         generated = function.__code__.co_filename == "<string>" and function.__name__[:2] == "__"
-        if id(function) in self.visited or generated:  # by `dataclass`
+        if generated or not self.is_new(function):  # generated by `dataclass`
             return
-        self.visited.add(id(function))
         try:
             self.seen.add((name, _text(function)))
         except (OSError, SyntaxError) as error:
@@ -105,23 +174,26 @@ class _Reader:
             self.add(used, value)
 
     def used(self, function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-        """What a function names of the author's files: globals, values of modules, values that
-        enclose it, defaults."""
+        """What a function names: globals, values of the author's modules (also of those that it
+        imports itself), values that enclose it, defaults."""
         code, around = function.__code__, function.__globals__
         names = sorted({name for each in _codes(code) for name in each.co_names})
         found = [(name, around[name]) for name in names if name in around]
-        for _, module in list(found):
-            if isinstance(module, types.ModuleType) and self.is_own(module):
-                found += [(name, vars(module)[name]) for name in names if name in vars(module)]
+        modules = [value for _, value in found] + _imported(code, around.get("__package__"))
+        looked_into: set[int] = set()
+        for module in modules:  # which grows: a package's module may hold another
+            is_module = isinstance(module, types.ModuleType) and id(module) not in looked_into
+            if is_module and self.is_own(module):
+                looked_into.add(id(module))
+                inside = [(name, vars(module)[name]) for name in names if name in vars(module)]
+                modules += [value for _, value in inside]
+                found += inside
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             with contextlib.suppress(ValueError):  # not bound yet
                 found.append((name, cell.cell_contents))
         defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
         found += [(f"a default of {function.__name__}", default) for default in defaults]
-        for name, value in found:
-            inner = _function(value)
-            if inner is None or self.is_own(inner):
-                yield name, value
+        yield from found
 
     def is_own(self, value: Any) -> bool:
         """Whether a function, class or module is of the author's files, and not of a library or of
@@ -155,6 +227,23 @@ def _function(value: Any) -> types.FunctionType | None:
 
 def _is_library(file: str) -> bool:
     return any(part in file for part in LIBRARIES)
+
+
+def _imported(code: types.CodeType, package: str | None) -> list[Any]:
+    """The modules that a function imports when it runs, but for those of libraries."""
+    found = []
+    for each in _codes(code):
+        steps = list(dis.get_instructions(each))
+        for place, step in enumerate(steps):
+            if step.opname == "IMPORT_NAME":
+                name = "." * int(steps[place - 2].argval) + step.argval
+                with contextlib.suppress(ImportError, ValueError):  # then the loss will say so
+                    full = importlib.util.resolve_name(name, package)
+                    top = full.partition(".")[0]
+                    spec = None if top == "remem" else importlib.util.find_spec(top)
+                    if spec and spec.has_location and not _is_library(spec.origin or ""):
+                        found += [importlib.import_module(full), sys.modules[top]]
+    return found
 
 
 # ---------------------------------------------------------------- from a function to its text

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from remem.model.scores import Scores
 
+HYPERPARAMETER = "a hyper-parameter is a number, a text, true or false, or None"
 RESERVED = (paper.BASE, paper.CHANCE, paper.BEFORE, paper.RETRAINED)  # rows of Table 2
 
 
@@ -85,7 +86,8 @@ class Method:
         try:
             dataclasses.dataclass(frozen=True, kw_only=True)(cls)
         except (TypeError, ValueError) as error:  # a list as a default, for one
-            raise BadMethod(f"{cls.__name__}: {error}") from error
+            reason = str(error).partition(": use default_factory")[0]
+            raise BadMethod(f"{cls.__name__}: {reason}; {HYPERPARAMETER}") from error
 
     def __post_init__(self) -> None:
         """Refuse a method that has no loss, or a field that is no number, text or boolean."""
@@ -96,8 +98,7 @@ class Method:
             value = getattr(self, field.name)
             if not is_plain(value):
                 raise BadMethod(
-                    f"{kind}.{field.name} is {value!r}, a {type(value).__name__}; a "
-                    "hyper-parameter is a number, a text, true or false, or None"
+                    f"{kind}.{field.name} is {value!r}, a {type(value).__name__}; {HYPERPARAMETER}"
                 )
             if isinstance(value, float) and not math.isfinite(value):
                 raise BadMethod(f"{kind}.{field.name} is {value}, which is no finite number")

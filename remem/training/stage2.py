@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
+from torch import Tensor
 
 from remem import runs
 from remem.config.sections import Optimiser
@@ -20,7 +21,8 @@ from remem.synthetic.templates import REFUSALS
 from remem.training.base_model import BaseRun
 from remem.training.inputs import inputs
 from remem.training.loop import Examples, Step, fit, shuffled
-from remem.training.methods import Method
+from remem.training.method_source import BadMethod
+from remem.training.methods import Ask, Method
 from remem.training.stage1 import Stage1Run, TrainRun, Untrained
 
 
@@ -92,7 +94,7 @@ class Stage2Run(TrainRun):
             network,
             examples,
             steps,
-            self.method.loss,
+            _unchanging(self.method),
             self.optimiser,
             save,
             name=f"the loss of {self.method.name}",
@@ -121,3 +123,21 @@ def plan(
             [{"forget": b, "refusal": b, "retain": p} for b, p in zip(batches, parts, strict=True)]
         )
     return epochs
+
+
+def _unchanging(method: Method) -> Callable[[Ask], Tensor]:
+    """The loss of `method`. Raises BadMethod where its first call changes what the run is named
+    after, such as a list that it appends to."""
+    before: list[Any] = [method.described()]
+
+    def loss(scores: Ask) -> Tensor:
+        value = method.loss(scores)
+        if before and before.pop() != method.described():
+            raise BadMethod(
+                f"the loss of {method.name} changes a value outside of it, such as a list that it "
+                "appends to, so that its run would not be found again: print it, or write it to a "
+                "file"
+            )
+        return value
+
+    return loss

@@ -9,7 +9,7 @@ import formats
 import pytest
 
 from remem import experiments, jobs, metrics, paper, paths, runs
-from remem.config import load_config
+from remem.config import BadParameter, load_config
 from remem.data import splits, validation
 from remem.data.dataset import FolderData, SyntheticData
 from remem.data.validation import BadData
@@ -18,7 +18,7 @@ from remem.evaluation.signatures import SignatureRun
 from remem.evaluation.tracing import TraceRun
 from remem.experiments import setup
 from remem.report import tables
-from remem.training.methods import BadMethod
+from remem.training.methods import METHODS, BadMethod
 
 pytestmark = pytest.mark.timeout(300)
 OURS = ("image", "question", "answer", "identity", "name", "attribute", "target", "hop")
@@ -243,6 +243,15 @@ def test_methods_are_those_of_the_section_with_its_hyper_parameters(outputs):
     section = {"methods": ["NPO", "GA"], "hyperparameters": {"NPO": {"beta": 0.5}}}
     found = setup.methods(load_config("tiny", {"stage2": section}))
     assert {name: each.fields for name, each in found.items()} == {"NPO": {"beta": 0.5}, "GA": {}}
+
+
+def test_one_method_alone_will_do(tiny):
+    assert [*setup.methods(tiny, "NPO")] == [*setup.methods(tiny, METHODS["NPO"]())] == ["NPO"]
+
+
+def test_a_model_that_is_not_there_is_told(tiny):
+    with pytest.raises(BadParameter, match="there is no model 'tiny-8b'; base.networks has tiny-7b"):
+        setup.base(tiny, "tiny-8b")
 
 
 def test_what_is_asked_is_what_the_section_says(tiny):

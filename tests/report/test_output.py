@@ -68,9 +68,18 @@ def test_a_folder_keeps_its_scale_and_data(outputs):
         elsewhere = {**overrides, "outputs": "_".join(overrides).replace(".", "_")}
         _, other = output.begin("07_stage2", "tiny", elsewhere)
         assert other.folders.root.parent == outputs and other.folders.runs == out.folders.runs
+        other.table("table2", pd.DataFrame({"EM": [1.0]}))
     with pytest.raises(paths.OldOutputs, match="another scale"):
-        output.begin("07_stage2", "smoke", {"outputs": "tiny"})
+        output.begin("07_stage2", "smoke", {"outputs": "benchmark"})
     assert before.items() <= contents(outputs).items()
+
+
+def test_a_folder_without_results_is_anybodys(outputs):
+    output.begin("07_stage2", "tiny", {"outputs": "mine", "benchmark": "typo"})
+    _, out = output.begin("07_stage2", "tiny", {"outputs": "mine", "benchmark": "people"})
+    out.table("table2", pd.DataFrame({"EM": [1.0]}))
+    with pytest.raises(paths.OldOutputs, match="another data"):
+        output.begin("07_stage2", "tiny", {"outputs": "mine"})
 
 
 @pytest.mark.parametrize("old", ["tables/table2.csv", "verdicts/07.csv", "runs/unlearn-1/DONE"])

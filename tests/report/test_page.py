@@ -282,6 +282,20 @@ def test_where_the_time_goes(folders):
     ]
 
 
+def test_the_time_of_runs_that_other_outputs_made_is_not_told_again(folders):
+    for run, when in (("base-1", 100), ("stage1-1", 300), ("stage2-1", 500)):
+        for name in ("spec.json", "DONE"):
+            path = folders.runs / run / name
+            paths.write(path, json.dumps({"kind": run[:-2], "seconds": 1.0}))
+            os.utime(path, (when, when))
+        if run == "base-1":  # there before the folder was
+            paths.write(folders.layout, "{}")
+            os.utime(folders.layout, (200, 200))
+        page.remember(folders, f"0{when}", when + 100.0, None, {})  # the last: made between calls
+    text = (folders.root / "times.csv").read_text()
+    assert text == "run,kind,notebook,seconds\nstage1-1,stage1,0300,1.0\nstage2-1,stage2,0500,1.0\n"
+
+
 def test_the_page_says_what_the_last_call_did_not_make(folders):
     def made(path, when):
         paths.write(path, "claim,EM\na,95.0\n")

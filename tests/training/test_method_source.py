@@ -289,6 +289,89 @@ def test_lambdas_are_read(load):
     assert len(set(digests)) == 3 and digests[0] == digests[3]
 
 
+VALUES = {
+    "a tensor": "import torch\nUSED = torch.tensor([@])",
+    "an array": "import numpy\nUSED = numpy.array([@])",
+    "a set": "USED = {'a', @}",
+    "bytes": "USED = bytes([@])",
+    "an object of a library": "from fractions import Fraction\nUSED = Fraction(@, 7)",
+    "an object of one's own": "class Own:\n    pass\nUSED = Own()\nUSED.inside = [@]",
+    "the class of an object": "class Own:\n    def used(self):\n        return @\nUSED = Own()",
+    "a method of an object": "class Own:\n    def __init__(self, k):\n        self.k = k\n"
+    "    def used(self):\n        return self.k\nUSED = Own(@).used",
+    "a network": "import torch\nUSED = torch.nn.Linear(1, 1)\n"
+    "torch.nn.init.constant_(USED.weight, @)\ntorch.nn.init.zeros_(USED.bias)",
+    "functions in a dictionary": "USED = {'f': lambda x: x + @}",
+    "an enumeration": "import enum\nclass USED(enum.Enum):\n    A = @",
+    "what a name stands for": "from math import log@ as USED",
+}
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_a_value_of_any_kind_counts(load, value):
+    text = f"from remem.training.methods import Method\n{VALUES[value]}\n" + textwrap.dedent("""
+    class Mine(Method):
+        def loss(self, scores):
+            return USED, scores("forget").ce()
+    """)
+    numbers = ("2", "10") if "log@" in text else ("3", "4")
+    one, other = (digest_of(load(text.replace("@", number))) for number in numbers)
+    assert one == digest_of(load(text.replace("@", numbers[0]))) != other
+
+
+@pytest.mark.parametrize("imported", ["import helpers", "from helpers import quarter"])
+def test_what_the_loss_imports_itself_counts(load, imported):
+    text = f"""
+    from remem.training.methods import Method
+
+    class Mine(Method):
+        def loss(self, scores):
+            from torch.nn.functional import logsigmoid
+            {imported}
+            return {"helpers." if imported == "import helpers" else ""}quarter(logsigmoid(scores))
+    """
+    assert digest_of(load(text)) != digest_of(load(text, HELPERS.replace("x / 4", "x / 5")))
+
+
+def test_a_module_inside_a_package_counts(load, tmp_path):
+    text = """
+    import package.inner
+    from remem.training.methods import Method
+
+    class Mine(Method):
+        def loss(self, scores):
+            return package.inner.half(scores)
+
+        def other(self):
+            return package.inner.third(1)
+    """
+    digests = []
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").touch()
+    for half, third in ((2, 3), (4, 3), (2, 5)):
+        for name in ("package", "package.inner"):
+            sys.modules.pop(name, None)
+        (tmp_path / "package" / "inner.py").write_text(
+            f"def half(x): return x / {half}\ndef third(x): return x / {third}\n"
+        )
+        digests.append(digest_of(load(text)))
+    assert len(set(digests)) == 3
+
+
+def test_a_value_that_cannot_be_told_from_others_is_refused(load):
+    text = """
+    from remem.training.methods import Method
+
+    LOG = open(__file__)
+
+    class Mine(Method):
+        def loss(self, scores):
+            return LOG, scores("forget").ce()
+    """
+    with pytest.raises(BadMethod, match=r"Mine uses LOG, a TextIOWrapper, which cannot stand in"):
+        digest_of(load(text))
+
+
 def test_two_helpers_of_one_name_both_count(load):
     text = """
     from remem.training.methods import Method

@@ -179,7 +179,9 @@ def test_an_attribute_without_a_type_is_told(value):
 
 
 def test_a_list_as_a_default_is_told():
-    with pytest.raises(BadMethod, match=r"Mine: mutable default .* for field betas"):
+    with pytest.raises(
+        BadMethod, match=r"Mine: mutable .* betas .*; a hyper-parameter is a number"
+    ):
         defined(betas=[0.1], types={"betas": list})
 
 

@@ -36,6 +36,27 @@ def folders(small, kind):
     return {path.name for path in small.runs.iterdir() if path.name.startswith(f"{kind}-")}
 
 
+LOG = []
+
+
+class Logs(Method):
+    def loss(self, scores):
+        LOG.append(scores)
+        return scores
+
+
+def test_a_loss_that_changes_a_value_outside_of_it_is_refused():
+    with pytest.raises(BadMethod, match="the loss of Logs changes a value outside of it"):
+        stage2._unchanging(Logs())(1)
+    loss = stage2._unchanging(Scaled())
+    assert [loss(2), loss(3)] == [4, 6]
+
+
+class Scaled(Method):
+    def loss(self, scores):
+        return 2 * scores
+
+
 # ---------------------------------------------------------------- the plan
 
 
