@@ -3,7 +3,9 @@
 Imports stand inside the fixtures: most tests need no torch.
 """
 
+import contextlib
 import os
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +13,10 @@ import pytest
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face is imported
 # One thread each: the tests run side by side, and many threads on few cores wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A shell has what it starts in the background ignore Ctrl-C, and all below inherits that: tests of
+# interruption would wait in vain.
+with contextlib.suppress(ValueError):  # not the main thread
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -250,7 +250,7 @@ def test_one_method_alone_will_do(tiny):
 
 
 def test_a_model_that_is_not_there_is_told(tiny):
-    with pytest.raises(BadParameter, match="no model 'tiny-8b'; base.networks has tiny-7b"):
+    with pytest.raises(BadParameter, match=r"no model 'tiny-8b'; base\.networks has tiny-7b"):
         setup.base(tiny, "tiny-8b")
 
 
