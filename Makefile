@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 test: $(STAMP)  ## all tests, the smoke run of every notebook among them (WORKERS=2 at once)
-	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 smoke: $(STAMP)  ## every notebook with a very small model, in minutes
 	$(VENV)/bin/python -m remem reproduce --scale smoke

@@ -132,5 +132,6 @@ def tiny_runs(tmp_path_factory):
 
 
 def pytest_collection_modifyitems(items):
-    """The notebooks first: they are the longest, and all of one worker's."""
+    """The notebooks first: they are the longest. `make test` gives each file to one worker, in
+    this order."""
     items.sort(key=lambda item: item.get_closest_marker("smoke") is None)

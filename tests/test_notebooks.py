@@ -20,13 +20,7 @@ from remem import __main__, paths, runs
 from remem.config import load_config
 from remem.data import dataset, validation
 
-# One worker for all of them: they share the first run.
-pytestmark = [
-    pytest.mark.smoke,
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-    pytest.mark.xdist_group("notebooks"),
-]
+pytestmark = [pytest.mark.smoke, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ESSAYS = sorted(paths.NOTEBOOKS.glob("*.py"))
 # Written, but not kept in outputs/reference/: half a megabyte at scale tiny; and what notebook 11
