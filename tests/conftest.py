@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
+pytest_plugins = ["browser", "mmbench_file"]  # fixtures that several files share
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything of Hugging Face is imported
 # One thread each: the tests run side by side, and many threads on few cores wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

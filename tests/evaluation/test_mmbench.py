@@ -1,10 +1,9 @@
-import base64
-import io
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+from mmbench_file import row
 from PIL import Image
 
 from remem import runs
@@ -22,36 +21,6 @@ from remem.training.stage2 import Stage2Run
 
 SECTION = Ability(questions=7, image_size=32, seed=0, instruction="x", batch=4, max_new_tokens=4)
 QUESTIONS = QuestionsRun(questions=7, image_size=32, seed=0)
-
-
-def encoded(size=(24, 18), kind="PNG") -> str:
-    Image.new("RGB", size, "red").save(content := io.BytesIO(), kind)
-    return base64.b64encode(content.getvalue()).decode()
-
-
-def row(index="1", **changes) -> dict[str, str]:
-    return {
-        **dict.fromkeys(COLUMNS, ""),
-        "index": index,
-        "question": "What?",
-        "A": "red",
-        "B": "blue",
-        "answer": "B",
-        "category": "colour",
-        "image": encoded(),
-        "split": "dev",
-        **changes,
-    }
-
-
-@pytest.fixture
-def tsv(tmp_path):
-    def write(*rows: dict, **options):
-        path = tmp_path / "mmbench.tsv"
-        pd.DataFrame(rows).to_csv(path, sep="\t", index=False, **options)
-        return path
-
-    return write
 
 
 def test_drawn_questions_come_back_as_they_were_written(tmp_path):

@@ -2,7 +2,6 @@
 
 import html
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -10,13 +9,11 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
+from browser import WIDTHS
 from matplotlib.figure import Figure
 
 from remem import paths
 from remem.report import page
-
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-WIDTHS = (360, 1280)  # a phone, a screen
 
 # A page with the report in one frame for each width. Frames, since a window of Chromium cannot be
 # as narrow as a phone.
@@ -45,16 +42,6 @@ for (const width of widths) {
   document.body.append(frame)
 }
 </script></body>"""
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    """The path of a Chromium or Chrome: $CHROME, or an installed one; skips where there is none."""
-
-    names = [os.environ["CHROME"]] if "CHROME" in os.environ else NAMES
-    if path := next(filter(None, map(shutil.which, names)), None):
-        return path
-    pytest.skip("no Chromium: the page was not looked at. Install one (apt-get), or set CHROME")
 
 
 def look(chromium: str, root: Path) -> tuple[dict, list[str]]:

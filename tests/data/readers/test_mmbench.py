@@ -1,43 +1,9 @@
-import base64
-import io
-
-import pandas as pd
 import pytest
-from PIL import Image
+from mmbench_file import encoded, row
 
 from remem.data.readers import mmbench
 from remem.data.readers.mmbench import COLUMNS
 from remem.data.validation import BadData
-
-
-def encoded(size=(24, 18), kind="PNG") -> str:
-    Image.new("RGB", size, "red").save(content := io.BytesIO(), kind)
-    return base64.b64encode(content.getvalue()).decode()
-
-
-def row(index="1", **changes) -> dict[str, str]:
-    return {
-        **dict.fromkeys(COLUMNS, ""),
-        "index": index,
-        "question": "What?",
-        "A": "red",
-        "B": "blue",
-        "answer": "B",
-        "category": "colour",
-        "image": encoded(),
-        "split": "dev",
-        **changes,
-    }
-
-
-@pytest.fixture
-def tsv(tmp_path):
-    def write(*rows: dict, **options):
-        path = tmp_path / "mmbench.tsv"
-        pd.DataFrame(rows).to_csv(path, sep="\t", index=False, **options)
-        return path
-
-    return write
 
 
 def test_a_file_as_mmbench_writes_it_is_read(tsv):
