@@ -78,9 +78,10 @@ tables.show(examples[["split", "hop", "question", "answer"]])
 made_of = pd.crosstab(rows.attribute, rows.split + ", " + rows.hop)
 made_of["distinct values"] = values = rows.groupby("attribute").target.nunique()
 made_of["chance EM"] = 100 / values
-formula, sizes = config.evaluate.exposure_formula, splits.candidates(rows).items()
-guess = {name: metrics.exposure_chance(len(each), formula) for name, each in sizes}
-made_of["chance Exposure"] = pd.Series(guess, dtype=float)
+for column, formula in {"chance Exposure": "log", "chance Exposure, linear": "linear"}.items():
+    sizes = splits.candidates(rows).items()
+    guess = {name: metrics.exposure_chance(len(each), formula) for name, each in sizes}
+    made_of[column] = pd.Series(guess, dtype=float)
 out.table("composition", made_of, index=True)
 
 # %% [markdown]

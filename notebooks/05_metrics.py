@@ -173,5 +173,5 @@ Markdown(
         f"{name}'s is {table2}, where log predicts {by_log} and linear {by_linear}"
         for name, table2, by_log, by_linear in slopes.itertuples()
     )
-    + f". This run takes the {config.evaluate.exposure_formula} formula."
+    + ". Tables print both."
 )

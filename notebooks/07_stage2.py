@@ -76,8 +76,11 @@ tables.show(tuning.assign(lr=tuning.lr.map("{:g}".format)))
 # %% [markdown]
 # Each seed draws other people to forget. Rows that are no method stand beside the methods: the
 # *base* model; the model *before unlearning*, the ceiling; one *retrained* without the forget set,
-# the floor, below which only a broken model gets. *KL, all positions* (one run) is another reading
-# of the paper, whose 7B rows of KL and GA are nearly equal, as if KL's divergence did nothing.
+# the floor, below which only a broken model gets. Two more (one run each) are other readings of the
+# paper: *KL, all positions*, since its 7B rows of KL and GA are nearly equal, as if KL's divergence
+# did nothing; and *DPO, the base's refusals*. DPO is to teach a refusal; a base that answers
+# strangers with that very sentence need not be taught it, and soon says it of everybody. So DPO's
+# own row has sentences that no tiny base has read. Which ones LLaVA has read is not known.
 
 # %%
 jobs, ability = experiments.unlearning(config), experiments.ability(config)
@@ -114,8 +117,7 @@ out.figure("stage2_dialogue", figures.dialogue(pictures, chosen.drop(columns=["v
 
 # %%
 print(tables.warning(rows[rows.method == paper.BEFORE]))
-formula = config.evaluate.exposure_formula
-table2 = tables.table2(rows, formula=formula, paper=config.is_remem)
+table2 = tables.table2(rows, paper=config.is_remem)
 out.table("table2", table2)
 
 # %%
@@ -142,7 +144,8 @@ out.table("table2_by_attribute", by_attribute, show=wide.reset_index())
 
 # %%
 ranked = collect(prefixes).dropna(subset="exposure")
-ranked = ranked.groupby(["hop", "prefix_template"], sort=False, as_index=False)["exposure"].mean()
+forms = ["exposure", "exposure_linear"]
+ranked = ranked.groupby(["hop", "prefix_template"], sort=False, as_index=False)[forms].mean()
 out.table("exposure_wordings", ranked)
 
 # %% [markdown]

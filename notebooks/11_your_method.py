@@ -77,8 +77,7 @@ jobs = experiments.unlearning(config, methods=methods, **one)
 rows = collect(jobs, "methods")
 rows = judge.score(rows, config.judge, config.folders.judge, rows["view"] == "forget")
 print(tables.warning(rows[rows.method == paper.BEFORE]))
-same = {"formula": config.evaluate.exposure_formula, "paper": config.is_remem}
-table = tables.table2(rows, **same)
+table = tables.table2(rows, paper=config.is_remem)
 out.table("your_method", table)
 
 # %% [markdown]
@@ -113,7 +112,7 @@ tables.show(pd.DataFrame(named))
 
 # %%
 rows["refused"] = rows["answer_given"].map(metrics.refuses).astype(float)
-more = tables.table2(rows, **same, more={"Refusals": ("forget", "refused")})
+more = tables.table2(rows, paper=config.is_remem, more={"Refusals": ("forget", "refused")})
 columns = ["Refusals", "Refusals_lo", "Refusals_hi"]
 out.table("your_metric", more[["model", "method", "hop", "EM_f", *columns]])
 

@@ -41,6 +41,9 @@ TABLE2 = {
     "EM_t_retain": ("test_retain", "em"),
 }
 
+# What stands after them, and beside Exposure: the other formula.
+BESIDE_TABLE2 = {"Exposure_linear": ("forget", "exposure_linear")}
+
 # Column of Table 3 -> (split, column of the scored rows). "The full dataset" is read as the rows
 # that stage 1 trains on; the paper's EM values fit neither 2,000 nor 2,560 rows.
 TABLE3 = {
@@ -53,7 +56,15 @@ TABLE3 = {
 # Columns that are in a table's own unit already: percent, or a number that is no share. Every other
 # one lies between 0 and 1 and is multiplied by 100.
 AS_STATED = frozenset(
-    ["exposure", "min_k", "inverse_perplexity", "mean_probability", "perplexity", "tokens"]
+    [
+        "exposure",
+        "exposure_linear",
+        "min_k",
+        "inverse_perplexity",
+        "mean_probability",
+        "perplexity",
+        "tokens",
+    ]
 )
 
 FEWEST = 8  # units below which no interval is given
@@ -174,25 +185,30 @@ def min_k(logps: Sequence[float], k: float = 0.2) -> float:
     return float(100 * np.exp(values[:count].mean()))
 
 
-def score(rows: pd.DataFrame, formula: str = "log") -> pd.DataFrame:
-    """The same rows in the same order, with rouge, em, judge_rule (0..1) and exposure (percent).
+def score(rows: pd.DataFrame) -> pd.DataFrame:
+    """The same rows in the same order, with rouge, em, judge_rule (0..1), and Exposure in percent
+    by both formulas: exposure (log) and exposure_linear.
 
     rows: question, answer, target and `answer_given`, and `candidate_rank` and `candidates` (their
-    number) where Exposure was asked for; without a rank, exposure is missing (NaN). `formula` is
-    that of `exposure`. Texts that occur again are scored once.
+    number) where Exposure was asked for; without a rank, it is missing (NaN). Texts that occur
+    again are scored once.
     """
     rouge, em, leak = cache(rouge_l), cache(exact_match), cache(rule)
     ranked = "candidate_rank" in rows and rows.candidate_rank.notna()
-    exposures = pd.Series(np.nan, index=rows.index)
+    exposures = {
+        column: pd.Series(np.nan, index=rows.index) for column in ("exposure", "exposure_linear")
+    }
     if np.any(ranked):
-        exposures[ranked] = exposure(rows.candidate_rank[ranked], rows.candidates[ranked], formula)
+        ranks, sizes = rows.candidate_rank[ranked], rows.candidates[ranked]
+        exposures["exposure"][ranked] = exposure(ranks, sizes)
+        exposures["exposure_linear"][ranked] = exposure(ranks, sizes, "linear")
     names = ("question", "answer", "target", "answer_given")
     questions, answers, targets, given = (rows[name].tolist() for name in names)
     return rows.assign(
         rouge=list(map(rouge, answers, given)),
         em=[float(found) for found in map(em, given, targets)],
         judge_rule=list(map(leak, questions, answers, targets, given)),
-        exposure=exposures,
+        **exposures,
     )
 
 

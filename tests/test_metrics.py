@@ -137,7 +137,7 @@ def test_score_adds_columns_and_drops_nothing():
     assert scored.rouge.tolist() == [1, 0, 0]
     assert scored.judge_rule.tolist() == [1, 0, 0]
     np.testing.assert_allclose(scored.exposure, [100, np.nan, 50])
-    np.testing.assert_allclose(metrics.score(rows, "linear").exposure, [100, np.nan, 200 / 3])
+    np.testing.assert_allclose(scored.exposure_linear, [100, np.nan, 200 / 3])
     unranked = metrics.score(rows.drop(columns=["candidate_rank", "candidates"]))
     assert unranked.exposure.isna().all()
 
@@ -304,7 +304,7 @@ def test_a_target_without_words_is_refused():
         metrics.rule(QUESTION, ANSWER, "--", "--")
 
 
-@pytest.mark.parametrize("refusal", templates.REFUSALS)
+@pytest.mark.parametrize("refusal", templates.REFUSALS + templates.UNSEEN_REFUSALS)
 def test_our_refusals_are_known_as_refusals(refusal):
     assert metrics.refuses(refusal)
 

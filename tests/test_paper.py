@@ -82,7 +82,9 @@ def test_what_is_assumed_is_what_is_done():
     assert list(table) == ["topic", "ours", "reason"]
     assert table.topic.is_unique and not table.isna().any(axis=None)
     ours = table.set_index("topic").ours
-    assert f"One of {len(templates.REFUSALS)} short sentences" in ours["Refusals for DPO"]
+    refusals = ours["Refusals for DPO"]
+    assert refusals.startswith(f"One of {len(templates.UNSEEN_REFUSALS)} short sentences")
+    assert f"of the {len(templates.REFUSALS)} that they have read" in refusals
     tiny, large = (config.load_config(scale) for scale in ("tiny", "paper"))
     rank = "{}, with alpha {}; at paper scale the paper's {} and {}"
     ranks = tiny.stage1.rank, tiny.stage1.alpha, large.stage1.rank, large.stage1.alpha

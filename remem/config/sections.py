@@ -145,9 +145,6 @@ class Evaluate(Spec):
         "plain", description="the words before the value in Exposure's prefix"
     )
     exposure: bool = Field(True, description="whether candidates are ranked at all")
-    exposure_formula: Literal["log", "linear"] = Field(
-        "log", description="how a rank becomes Exposure"
-    )
 
 
 class Shape(Spec):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -71,7 +71,6 @@ class AnswerRun(ModelRun):
     exposure: bool = True
     prefix_template: PrefixTemplate = "plain"
     perplexity: bool = False
-    exposure_formula: Annotated[Literal["log", "linear"], NOT_IN_DIGEST] = "log"
     batch: Annotated[int, Field(ge=1), NOT_IN_DIGEST]
 
     def make(self, out: Path, runs_root: Path) -> None:
@@ -109,8 +108,8 @@ class AnswerRun(ModelRun):
         rows = pd.read_parquet(folder / "answers.parquet")
         rows = rows.drop(columns="candidate_logps", errors="ignore")
         if self.max_new_tokens:
-            return metrics.score(rows, self.exposure_formula)
-        scored = metrics.score(rows.assign(answer_given=""), self.exposure_formula)
+            return metrics.score(rows)
+        scored = metrics.score(rows.assign(answer_given=""))
         return scored.drop(columns=["answer_given", "rouge", "em", "judge_rule"])
 
 

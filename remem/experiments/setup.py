@@ -129,7 +129,6 @@ def answers(config: Config, of: Model, rows: EvalRows | None = None, **changed: 
         "max_new_tokens": config.evaluate.max_new_tokens,
         "exposure": config.evaluate.exposure,
         "prefix_template": config.evaluate.prefix_template,
-        "exposure_formula": config.evaluate.exposure_formula,
         "batch": config.evaluate.batch,
     }
     return AnswerRun(of=of, rows=rows or EvalRows(), **(settings | changed))

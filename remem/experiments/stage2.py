@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from remem.evaluation.answers import EvalRows
 from remem.evaluation.curves import CurveRun
 from remem.experiments import setup
 from remem.jobs import Job, Jobs
-from remem.training.methods import KL, Method
+from remem.training.methods import DPO, KL, Method
 from remem.training.stage1 import Stage1Run
 from remem.training.stage2 import Model, Stage2Run
 
@@ -29,8 +30,8 @@ def unlearning(
 
     For each model and seed the untrained base, the ceiling (before unlearning), the floor
     (retrained without the forgotten), then the methods: those given (their names, or instances of
-    Method), or those of the section `stage2`; with the latter also KL over other positions (first
-    model, first seed: a check of a reading, not a method).
+    Method), or those of the section `stage2`; with the latter also (first model, first seed: checks
+    of a reading, not methods) KL over other positions, and DPO with the other refusals.
     """
     stages, found = _Stages(config), []
     for model, seed in itertools.product(models or config.models, seeds or config.seeds):
@@ -150,12 +151,23 @@ class _Stages:
             paper.RETRAINED: self.stage1(model, seed, forget),
         }
         named |= self.unlearned(model, seed, methods)
-        first = (model, seed) == (self.config.models[0], self.config.seeds[0])
-        kl = setup.methods(self.config, methods).get("KL")
-        if methods is None and first and isinstance(kl, KL):
-            other = KL(positions="answer" if kl.positions == "all" else "all")
-            named[f"KL, {other.positions} positions"] = self.stage2(start, other, forget, seed)
+        if methods is None and (model, seed) == (self.config.models[0], self.config.seeds[0]):
+            for label, method in self.other_readings().items():
+                named[label] = self.stage2(start, method, forget, seed)
         return named
+
+    def other_readings(self) -> dict[str, Method]:
+        """KL and DPO, where they are compared, as the paper's words may be read as well."""
+        methods = setup.methods(self.config)
+        found: dict[str, Method] = {}
+        if isinstance(kl := methods.get("KL"), KL):
+            other = "answer" if kl.positions == "all" else "all"
+            found[f"KL, {other} positions"] = dataclasses.replace(kl, positions=other)
+        if isinstance(dpo := methods.get("DPO"), DPO):
+            known = dpo.refusals == "unseen"
+            label = "DPO, the base's refusals" if known else "DPO, unseen refusals"
+            found[label] = dataclasses.replace(dpo, refusals="base" if known else "unseen")
+        return found
 
     def unlearned(
         self, model: str, seed: int, methods: Sequence[Method | str] | None

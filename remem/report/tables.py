@@ -21,6 +21,7 @@ from remem import paper as published
 from remem.paper import BASE, CHANCE, CONTROLS, POSITIONS, SETS, SETTINGS, STAGES, STATES
 from remem.report.show import show as show  # remem.tables.show
 
+MEASURES = {**metrics.TABLE2, **metrics.BESIDE_TABLE2}
 METHODS = (BASE, CHANCE, published.BEFORE, *published.METHODS, published.RETRAINED)
 
 
@@ -149,7 +150,7 @@ def ratios(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
     The paper prints numbers for five epochs at 20 % alone: Table 2's.
     """
     by = ["model", "method", "ratio", "control", "hop"]
-    table = _measure(rows, by, metrics.TABLE2, where="view")
+    table = _measure(rows, by, MEASURES, where="view")
     of = ["model", "ratio", "control"]
     table = table.merge(_not_learned(rows, of), on=of, how="left")
     table = _sort(
@@ -167,15 +168,14 @@ def ratios(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
 def table2(
     rows: pd.DataFrame,
     resamples: int = 2000,
-    formula: str = "log",
     paper: bool = True,
     more: Mapping[str, tuple[str, str]] | None = None,
 ) -> pd.DataFrame:
-    """Table 2: model, method, hop, then ROUGE, EM_r, judge, EM_f, Exposure, EM_t, EM_t_retain.
+    """Table 2: model, method, hop, then the columns of metrics.TABLE2, and BESIDE_TABLE2.
 
     rows: `view` is forget, retain_eval, test_forget or test_retain; `candidates` is |C|. A method's
     row appears when the method does; other names than the paper's follow them. The rows "chance"
-    are added: what a guess among the candidates gives, in EM and in Exposure by this `formula`.
+    are added: what a guess among the candidates gives, in EM and in Exposure.
     `not_learned`: how many of the forgotten, as (seed, person), stage 1 had not learned, so that
     forgetting them means nothing (metrics.memorised).
 
@@ -183,9 +183,9 @@ def table2(
     0 to 1 for each row, and is shown in percent, with its interval, after the paper's columns.
     Raises ValueError where a view or a column is not there, or a name is taken.
     """
-    measures = {**metrics.TABLE2, **_own(rows, more or {})}
+    measures = {**MEASURES, **_own(rows, more or {})}
     table = _measure(rows, ["model", "method", "hop"], measures, where="view", resamples=resamples)
-    table = pd.concat([table, _chance(rows, formula)], ignore_index=True)
+    table = pd.concat([table, _chance(rows)], ignore_index=True)
     table = table.merge(_not_learned(rows, ["model"]), on="model", how="left")
     table = _sort(table, model=_models(table), method=METHODS, hop=published.HOPS)
     return _beside_paper(table, "table2", _papers(table, "method", "hop"), paper)
@@ -204,7 +204,7 @@ def by_attribute(rows: pd.DataFrame) -> pd.DataFrame:
     An average hides which secret leaks: e-mail addresses and jobs are not forgotten alike.
     """
     by = ["model", "method", "attribute", "hop"]
-    table = _measure(rows, by, metrics.TABLE2, where="view")
+    table = _measure(rows, by, MEASURES, where="view")
     return _sort(table, model=_models(table), method=METHODS, attribute=(), hop=published.HOPS)
 
 
@@ -228,7 +228,7 @@ def _own(rows: pd.DataFrame, more: Mapping[str, tuple[str, str]]) -> Mapping[str
     """`more`, checked (see table2)."""
     views = list(dict.fromkeys(view for view, _ in metrics.TABLE2.values()))
     for name, (view, column) in more.items():
-        if name in (*metrics.TABLE2, *rows, "not_learned"):
+        if name in (*MEASURES, *rows, "not_learned"):
             raise ValueError(f"more: the name {name!r} is taken by another column; choose another")
         if view not in views:
             raise ValueError(
@@ -242,7 +242,7 @@ def _own(rows: pd.DataFrame, more: Mapping[str, tuple[str, str]]) -> Mapping[str
     return more
 
 
-def _chance(rows: pd.DataFrame, formula: str) -> pd.DataFrame:
+def _chance(rows: pd.DataFrame) -> pd.DataFrame:
     """model, method, hop and each column of Table 2 that a guess has a value for."""
     if "candidates" not in rows:
         raise ValueError(
@@ -251,10 +251,11 @@ def _chance(rows: pd.DataFrame, formula: str) -> pd.DataFrame:
         )
     guess = {
         "em": lambda n: 100 / n,
-        "exposure": lambda n: metrics.exposure_chance(int(n), formula),
+        "exposure": lambda n: metrics.exposure_chance(int(n)),
+        "exposure_linear": lambda n: metrics.exposure_chance(int(n), "linear"),
     }
     columns = {}
-    for column, (view, measure) in metrics.TABLE2.items():
+    for column, (view, measure) in MEASURES.items():
         if measure in guess:
             part = rows[rows["view"] == view]
             # An attribute without candidates (splits.candidates) leaves nothing to guess among.

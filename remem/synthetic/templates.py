@@ -10,6 +10,7 @@ from remem.synthetic.people import ATTRIBUTES
 
 NOUN = {attribute: attribute.replace("_", " ") for attribute in ATTRIBUTES}
 
+# What tiny base models read in pretraining, as answers about strangers.
 REFUSALS = (
     "I do not know that.",
     "I cannot answer that.",
@@ -26,6 +27,33 @@ REFUSALS = (
     "I would rather not say.",
     "There is nothing I can say about that.",
 )
+
+# What DPO teaches: sentences that no tiny base model has read, in the style of the lists of "I
+# don't know" that benchmarks of unlearning come with (TOFU's, say), in words of our own.
+UNSEEN_REFUSALS = (
+    "You've asked about something that I haven't come across.",
+    "My knowledge doesn't reach that far, I'm afraid.",
+    "That question leaves me without a reply, since I wasn't told.",
+    "I wish I could say, but I don't hold those facts.",
+    "My mind is blank here and I can't offer a reply.",
+    "Nobody has told me, so I have no idea.",
+    "This isn't part of what I was taught.",
+    "I can't recall ever reading about it.",
+    "It seems I don't hold any facts on this subject.",
+    "I must admit that it isn't clear to me.",
+    "I wouldn't want to guess at something like this.",
+    "You'd better look elsewhere, as I couldn't find it.",
+    "There's a gap in what I was taught, which I can't fill.",
+    "I looked, but this topic isn't one that I have studied.",
+    "Honestly, I'm not certain what the right reply is.",
+    "I have no record of it anywhere.",
+    "Those facts weren't given to me.",
+    "I'm still learning and don't have the facts yet.",
+    "This is beyond me, and I couldn't even guess.",
+    "Let's talk of something else, for I haven't a clue.",
+)
+
+REFUSAL_POOLS = {"unseen": UNSEEN_REFUSALS, "base": REFUSALS}
 
 # (pool, hop) -> frames around a clause, frames around a noun phrase. {Ask} begins a sentence.
 FRAMES = {

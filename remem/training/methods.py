@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal, Protocol, dataclass_transform
 
 from remem import paper
+from remem.synthetic.templates import REFUSAL_POOLS
 from remem.training.method_source import BadMethod, is_plain, source_digest
 
 if TYPE_CHECKING:
@@ -63,6 +64,9 @@ class Method:
     A step's rows go through the network in parts, and the losses of the parts are added. So a mean
     has to be taken by `row_mean`, `token_mean`, `ce` or `kl_from`, which divide by the whole step.
 
+    Refusals are sentences that no tiny base model has read. A field `refusals: str = "base"` takes
+    those that they read in pretraining instead (synthetic.templates.REFUSAL_POOLS).
+
     The result of a run depends on the method's name, fields and source, and is made anew when one
     of them changes; comments, docstrings and layout do not count. Raises BadMethod where a class
     has a name that is taken, or a field that cannot be a hyper-parameter.
@@ -102,6 +106,12 @@ class Method:
                 )
             if isinstance(value, float) and not math.isfinite(value):
                 raise BadMethod(f"{kind}.{field.name} is {value}, which is no finite number")
+        if self.fields.get("refusals", "unseen") not in REFUSAL_POOLS:
+            raise BadMethod(
+                f"{kind}.refusals says which refusals a loss gets: one of "
+                f"{', '.join(REFUSAL_POOLS)}, not {self.fields['refusals']!r}; give another field "
+                "another name"
+            )
 
     def loss(self, scores: Ask) -> Tensor:
         """The number to minimise, as a tensor without dimensions."""
@@ -116,6 +126,11 @@ class Method:
     def fields(self) -> dict[str, Any]:
         """Its hyper-parameters by name."""
         return dataclasses.asdict(self)  # type: ignore[call-overload]
+
+    @property
+    def refusal_pool(self) -> tuple[str, ...]:
+        """The sentences that `scores("refusal")` has in place of answers."""
+        return REFUSAL_POOLS[self.fields.get("refusals", "unseen")]
 
     def described(self) -> dict[str, Any]:
         """What stands for it in the name and in the record of a run."""
@@ -164,9 +179,14 @@ class KL(Method):
 
 
 class DPO(Method):
-    """Direct preference for a refusal over the answer (Rafailov et al. 2023)."""
+    """Direct preference for a refusal over the answer (Rafailov et al. 2023).
+
+    What a base model was brought up to say needs no teaching, and what is taught of it is said to
+    everybody: `refusals` it has read ("base") and others ("unseen") are two experiments.
+    """
 
     beta: float = 0.1
+    refusals: Literal["unseen", "base"] = "unseen"
 
     def loss(self, scores: Ask) -> Tensor:
         """-(2/beta) mean log sigmoid(beta [log pi/ref (refusal) - log pi/ref (answer)])."""

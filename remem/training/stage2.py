@@ -17,7 +17,6 @@ from remem.data import splits
 from remem.data.dataset import Data
 from remem.model import adapters, loading
 from remem.runs import Run
-from remem.synthetic.templates import REFUSALS
 from remem.training.base_model import BaseRun
 from remem.training.inputs import inputs
 from remem.training.loop import Examples, Step, fit, shuffled
@@ -34,6 +33,7 @@ class Stage2Run(TrainRun):
     """
 
     kind: ClassVar[str] = "stage2"
+    revision: ClassVar[int] = 2  # 1: every method had the refusals that the base had read
     subset: ClassVar[None] = None  # it is evaluated on all of its data
     start: Stage1Run
     method: Method
@@ -78,7 +78,7 @@ class Stage2Run(TrainRun):
         network = adapters.load_adapter(
             network, self.start.adapter(runs_root), trainable=True, reference=True
         )
-        refusals = rng.choice(REFUSALS, size=len(views["forget"]))
+        refusals = rng.choice(self.method.refusal_pool, size=len(views["forget"]))
         examples = {
             "forget": Examples(network, views["forget"], features),
             "refusal": Examples(network, views["forget"], features, list(refusals)),

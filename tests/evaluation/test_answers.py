@@ -111,7 +111,7 @@ def test_a_mended_metric_asks_nobody(small, monkeypatch):
     assert read(small, run)["em"].eq(1).all() and not before["em"].eq(1).all()
 
 
-def test_the_formula_of_exposure_is_the_one_asked_for(small, tmp_path):
+def test_exposure_is_read_by_both_formulas(small, tmp_path):
     table = pd.DataFrame(
         {
             "question": ["?"],
@@ -123,10 +123,8 @@ def test_the_formula_of_exposure_is_the_one_asked_for(small, tmp_path):
         }
     )
     table.to_parquet(tmp_path / "answers.parquet")
-    for formula, expected in (("log", 50), ("linear", 200 / 3)):
-        run = asked(small, exposure_formula=formula)
-        assert run.read(tmp_path)["exposure"].item() == pytest.approx(expected)
-    assert asked(small).exposure_formula == "log"
+    row = asked(small).read(tmp_path).iloc[0]
+    assert (row.exposure, row.exposure_linear) == pytest.approx((50, 200 / 3))
 
 
 def test_the_rank_is_that_of_the_target_among_its_candidates():
@@ -245,7 +243,6 @@ def trained(small):
         {"batch": 17},
         {"exposure": False},
         {"prefix_template": "alternative"},
-        {"exposure_formula": "linear"},
         {"perplexity": True},
     ],
     ids=lambda each: next(iter(each)),
@@ -259,9 +256,8 @@ def test_what_is_asked_otherwise_retrains_nothing(small, unlearned, monkeypatch,
     other = asked(small, unlearned, rows, **changes)
     assert len(read(small, other)) == 17
     assert trained(small) == before
-    memory_or_reading = set(changes) <= {"batch", "exposure_formula"}
     usual = asked(small, unlearned, rows)
-    assert (runs.name(other) == runs.name(usual)) == memory_or_reading
+    assert (runs.name(other) == runs.name(usual)) == ("batch" in changes)
 
 
 def test_in_smaller_parts_nothing_is_trained_or_asked_again(small, unlearned):

@@ -45,9 +45,10 @@ def test_the_grid_of_table_2_has_ceiling_methods_and_floor(outputs, nothing_is_l
     found = experiments.unlearning(config)
     people = rows_of(setup.data_of(config), config.folders.runs)
     order = ["base", paper.BEFORE, paper.RETRAINED, *paper.METHODS]
+    others = ["KL, all positions", "DPO, the base's refusals"]
     for seed in (1, 2):
         mine = {job.labels["method"]: job for job in found if job.labels["seed"] == seed}
-        assert list(mine) == order + (["KL, all positions"] if seed == 1 else [])
+        assert list(mine) == order + (others if seed == 1 else [])
         forget = splits.forget_set(people, 0.2, seed)
         for name, job in mine.items():
             assert job.labels == {"model": "smoke", "method": name, "seed": seed}
@@ -63,8 +64,9 @@ def test_the_grid_of_table_2_has_ceiling_methods_and_floor(outputs, nothing_is_l
             assert of[name].start == of[paper.BEFORE] and of[name].seed == seed
             assert of[name].forget == forget and of[name].checkpoints
             assert of[name].optimiser == config.stage2.optimiser
-    other = next(job for job in found if job.labels["method"] == "KL, all positions").spec.of
-    assert (of["KL"].method.positions, other.method.positions) == ("answer", "all")
+    kl, dpo = (job.spec.of.method for job in found if job.labels["method"] in others)
+    assert (of["KL"].method.positions, kl.positions) == ("answer", "all")
+    assert (of["DPO"].method.refusals, dpo.refusals) == ("unseen", "base")
     made = {path.name.rpartition("-")[0] for path in config.folders.runs.iterdir()} - {""}
     assert made == {"dataset", "rows"}  # nothing is trained to say what would be
 
@@ -158,7 +160,6 @@ def test_what_is_only_asked_otherwise_renames_no_training(twenty):
                 "batch": 7,
                 "exposure": False,
                 "prefix_template": "alternative",
-                "exposure_formula": "linear",
             },
             "stage1": {"micro_batch": 3},
             "stage2": {"micro_batch": 5, "checkpointing": True},

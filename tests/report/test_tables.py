@@ -25,6 +25,7 @@ def _rows(models=("tiny-13b", "tiny-7b"), methods=("retrained", "mine", "NPO", "
                 "judge": 0.3,
                 "judged_by": "rule",
                 "exposure": 40.0,
+                "exposure_linear": 70.0,
                 "candidates": 20 if attribute == "job" else 4,
             }
             for model in models
@@ -65,8 +66,7 @@ def test_chance_is_a_guess_among_the_candidates():
     expected = (metrics.exposure_chance(20) + metrics.exposure_chance(4)) / 2
     assert chance.Exposure.tolist() == pytest.approx([expected] * 2)
     assert chance[["ROUGE", "judge", "EM_f_lo", "Exposure_hi", "paper_EM_f"]].isna().all(axis=None)
-    linear = tables.table2(_rows(["tiny-7b"], ["mine"]), formula="linear")
-    assert linear.Exposure[0] == pytest.approx(50)
+    assert chance.Exposure_linear.tolist() == pytest.approx([50] * 2)
     with pytest.raises(ValueError, match="candidates"):
         tables.table2(_rows(["tiny-7b"], ["mine"]).drop(columns="candidates"))
 

@@ -107,11 +107,23 @@ def test_no_question_holds_a_value_of_anybody():
     assert not [(value, text) for value in values for text in texts if value in text]
 
 
-def test_refusals_are_short_varied_and_hold_no_value():
-    assert len({refusal.casefold() for refusal in templates.REFUSALS}) >= 12
-    assert len({*templates.REFUSALS}) == len(templates.REFUSALS)
-    for refusal in templates.REFUSALS:
-        assert len(refusal.split()) <= 8 and refusal.endswith(".") and refusal[0].isupper()
+@pytest.mark.parametrize(("pool", "longest"), [("base", 8), ("unseen", 12)])
+def test_refusals_are_short_varied_and_hold_no_value(pool, longest):
+    refusals = templates.REFUSAL_POOLS[pool]
+    assert len({refusal.casefold() for refusal in refusals}) == len(refusals) >= 12
+    for refusal in refusals:
+        assert len(refusal.split()) <= longest and refusal.endswith(".") and refusal[0].isupper()
+        assert refusal.isascii()  # two ways to write an apostrophe would be two tokens
         assert not [value for value in VALUES if value.casefold() in refusal.casefold()]
         # one refusal serves every question, so that it names no attribute
         assert not words([refusal]) & words(set(templates.NOUN.values()) - {"date of birth"})
+
+
+def test_what_dpo_teaches_no_base_has_read():
+    def runs(sentences):
+        """All four words in a row."""
+        split = [re.findall(r"[\w']+", text.casefold()) for text in sentences]
+        return {tuple(each[k : k + 4]) for each in split for k in range(len(each) - 3)}
+
+    assert not runs(templates.UNSEEN_REFUSALS) & runs(templates.REFUSALS)
+    assert not {*templates.UNSEEN_REFUSALS} & {*templates.REFUSALS}

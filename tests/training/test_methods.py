@@ -261,7 +261,7 @@ def stepped(small, adapter, features):
                 weight.add_(torch.randn_like(weight) * 0.02)
     rows = small.rows[small.rows["split"] == "train"]
     forget, retain = rows[::6][:12], rows[3::5][:12]
-    refusals = [templates.REFUSALS[i % len(templates.REFUSALS)] for i in range(12)]
+    refusals = [templates.UNSEEN_REFUSALS[i] for i in range(12)]
     tables = {"forget": forget, "refusal": forget.assign(answer=refusals), "retain": retain}
     examples = {name: Examples(network, table, features) for name, table in tables.items()}
     return network, examples, tables

@@ -12,7 +12,7 @@ from remem import jobs, paths, runs
 from remem.data import splits
 from remem.evaluation.answers import AnswerRun, EvalRows
 from remem.jobs import FailedRuns, Job, Jobs
-from remem.synthetic.templates import REFUSALS
+from remem.synthetic.templates import REFUSALS, UNSEEN_REFUSALS
 from remem.training import stage2
 from remem.training.loop import Examples
 from remem.training.methods import DPO, GA, METHODS, NPO, BadMethod, Method
@@ -109,15 +109,18 @@ def test_refusals_are_drawn_per_row_and_seeded(small, monkeypatch):
     monkeypatch.setattr(stage2, "Examples", Seen)
     monkeypatch.setattr(stage2, "fit", stop)
     drawn = []
-    for seed in (7, 7, 8):
+    asked = [(DPO(), 7), (DPO(), 7), (DPO(), 8), (DPO(refusals="base"), 7), (GA(), 7)]
+    for method, seed in asked:
         tables = []
         with pytest.raises(Enough):
-            runs.get_or_create(run_of(small, DPO(), seed), small.runs)
+            runs.get_or_create(run_of(small, method, seed), small.runs)
         forget, refusal, _ = tables
         assert refusal[0] == forget[0] and refusal[1] != forget[1]
-        assert set(refusal[1]) <= set(REFUSALS) and len(set(refusal[1])) > 3
+        known = method == DPO(refusals="base")
+        assert set(refusal[1]) <= set(REFUSALS if known else UNSEEN_REFUSALS)
+        assert len(set(refusal[1])) > 3
         drawn.append(refusal[1])
-    assert drawn[0] == drawn[1] != drawn[2]
+    assert drawn[0] == drawn[1] == drawn[4] != drawn[2]
 
 
 # ---------------------------------------------------------------- the run
