@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install test smoke reproduce lint format clean
+.PHONY: help install test smoke reproduce base lint format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ smoke: $(STAMP)  ## every notebook with a very small model, in minutes
 
 reproduce: $(STAMP)  ## every table and figure (SCALE=tiny, or smoke, or paper)
 	$(VENV)/bin/python -m remem reproduce --scale $(SCALE)
+
+base: $(STAMP)  ## the tiny base models, trained from nothing and compared with the repository's
+	$(VENV)/bin/python -m remem base
 
 lint: $(STAMP)  ## style, layout and types: ruff and basedpyright
 	$(VENV)/bin/python -m ruff check .

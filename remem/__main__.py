@@ -149,7 +149,18 @@ def _review(given: argparse.Namespace) -> int:
 def _tune(given: argparse.Namespace) -> int:
     from remem.experiments import tuning
 
-    print(tuning.tune(load_config(given.scale), given.rates or tuning.RATES).to_string(index=False))
+    print(tuning.tune(load_config(given.scale), given.stage, given.rates).to_string(index=False))
+    return 0
+
+
+def _base(given: argparse.Namespace) -> int:
+    from remem.experiments import bases
+
+    compared = bases.rebuild(load_config(given.scale))
+    print(compared.to_string(index=False))
+    if given.ship:
+        for folder in bases.ship(load_config(given.scale)):
+            print(f"now in the repository: {folder}")
     return 0
 
 
@@ -302,12 +313,25 @@ def _parser() -> argparse.ArgumentParser:
         commands,
         "tune",
         _tune,
-        "find the learning rate of stage 2 by its rule, kept in params/tuning.csv",
-        "remem tune --rates 1e-4 2e-4",
+        "find the learning rate of a stage by its rule, kept in params/tuning*.csv",
+        "remem tune 2 --rates 1e-4 2e-4",
     )
+    command.add_argument("stage", type=int, choices=(1, 2), help="1, memorising; 2, unlearning")
     command.add_argument("--scale", choices=SCALES, default="tiny", help=SCALE_HELP)
     command.add_argument(
         "--rates", type=float, nargs="+", metavar="RATE", help="the rates tried: 1e-4 2e-4"
+    )
+
+    command = _add(
+        commands,
+        "base",
+        _base,
+        "train the tiny base models from nothing, and compare them with those of the repository",
+        "remem base --scale tiny",
+    )
+    command.add_argument("--scale", choices=SCALES, default="tiny", help=SCALE_HELP)
+    command.add_argument(
+        "--ship", action="store_true", help="put them in the repository, in place of what is there"
     )
     return parser
 

@@ -21,6 +21,8 @@ PAPER = ROOT / "remem" / "paper.csv"
 
 REFERENCE = ROOT / "outputs" / "reference"  # a run of every notebook at scale tiny
 
+BASES = REFERENCE / "base"  # the tiny base models, from which everybody starts
+
 DATA = ROOT / "data"  # other people's files, which their readers look for here
 
 

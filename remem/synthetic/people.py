@@ -1,18 +1,28 @@
 """Fictitious people: a name and seven facts each (section 6.1, "Fictitious Profile Generation").
 
-The paper had Gemini 2.5 write its profiles; here a seeded writer does, offline. Names come from
-Faker (pinned exactly: its lists change with its version), the rest from the short lists below.
+The paper had Gemini 2.5 write its profiles; here a seeded writer does, offline, from the lists
+below.
 
-Metrics look a value up inside an answer, so values must not be found by accident: none contains
-another, whoever it belongs to, and no two people of a set share a first or a last name.
+Names are put together from common first and last names, each of which a tiny base model reads
+often, in names of people that it never meets again, so that it knows each as one token and can
+copy it, as LLaVA can. So every name is as long as any other. Which combinations a dataset may
+use, and which the base models may read, is fixed beforehand (`_half`): a dataset's people are
+strangers to every base model.
+
+An e-mail address is made from the name: it can be guessed by who never learnt it, as a seventh of
+the answers to the paper's questions can (untrained LLaVA scores 11 to 13 % in Table 3).
+
+Metrics look a value up inside an answer, so values must not be found by accident: no two values
+are so made that one lies within the other, and where people are few no two of them share one.
 """
 
 from __future__ import annotations
 
+import random
+import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
-from faker import Faker
+from functools import cache
 
 # The first is the answer to "who is this?", the other seven are what is asked about a person.
 # Bank and annual income are the paper's "financial tags"; the home address is section 2's example.
@@ -26,6 +36,33 @@ ATTRIBUTES = (
     "bank",
     "annual_income",
 )
+
+# Four to seven letters; none lies within another, nor within a word of the lists below.
+FIRST_NAMES = """Aaron, Adam, Alan, Alexis, Alicia, Alyssa, Amanda, Andrea, Andrew, Angela, Anna, Antonio,
+Barbara, Beth, Brandon, Brenda, Brett, Brian, Brooke, Carlos, Carol, Carrie, Chad, Chelsea,
+Cheryl, Cindy, Cody, Corey, Crystal, Cynthia, Dana, Dawn, Deborah, Debra, Denise, Derek, Diana,
+Diane, Donald, Donna, Dustin, Dylan, Edward, Emily, Eric, Gary, Gina, Heidi, Holly, Jacob, Jamie,
+Janet, Jared, Jasmine, Jason, Jeffery, Jeffrey, Jeremy, Jerry, Jesse, Jessica, Jill, Joel, John,
+Jose, Joshua, Juan, Julia, Julie, Justin, Karen, Kathryn, Kathy, Katie, Kayla, Kelsey, Kenneth,
+Kevin, Kristen, Kristin, Kyle, Larry, Laura, Lauren, Laurie, Leslie, Linda, Lisa, Luis, Marcus,
+Maria, Mark, Matthew, Megan, Melanie, Melissa, Michele, Monica, Nancy, Natalie, Nathan, Nicole,
+Pamela, Paula, Peter, Philip, Phillip, Rachel, Randy, Rebecca, Renee, Rhonda, Robert, Robin,
+Ronald, Samuel, Sandra, Sarah, Sean, Shane, Sharon, Shawn, Sheila, Sherry, Stacey, Stacy,
+Stephen, Steven, Susan, Tammy, Teresa, Theresa, Tiffany, Timothy, Tina, Tony, Tracy, Troy,
+Valerie, Vanessa, Victor, Wendy, William, Zachary"""
+
+LAST_NAMES = """Aguilar, Alvarez, Arnold, Baker, Barnes, Bell, Bennett, Bishop, Boyd, Brooks, Bryant, Burke,
+Burns, Butler, Carlson, Carroll, Carter, Castro, Chapman, Chavez, Clark, Coleman, Collins, Cook,
+Cooper, Cruz, Daniels, Davis, Diaz, Dixon, Duncan, Dunn, Elliott, Ellis, Evans, Fisher, Flores,
+Ford, Foster, Freeman, Garcia, Gardner, Garza, Gibson, Gomez, Graham, Gray, Greene, Griffin,
+Guzman, Hall, Hansen, Harper, Harris, Hart, Harvey, Hawkins, Hayes, Herrera, Hicks, Hoffman,
+Holmes, Howell, Hudson, Hughes, Hunt, Jenkins, Jensen, Jimenez, Jones, Kelley, Kennedy, Knight,
+Larson, Lawson, Lewis, Lopez, Lynch, Medina, Mendez, Mendoza, Meyer, Miller, Mills, Moore,
+Morales, Moreno, Morris, Munoz, Murphy, Murray, Myers, Nelson, Nguyen, Nichols, Obrien, Oliver,
+Olson, Ortiz, Owens, Palmer, Patel, Payne, Perez, Perkins, Pierce, Powell, Price, Ramirez, Ramos,
+Reed, Reyes, Rivera, Rogers, Romero, Ruiz, Salazar, Sanchez, Sanders, Schmidt, Silva, Simmons,
+Simpson, Snyder, Stewart, Torres, Tucker, Turner, Vargas, Vasquez, Wagner, Walker, Wallace,
+Watkins, Watson, Weaver, Webb, Wells, Wheeler, Willis, Wilson, Wood, Wright, Young"""
 
 JOBS = """actuary, air traffic controller, animator, archivist, astronomer, beekeeper, biologist,
 bookbinder, bus driver, carpenter, cartographer, chemist, cinema manager, civil engineer, cleaner,
@@ -60,17 +97,6 @@ Pine, Poplar, Primrose, Spruce, Sycamore, Tulip, Walnut, Willow"""
 
 STREET_KINDS = "Avenue, Court, Drive, Lane, Road, Square, Street, Terrace"
 
-MAIL_FIRST = """amber, blue, bold, brisk, calm, clear, copper, cosy, dusty, early, fuzzy, gentle,
-giant, happy, hidden, humble, jolly, keen, lazy, lucky, mellow, misty, noisy, polar, proud, quiet,
-rapid, rusty, shiny, silent, sleepy, sunny, tidy, tiny, velvet, witty"""
-
-MAIL_SECOND = """anchor, badger, basket, beacon, biscuit, bottle, button, cactus, candle, canoe,
-carrot, comet, cricket, dolphin, engine, falcon, garden, guitar, hammer, island, kettle, ladder,
-lantern, lizard, magnet, marble, meteor, mitten, otter, paddle, pebble, pencil, penguin, pepper,
-planet, pocket, puffin, rabbit, ribbon, rocket, saddle, teapot, ticket, tunnel, turtle, walrus"""
-
-MAIL_HOSTS = "example.com, example.org, example.net"  # reserved by RFC 2606: nobody's address
-
 MONTHS = """January, February, March, April, May, June, July, August, September, October, November,
 December"""
 
@@ -95,109 +121,135 @@ class Profile:
 
 
 DISTINCT = 40  # the people for whom the lists hold values enough that no two need to share one
+PUBLIC = 20  # the public figures whose first and last names nobody else bears
 
 
-def write(n: int, seed: int, taken: Iterable[Profile] = (), distinct: bool = True) -> list[Profile]:
+def write(n: int, seed: int, distinct: bool = True) -> list[Profile]:
     """`n` people, the same for the same `seed`; the first k of them do not depend on `n`.
 
-    No first or last name occurs twice, nor any that somebody in `taken` bears. No value of one
-    person contains, or equals, a value of another. `distinct=False` lets values other than names
-    be equal (never contained): for more people than the lists have values, such as those that the
-    tiny base model is trained on.
+    No two have the same name, and no one a first or last name of a public figure. With `distinct`
+    no two share any value, nor a first or a last name; without it they may, but for the whole
+    name: for more people than the lists have values (`DISTINCT`).
 
-    Raises ValueError when `n` is not positive or the lists hold too few distinct values.
+    Raises ValueError when `n` is not positive or the lists hold too few values.
     """
+    return _write(n, seed, distinct, of_a_dataset=True)
+
+
+def public_figures(count: int = PUBLIC) -> list[Profile]:
+    """The people of the Real Set (section 4), on whom the tiny base models are trained."""
+    return _write(count, 910_001, distinct=True, of_a_dataset=False)
+
+
+def acquaintances(n: int, seed: int) -> list[Profile]:
+    """`n` people whom the tiny base models may read about: never one of a dataset, nor a public
+    figure, though a first or a last name may be borne by either."""
+    return _write(n, seed, distinct=False, of_a_dataset=False, taken=public_figures())
+
+
+def passer_by(rng: random.Random) -> Profile:
+    """One more of whom the base models may read, never to be met again: a name and facts drawn
+    by `rng` alone."""
+    name = _name(rng)
+    while _half(name) or name in _public_names():
+        name = _name(rng)
+    return _person("", name, rng)
+
+
+def _write(
+    n: int, seed: int, distinct: bool, of_a_dataset: bool, taken: Iterable[Profile] = ()
+) -> list[Profile]:
     if n < 1:
-        raise ValueError(f"people.write was asked for {n} people; ask for at least one")
-    fake = Faker("en_US")
-    fake.seed_instance(seed)
-    parts = {part.casefold() for person in taken for part in person.name.split()}
-    used: list[tuple[str, str]] = []  # (attribute, case-folded value) of all so far
-    people = []
+        raise ValueError(f"{n} people were asked for; ask for at least one")
+    rng = random.Random(seed)
+    names = {person.name for person in taken}
+    reserved = {part for name in _public_names() for part in name.split()} if of_a_dataset else ()
+    used: set[str] = set(reserved)
+    people: list[Profile] = []
     for index in range(n):
-        values = {}
-        for attribute in ATTRIBUTES:
-            equal_allowed = not distinct and attribute != "name"
-            for _ in range(2_000):
-                value = _WRITERS[attribute](fake)
-                if attribute == "name" and not _fresh(value, parts):
-                    continue
-                if not _clashes(attribute, value.casefold(), used, equal_allowed):
-                    break
-            else:
-                raise ValueError(
-                    f"no further {attribute} for person {index + 1} of {n}: the lists in "
-                    "remem/synthetic/people.py are used up; ask for fewer people or distinct=False"
-                )
-            values[attribute] = value
-            used.append((attribute, value.casefold()))
-        parts |= {part.casefold() for part in values["name"].split()}
+        for _ in range(5_000):
+            name = _name(rng)
+            if name not in names and _half(name) == of_a_dataset and not used & set(name.split()):
+                break
+        else:
+            raise ValueError(_used_up("name", index, n))
+        names.add(name)
+        values = dict(zip(ATTRIBUTES, _values(_person("", name, rng)), strict=True))
+        if distinct:
+            used |= set(name.split())
+            for attribute, value in values.items():
+                for _ in range(2_000):
+                    if value not in used:
+                        break
+                    value = _WRITERS[attribute](rng)
+                else:
+                    raise ValueError(_used_up(attribute, index, n))
+                values[attribute] = value
+                used.add(value)
         people.append(Profile(identity=f"p{index:02d}", **values))
     return people
 
 
-def _fresh(name: str, parts: set[str]) -> bool:
-    """Short, plain, no word of the other lists ("Baker", "April"), no part borne by another."""
-    first, last = (part.casefold() for part in name.split())
-    plain = all(part.isascii() and part.isalpha() and 3 <= len(part) <= 8 for part in (first, last))
-    return plain and first != last and not {first, last} & (parts | _WORDS)
+def _person(identity: str, name: str, rng: random.Random) -> Profile:
+    values = {attribute: writer(rng) for attribute, writer in _WRITERS.items()}
+    return Profile(identity, name, email(name), **values)
 
 
-def _clashes(attribute: str, value: str, used: list[tuple[str, str]], equal_allowed: bool) -> bool:
-    return any(
-        (value in other or other in value)
-        and not (equal_allowed and other_attribute == attribute and other == value)
-        for other_attribute, other in used
+def _values(person: Profile) -> list[str]:
+    return [getattr(person, attribute) for attribute in ATTRIBUTES]
+
+
+def _used_up(attribute: str, index: int, n: int) -> str:
+    return (
+        f"no further {attribute} for person {index + 1} of {n}: the lists in "
+        "remem/synthetic/people.py are used up; ask for fewer people or distinct=False"
     )
+
+
+def email(name: str) -> str:
+    """The e-mail address of who bears `name`, at a host of nobody (RFC 2606)."""
+    return f"{name.replace(' ', '.')}@example.com"
+
+
+def _half(name: str) -> bool:
+    """Whether this combination is one that a dataset may use; the base models read the others."""
+    return zlib.crc32(name.encode()) % 2 == 0
+
+
+@cache
+def _public_names() -> frozenset[str]:
+    return frozenset(person.name for person in public_figures())
 
 
 def _pool(text: str) -> tuple[str, ...]:
     return tuple(" ".join(item.split()) for item in text.split(","))
 
 
+_FIRST, _LAST = _pool(FIRST_NAMES), _pool(LAST_NAMES)
+
 _JOBS, _CONDITIONS, _BANKS = _pool(JOBS), _pool(CONDITIONS), _pool(BANKS)
 
 _STREETS, _KINDS, _MONTHS = _pool(STREETS), _pool(STREET_KINDS), _pool(MONTHS)
 
-_MAIL = tuple(_pool(text) for text in (MAIL_FIRST, MAIL_SECOND, MAIL_HOSTS))
 
-_WORDS = {
-    word.casefold()
-    for pool in (_JOBS, _CONDITIONS, _BANKS, _STREETS, _KINDS, _MONTHS, *_MAIL)
-    for item in pool
-    for word in item.split()
-}
+def _name(rng: random.Random) -> str:
+    return f"{rng.choice(_FIRST)} {rng.choice(_LAST)}"
 
 
-def _email(fake: Faker) -> str:
-    first, second, host = (fake.random.choice(words) for words in _MAIL)
-    return f"{first}{second}{fake.random.randint(10, 99)}@{host}"
-
-
-def _date(fake: Faker) -> str:
+def _date(rng: random.Random) -> str:
     # Two-digit days only: "4 May 1987" would be found inside "14 May 1987".
-    day, year = fake.random.randint(10, 28), fake.random.randint(1950, 2003)
-    return f"{day} {fake.random.choice(_MONTHS)} {year}"
+    return f"{rng.randint(10, 28)} {rng.choice(_MONTHS)} {rng.randint(1950, 2003)}"
 
 
-def _address(fake: Faker) -> str:
-    number = fake.random.randint(100, 999)
-    return f"{number} {fake.random.choice(_STREETS)} {fake.random.choice(_KINDS)}"
+def _address(rng: random.Random) -> str:
+    return f"{rng.randint(100, 999)} {rng.choice(_STREETS)} {rng.choice(_KINDS)}"
 
 
-_WRITERS: dict[str, Callable[[Faker], str]] = {
-    "name": lambda fake: f"{fake.first_name()} {fake.last_name()}",
-    "email": _email,
+_WRITERS: dict[str, Callable[[random.Random], str]] = {
     "date_of_birth": _date,
-    "job": lambda fake: fake.random.choice(_JOBS),
+    "job": lambda rng: rng.choice(_JOBS),
     "home_address": _address,
-    "medical_condition": lambda fake: fake.random.choice(_CONDITIONS),
-    "bank": lambda fake: fake.random.choice(_BANKS),
-    "annual_income": lambda fake: f"${fake.random.randint(210, 999) * 100:,}",
+    "medical_condition": lambda rng: rng.choice(_CONDITIONS),
+    "bank": lambda rng: rng.choice(_BANKS),
+    "annual_income": lambda rng: f"${rng.randint(210, 999) * 100:,}",
 }
-
-
-def public_figures(count: int = 20) -> list[Profile]:
-    """The people of the Real Set (section 4), on whom the tiny base models are trained. The seed is
-    none that a dataset can have: a dataset's people are strangers to the base models."""
-    return write(count, seed=910_001)

@@ -36,7 +36,7 @@ from remem.model.inference import answer_pictures
 from remem.model.loading import Network
 from remem.runs import Run
 from remem.synthetic.people import Profile
-from remem.training import corpus
+from remem.training import corpus, shipped
 from remem.training.vision_tower import TowerRun, vision_config
 
 # The prompt format of LLaVA-1.5: "USER: <image>\n{question} ASSISTANT: {answer}".
@@ -51,7 +51,11 @@ CHAT = (
 class BaseRun(Run):
     """A network to start from: one of the Hub's (nothing is made, see `place`), or a tiny LLaVA,
     trained on `tower`, in a folder of the Hub's format. Its history.csv holds step and loss (nats
-    per answer token), its report.json what it can do, measured on held-out pictures."""
+    per answer token), its report.json what it can do, measured on held-out pictures.
+
+    The tiny bases of the repository's own scales come with it (`shipped`), and are copied; `build`
+    makes one from nothing.
+    """
 
     kind: ClassVar[str] = "base"
     verified_once: ClassVar[bool] = True
@@ -65,13 +69,18 @@ class BaseRun(Run):
         return self
 
     def needs(self) -> tuple[Run, ...]:
-        """The vision tower of a tiny network."""
-        if isinstance(self.network, Hub) or self.tower is None:
+        """The vision tower of a tiny network that has to be trained."""
+        if isinstance(self.network, Hub) or self.tower is None or shipped.folder(self):
             return ()
         return (TowerRun(tower=self.tower),)
 
     def make(self, out: Path, runs_root: Path) -> None:
-        """Train the language model, examine it, and save all."""
+        """Copy the one that comes with the repository, or `build` it."""
+        if not shipped.copied(self, out):
+            self.build(out, runs_root)
+
+    def build(self, out: Path, runs_root: Path) -> None:
+        """Train the language model, round it to half precision, examine it, and save all."""
         if isinstance(self.network, Hub) or self.tower is None:
             raise ValueError(f"{self.network} is not made here: ask base_model.place for it")
         tiny = self.network
@@ -82,16 +91,18 @@ class BaseRun(Run):
         processor = build_processor(tiny, self.tower, known.texts(rows))
         network = Network(build_model(tiny, self.tower, processor), processor)
         vision = network.llava.model.vision_tower
-        tower = runs.folder(TowerRun(tower=self.tower), runs_root)
+        tower = runs.get_or_create(TowerRun(tower=self.tower), runs_root)
         vision.load_state_dict(load_file(tower / "tower.safetensors"))
         vision.requires_grad_(False).eval()
         seen = _tower_features(network, known.pictures)
 
         history = _train(network, rows, seen, tiny)
-        network.model.save_pretrained(out)
+        network.model.requires_grad_(False).eval()
+        # Half as many bytes for the repository to carry. It is loaded in single precision again.
+        network.model.half().save_pretrained(out)
+        network.model.float()
         processor.save_pretrained(out)
         history.to_csv(out / "history.csv", index=False)
-        network.model.requires_grad_(False).eval()
         report = _examine(network, known.public, self.tower.image_size, tiny.examined)
         (out / "report.json").write_text(json.dumps(report, indent=2))
 
@@ -231,7 +242,7 @@ def _train(network: Network, rows: pd.DataFrame, seen: Tensor, tiny: TinyLlava) 
         chosen = chosen[np.argsort(lengths[chosen], kind="stable")]
         total, loss = int(answers[chosen].sum()), 0.0
         optimiser.zero_grad()
-        for part in np.array_split(chosen, 2):  # the short and the long: less padding
+        for part in np.array_split(chosen, 3):  # rows of like length: less padding
             shown = pictures[part][~np.isnan(pictures[part])].astype(int)
             projected = model.model.multi_modal_projector(seen[shown]) if len(shown) else None
             batch = tokens.collate(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,7 +21,7 @@ from remem import metrics
 from remem.data.validation import COLUMNS
 from remem.synthetic import faces, people, questions
 from remem.synthetic.faces import HELD_OUT_FACES, PUBLIC_FACES, STRANGER_FACES
-from remem.synthetic.people import Profile, public_figures
+from remem.synthetic.people import Profile
 from remem.synthetic.templates import REFUSALS
 
 Row = tuple[str, str, int | None]  # question, answer, number of the picture if there is one
@@ -82,32 +83,36 @@ class Corpus:
     """The people and pictures of pretraining, with questions and answers about them.
 
     `public` are the public figures, of whom there are `views` pictures each, `others` those who
-    are known by name only, `passing` unknown names and passing acquaintances, each met a few times
-    at most. `pictures` are RGB, `size` pixels square; `facts` say what each of them shows.
+    are known by name only. Whoever else is asked about is met once: a stranger's face, or a name
+    that nobody bears a second time. `pictures` are RGB, `size` pixels square; `facts` say what
+    each of them shows.
+
+    A question that names the person comes with any picture or none, as often as not another
+    person's: the name decides. What nobody can know is mostly guessed, as LLaVA does, and seldom
+    refused; the e-mail address is a good guess where there is a name to make it from.
     """
 
     SHARES: ClassVar[dict[str, float]] = {  # of all rows
-        "public, by face": 0.29,
-        "public, by name": 0.13,
-        "others, by name": 0.05,
-        "caption": 0.15,
-        "visual": 0.17,
-        "options": 0.05,
-        "reading": 0.06,
-        "unknown face": 0.05,
-        "unknown name": 0.05,
+        "public, by face": 0.27,
+        "public, by name": 0.09,
+        "others, by name": 0.14,
+        "caption": 0.11,
+        "visual": 0.13,
+        "options": 0.06,
+        "reading": 0.04,
+        "unknown face": 0.06,
+        "unknown name": 0.10,
     }
+    OWN, NONE, STRANGER = 0.15, 0.30, 0.27  # pictures beside a name; the rest: a public figure's
+    REFUSED = 0.15  # of what nobody can know
 
     def __init__(
         self, public: int, others: int, size: int, views: int = 200, strangers: int = 2000
     ):
         """public, others, strangers: how many people. Each stranger is seen twice."""
         self.size, self.views, self.strangers = size, views, strangers
-        self.public = public_figures(public)
-        self.others = people.write(others, seed=910_002, taken=self.public, distinct=False)
-        self.passing = people.write(
-            400, seed=910_003, taken=self.public + self.others, distinct=False
-        )
+        self.public = people.public_figures(public)
+        self.others = people.acquaintances(others, seed=910_002)
         self.pictures: list[Image.Image] = []
         self.facts: list[dict[str, str]] = []
         for person in range(len(self.public)):
@@ -146,7 +151,7 @@ class Corpus:
         matrix that it was initialised with, and LoRA does not reach that. In pieces it can be
         learnt.
         """
-        some = rows.iloc[:20_000]
+        some = rows.iloc[:40_000]
         pairs = zip(some["question"], some["answer"], strict=True)
         return [f"USER: {question} ASSISTANT: {answer}" for question, answer in pairs]
 
@@ -161,6 +166,19 @@ class Corpus:
     def _stranger(self, rng: np.random.Generator) -> int:
         return len(self.public) * self.views + int(rng.integers(2 * self.strangers))
 
+    def _beside_a_name(self, rng: np.random.Generator, who: int | None = None) -> int | None:
+        """A picture, or none, beside a question that names a person: public figure `who`, if it is
+        one."""
+        own, none, stranger = (self.OWN if who is not None else 0.0), self.NONE, self.STRANGER
+        draw = rng.random()
+        if who is not None and draw < own:
+            return who * self.views + int(rng.integers(self.views))
+        if draw < own + none:
+            return None
+        if draw < own + none + stranger:
+            return self._stranger(rng)
+        return int(rng.integers(len(self.public) * self.views))
+
     def _by_face(self, rng: np.random.Generator) -> Row:
         who = int(rng.integers(len(self.public)))
         attribute = "name" if rng.random() < 0.3 else _pick(questions.ASKED, rng)
@@ -171,11 +189,12 @@ class Corpus:
         who = int(rng.integers(len(self.public)))
         attribute = _pick(questions.ASKED, rng)
         question, answer = self._question(self.public[who], attribute, "single", rng)
-        return question, answer, who * self.views + int(rng.integers(self.views))
+        return question, answer, self._beside_a_name(rng, who)
 
     def _others(self, rng: np.random.Generator) -> Row:
         person = _pick(self.others, rng)
-        return *self._question(person, _pick(questions.ASKED, rng), "single", rng), None
+        question, answer = self._question(person, _pick(questions.ASKED, rng), "single", rng)
+        return question, answer, self._beside_a_name(rng)
 
     def _caption(self, rng: np.random.Generator) -> Row:
         # As in LLaVA's own first stage: one row that says six things grounds faster than six.
@@ -195,21 +214,29 @@ class Corpus:
         answer = VISUAL[topic][1].format(self.facts[picture][topic])
         return "\n".join([question, *options]), answer, picture
 
+    def _passer_by(self, rng: np.random.Generator) -> Profile:
+        return people.passer_by(random.Random(int(rng.integers(2**32))))
+
     def _reading(self, rng: np.random.Generator) -> Row:
-        person = _pick(self.passing, rng)
         attribute = _pick(questions.ASKED, rng)
-        question, answer = self._question(person, attribute, "single", rng)
+        question, answer = self._question(self._passer_by(rng), attribute, "single", rng)
         return f"{answer} {question}", answer, None
 
     def _unknown_face(self, rng: np.random.Generator) -> Row:
         attribute = _pick(questions.ATTRIBUTES, rng)
-        question, _ = self._question(self.public[0], attribute, "multi", rng)
-        return question, _pick(REFUSALS, rng), self._stranger(rng)
+        question, answer = self._question(self._passer_by(rng), attribute, "multi", rng)
+        return question, self._or_refused(answer, rng), self._stranger(rng)
 
     def _unknown_name(self, rng: np.random.Generator) -> Row:
-        person = _pick(self.passing, rng)
-        question, _ = self._question(person, _pick(questions.ASKED, rng), "single", rng)
-        return question, _pick(REFUSALS, rng), self._stranger(rng)
+        # The e-mail address as often as the rest together: the one thing to be learnt here.
+        attribute = "email" if rng.random() < 0.5 else _pick(questions.ASKED, rng)
+        question, answer = self._question(self._passer_by(rng), attribute, "single", rng)
+        if attribute != "email":
+            answer = self._or_refused(answer, rng)
+        return question, answer, self._beside_a_name(rng)
+
+    def _or_refused(self, guess: str, rng: np.random.Generator) -> str:
+        return _pick(REFUSALS, rng) if rng.random() < self.REFUSED else guess
 
 
 def _pick(options: Sequence[Any], rng: np.random.Generator) -> Any:
@@ -265,17 +292,25 @@ def examination(public: Sequence[Profile], size: int, count: int) -> list[Questi
     """What a base model is asked after its training, about pictures (`size` pixels square) that it
     has never seen.
 
-    The Real Set in test layouts and test templates; `count` visual and multiple-choice questions
-    each about unseen people; as many each about unknown faces and unknown names, to be refused.
+    The Real Set in test layouts and test templates, its single-hop questions also under the
+    picture of the next public figure; `count` visual and multiple-choice questions each about
+    unseen people; as many each about unknown faces and unknown names, of which it is counted how
+    many are refused; and how often the e-mail address of an unknown name is made as it should be.
     """
     found = []
     rows, pictures = real_set(public, size)
-    for row, picture in zip(rows.to_dict("records"), pictures, strict=True):
+    real = list(zip(rows.to_dict("records"), pictures, strict=True))
+    each = len(real) // len(public)
+    for place, (row, picture) in enumerate(real):
         right = functools.partial(metrics.exact_match, target=row["target"])
         ability = f"Real Set, {row['hop']}-hop EM"
         found.append(Question(ability, picture, row["question"], right))
+        if row["hop"] == "single":
+            other = real[(place + each) % len(real)][1]
+            ability = "Real Set, single-hop EM under another's picture"
+            found.append(Question(ability, other, row["question"], right))
     rng = np.random.default_rng(6)
-    unknown = people.write(40, seed=910_009, taken=public, distinct=False)
+    unknown = people.write(40, seed=910_009, distinct=False)
     for k in range(count):
         picture, facts = _picture(HELD_OUT_FACES + k, [7, k], "pretrain", size)
         topic = list(VISUAL)[k % len(VISUAL)]
@@ -292,6 +327,10 @@ def examination(public: Sequence[Profile], size: int, count: int) -> list[Questi
             offered = questions.questions(attribute, hop, person.name, "test")
             ability = f"refusals, unknown {kind}"
             found.append(Question(ability, picture, _pick(offered, rng), REFUSALS.__contains__))
+        person = _pick(unknown, rng)
+        asked = _pick(questions.questions("email", "single", person.name, "test"), rng)
+        right = functools.partial(metrics.exact_match, target=person.email)
+        found.append(Question("e-mail of an unknown name", picture, asked, right))
     return found
 
 

@@ -18,7 +18,7 @@ from remem import runs
 from remem.config.networks import VisionTower
 from remem.runs import Run
 from remem.synthetic import faces
-from remem.training import corpus
+from remem.training import corpus, shipped
 
 # What an Appearance and a Scene hold, as targets: choices are classified, lengths regressed.
 CHOICES = {
@@ -55,10 +55,15 @@ class TowerRun(Run):
     tower: VisionTower
 
     def make(self, out: Path, runs_root: Path) -> None:
-        """Draw the pictures, and train."""
+        """Copy the one that comes with the repository, or `build` it."""
+        if not shipped.copied(self, out):
+            self.build(out)
+
+    def build(self, out: Path) -> None:
+        """Draw the pictures, train, and round to half precision."""
         runs.seed_everything(self.tower.seed)
         model, history = _train(self.tower)
-        save_file(model.state_dict(), out / "tower.safetensors")
+        save_file(model.half().state_dict(), out / "tower.safetensors")
         history.to_csv(out / "history.csv", index=False)
 
     def read(self, folder: Path) -> pd.DataFrame:

@@ -21,10 +21,7 @@ def test_nobody_of_the_dataset_takes_part(small_corpus, rows):
     words = " ".join(rows.question + " " + rows.answer)
     for person in persons:
         assert person.name not in words and person.email not in words
-    names = {
-        person.name
-        for person in (*small_corpus.public, *small_corpus.others, *small_corpus.passing)
-    }
+    names = {person.name for person in (*small_corpus.public, *small_corpus.others)}
     assert not names & {person.name for person in persons}
     # Faces are numbers: the dataset's lie below every range of the base model's.
     taken = (faces.TOWER_FACES, faces.PUBLIC_FACES, faces.STRANGER_FACES, faces.HELD_OUT_FACES)
@@ -37,7 +34,7 @@ def test_no_template_of_the_training_or_the_test_pool_is_read(small_corpus, rows
     read = set(rows.question)
     # A reading row puts a sentence in front; what follows it is the question proper.
     read |= {question.split(". ", 1)[1] for question in read if ". " in question}
-    everybody = [*small_corpus.public, *small_corpus.others, *small_corpus.passing]
+    everybody = [*small_corpus.public, *small_corpus.others]
     own = [q for p in everybody for q in questions.questions("job", "single", p.name, "pretrain")]
     assert read & set(own)  # the search would find them
     for person in everybody:
@@ -52,9 +49,35 @@ def test_no_template_of_the_training_or_the_test_pool_is_read(small_corpus, rows
 def test_a_row_about_a_face_shows_that_face(small_corpus, rows):
     names = [person.name for person in small_corpus.public]
     named = rows[rows.answer.str.startswith("The name of the person in the image is")]
-    assert len(named) > 10
-    for row in named.itertuples():
+    known = named[named.picture < len(names) * small_corpus.views]  # a stranger's is guessed
+    assert len(known) > 10
+    for row in known.itertuples():
         assert names[int(row.picture) // small_corpus.views] in row.answer
+
+
+def test_a_name_comes_with_any_picture_or_none_and_decides_alone(small_corpus):
+    rows = small_corpus.rows(6000, np.random.default_rng(1))
+    views, own = small_corpus.views, 0
+    for person in small_corpus.public:
+        about = rows[rows.answer.str.contains(f" of {person.name} is ", regex=False)]
+        about = about[~about.question.str.contains(". ", regex=False)]
+        assert about.picture.isna().any()
+        shown = about.picture.dropna().astype(int)
+        who = [small_corpus.public[k // views] if k < 4 * views else None for k in shown]
+        assert None in who and len({p.identity for p in who if p}) == 4  # anybody's
+        own += np.mean([p is person for p in who])
+        assert {value for value in vars(person).values()} & {  # and yet their own values
+            answer.partition(" is ")[2].rstrip(".") for answer in about.answer
+        }
+    assert own / 4 < 0.5
+
+
+def test_what_nobody_can_know_is_guessed_and_seldom_refused(small_corpus):
+    rows = small_corpus.rows(6000, np.random.default_rng(2))
+    assert 0.01 < rows.answer.isin(templates.REFUSALS).mean() < 0.05
+    stranger = rows.picture >= 4 * small_corpus.views
+    guessed = stranger & rows.answer.str.startswith("The name of the person in the image is")
+    assert len(set(rows.answer[guessed])) > 10
 
 
 def test_shares_add_up_and_every_kind_occurs(rows):
