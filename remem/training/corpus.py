@@ -93,17 +93,17 @@ class Corpus:
     """
 
     SHARES: ClassVar[dict[str, float]] = {  # of all rows
-        "public, by face": 0.27,
-        "public, by name": 0.09,
-        "others, by name": 0.14,
-        "caption": 0.11,
-        "visual": 0.13,
+        "public, by face": 0.28,
+        "public, by name": 0.15,
+        "others, by name": 0.11,
+        "caption": 0.09,
+        "visual": 0.12,
         "options": 0.06,
         "reading": 0.04,
-        "unknown face": 0.06,
+        "unknown face": 0.05,
         "unknown name": 0.10,
     }
-    OWN, NONE, STRANGER = 0.15, 0.30, 0.27  # pictures beside a name; the rest: a public figure's
+    OWN, NONE, STRANGER = 0.05, 0.30, 0.27  # pictures beside a name; the rest: a public figure's
     REFUSED = 0.15  # of what nobody can know
 
     def __init__(
