@@ -1,4 +1,5 @@
 import pandas as pd
+import pytest
 
 from remem import paths, runs
 from remem.config import load_config
@@ -6,42 +7,66 @@ from remem.experiments import setup, tuning
 from remem.training import stage2
 
 
-def test_the_aim_is_the_papers_number():
-    assert tuning.target() == 27.14
+def test_the_aims_are_the_papers_numbers():
+    assert tuning.memorised() == 91.5
+    assert tuning.kept() == pytest.approx((27.14 - 13.33) / (91.5 - 13.33))
 
 
+@pytest.mark.parametrize(("stage", "start"), [(1, "base"), (2, "start")])
 def test_the_rate_nearest_to_the_aim_is_chosen_and_every_rate_is_kept(
-    small_config, tmp_path, monkeypatch
+    stage, start, small_config, tmp_path, monkeypatch
 ):
     config = small_config(stage2={"forget_ratio": 0.25})
-    table = tuning.search(config, (1e-4, 1e-2))
+    search, name, _ = tuning.LOGS[stage]
+    table = search(config, (1e-4, 1e-2))
     assert list(table.lr) == [1e-4, 1e-2] and (table.seed == 0).all()
-    assert table.chosen.sum() == 1
-    gap = (table["EM_f single"] - tuning.target()).abs()
-    assert gap[table.chosen].item() == gap.min()
-    assert set(table.start) == {runs.digest(setup.stage1_run(config, "small", 0))}
+    measured = next(column for column in table if column.startswith("EM"))
+    gap = (table[measured] - table.aim).abs()
+    assert table.chosen.sum() == 1 and gap[table.chosen].item() == gap.min()
+    usual = setup.stage1_run(config, "small", 0)
+    assert set(table[start]) == {runs.digest(usual if stage == 2 else usual.base)}
 
     earlier = pd.DataFrame(
-        {"scale": ["smoke", "tiny"], "start": ["old", "other"], "lr": [1.0, 1.0], "chosen": True}
+        {"scale": ["smoke", "tiny"], start: ["old", "other"], "lr": [1.0, 1.0], "chosen": True}
     )
     monkeypatch.setattr(paths, "PARAMS", tmp_path)
-    earlier.to_csv(tmp_path / "tuning.csv", index=False)
+    earlier.to_csv(tmp_path / name, index=False)
     monkeypatch.setattr(stage2, "fit", None)  # what was tried is not trained again
-    pd.testing.assert_frame_equal(tuning.tune(config, (1e-4, 1e-2)), table)
-    log = pd.read_csv(tmp_path / "tuning.csv")
-    assert list(log.scale) == ["smoke", "tiny", "smoke", "smoke"]
-    assert log[log.chosen].scale.tolist() == ["tiny", "smoke"]  # one of each scale
-    tuning.tune(config, (1e-4, 1e-2))
-    assert len(pd.read_csv(tmp_path / "tuning.csv")) == 4
+    found = tuning.tune(config, stage, (1e-4, 1e-2))
+    pd.testing.assert_frame_equal(found[list(table)], table)
+    log = pd.read_csv(tmp_path / name)
+    assert sorted(log.scale) == ["smoke", "smoke", "smoke", "tiny"]
+    assert log[log.chosen].scale.tolist() == ["smoke", "tiny"]  # one of each scale
+    tuning.tune(config, stage, (1e-4, 1e-2))
+    assert len(pd.read_csv(tmp_path / name)) == 4
 
 
-def test_the_log_holds_the_rate_that_tiny_uses():
+def test_a_rate_found_later_may_be_the_nearer_one(small_config, tmp_path, monkeypatch):
+    config = small_config()
+    monkeypatch.setattr(paths, "PARAMS", tmp_path)
+    first = tuning.tune(config, 1, (1e-6,))
+    assert first.chosen.all()
+    both = tuning.tune(config, 1, (1e-2,))
+    assert list(both.lr) == [1e-6, 1e-2]
+    assert (
+        both.chosen.tolist()
+        == ((both.EM_t - both.aim).abs() == (both.EM_t - both.aim).abs().min()).tolist()
+    )
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_the_log_holds_the_rate_that_tiny_uses_and_one_on_either_side(stage):
     config = load_config("tiny")
-    log = pd.read_csv(paths.PARAMS / "tuning.csv")
-    tiny = log[log.scale == "tiny"]
-    assert tiny.chosen.sum() == 1 and (tiny.seed == tuning.SEED).all()
-    chosen = tiny[tiny.chosen].iloc[0]
-    assert chosen.lr == config.stage2.lr
+    log = pd.read_csv(tuning.log(stage))
+    tiny = log[(log.scale == "tiny") & (log.seed == tuning.SEED)]
+    chosen = tiny[tiny.chosen].squeeze()
+    settings = config.stage1 if stage == 1 else config.stage2
+    assert chosen.lr == settings.lr
     # ... for the base and the stage 1 that tiny has now, not for some earlier ones
-    start = setup.stage1_run(config, config.models[0], tuning.SEED)
-    assert chosen.start == runs.digest(start)
+    usual = setup.stage1_run(config, config.models[0], tuning.SEED)
+    same = (
+        tiny[tiny.base == runs.digest(usual.base)]
+        if stage == 1
+        else tiny[tiny.start == runs.digest(usual)]
+    )
+    assert same.lr.min() < chosen.lr < same.lr.max()
