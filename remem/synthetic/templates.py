@@ -96,7 +96,7 @@ FRAMES = {
             "Think of this face: {ask}?",
             "We look at someone; {ask}?",
             "You may know this person. {Ask}?",
-            "Have you met the one in the photo? {Ask}?",
+            "Have you met this person? {Ask}?",
             "Consider the person pictured: {ask}?",
         ),
         (
