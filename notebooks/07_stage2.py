@@ -31,7 +31,7 @@ from remem import experiments, paper, paths
 from remem.data.validation import load_images
 from remem.evaluation import judge
 from remem.jobs import collect, sweep
-from remem.report import claims, figures, tables
+from remem.report import claims, facts, figures, tables
 from remem.report.output import begin
 
 config, out = begin("07_stage2", scale, overrides)
@@ -118,7 +118,7 @@ out.figure("stage2_dialogue", figures.dialogue(pictures, chosen.drop(columns=["v
 # %%
 print(tables.warning(rows[rows.method == paper.BEFORE]))
 table2 = tables.table2(rows, paper=config.is_remem)
-out.table("table2", table2)
+out.table("table2", table2, show=tables.main(table2))
 
 # %%
 out.figure("table2", figures.tradeoff(table2))
@@ -127,17 +127,16 @@ out.figure("table2", figures.tradeoff(table2))
 # ## What the probabilities still tell
 # Chance is the Exposure of a model that knows nothing. The retrained model may lie below it: having
 # learned which values belong to the others, it ranks a stranger's last. A low EM with an Exposure
-# well above both is masking, not erasure.
+# well above both is masking, not erasure. Which formula the paper has is open (notebook 5): both
+# stand below, and *logp*, the log-probability of which Exposure is the rank (nats per token).
+# *Erased* is the share that is gone of what the model knew beyond the retrained one: 0 before
+# unlearning, 100 retrained. Notebook 10 goes on, fact by fact.
 
 # %%
 out.figure("exposure", figures.exposure(table2))
 
 # %%
-by_attribute = tables.by_attribute(rows)
-columns = {"columns": ["model", "method"], "values": "EM_f", "sort": False}
-wide = by_attribute.pivot_table(index=["attribute", "hop"], **columns).round(0)
-wide.columns = [", ".join(names) for names in wide.columns]
-out.table("table2_by_attribute", by_attribute, show=wide.reset_index())
+out.table("table2_erased", facts.erased(rows))
 
 # %% [markdown]
 # Does Exposure hang on the words before the value? The model before unlearning, asked both ways.

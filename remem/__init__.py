@@ -28,6 +28,7 @@ _PUBLIC = {
     "begin": "remem.report.output:begin",
     "collect": "remem.jobs:collect",
     "experiments": "remem.experiments",
+    "facts": "remem.report.facts",
     "figures": "remem.report.figures",
     "judge": "remem.evaluation.judge",
     "load_config": "remem.config:load_config",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, lru_cache
 from math import ceil
 
@@ -41,8 +41,14 @@ TABLE2 = {
     "EM_t_retain": ("test_retain", "em"),
 }
 
-# What stands after them, and beside Exposure: the other formula.
-BESIDE_TABLE2 = {"Exposure_linear": ("forget", "exposure_linear")}
+# What stands after them, of the same rows as Exposure: the other formula, and what it is a rank of,
+# the log-probability of the true value (nats, a mean per token and a sum). EM falls first where
+# values are long; these do not.
+BESIDE_TABLE2 = {
+    "Exposure_linear": ("forget", "exposure_linear"),
+    "logp": ("forget", "logp"),
+    "logp_sum": ("forget", "logp_sum"),
+}
 
 # Column of Table 3 -> (split, column of the scored rows). "The full dataset" is read as the rows
 # that stage 1 trains on; the paper's EM values fit neither 2,000 nor 2,560 rows.
@@ -59,6 +65,9 @@ AS_STATED = frozenset(
     [
         "exposure",
         "exposure_linear",
+        "logp",
+        "logp_sum",
+        "value_tokens",
         "min_k",
         "inverse_perplexity",
         "mean_probability",
@@ -101,6 +110,14 @@ def exact_match(answer: str, target: str) -> bool:
     if not value:
         raise ValueError("exact_match: the target is empty; every row needs a value to look for")
     return re.search(whole(value), normalise(answer)) is not None
+
+
+# What else "exact match" may mean: answer given, reference answer, target -> whether it is one.
+EM_RULES: dict[str, Callable[[str, str, str], bool]] = {
+    "contains the value (ours)": lambda given, answer, target: exact_match(given, target),
+    "contains it to the letter": lambda given, answer, target: target in given,
+    "is the whole answer": lambda given, answer, target: normalise(given) == normalise(answer),
+}
 
 
 def whole(value: str) -> str:
@@ -186,12 +203,12 @@ def min_k(logps: Sequence[float], k: float = 0.2) -> float:
 
 
 def score(rows: pd.DataFrame) -> pd.DataFrame:
-    """The same rows in the same order, with rouge, em, judge_rule (0..1), and Exposure in percent
-    by both formulas: exposure (log) and exposure_linear.
+    """The same rows in the same order, with rouge, em, judge_rule (0..1), Exposure in percent by
+    both formulas (exposure, which is the log one, and exposure_linear), and logp_sum (nats).
 
-    rows: question, answer, target and `answer_given`, and `candidate_rank` and `candidates` (their
-    number) where Exposure was asked for; without a rank, it is missing (NaN). Texts that occur
-    again are scored once.
+    rows: question, answer, target and `answer_given`, and `candidate_rank`, `candidates` (their
+    number), `logp` (of the true value, mean per token) and `value_tokens` where Exposure was asked
+    for; what needs what is not there is missing (NaN). Texts that occur again are scored once.
     """
     rouge, em, leak = cache(rouge_l), cache(exact_match), cache(rule)
     ranked = "candidate_rank" in rows and rows.candidate_rank.notna()
@@ -209,6 +226,7 @@ def score(rows: pd.DataFrame) -> pd.DataFrame:
         em=[float(found) for found in map(em, given, targets)],
         judge_rule=list(map(leak, questions, answers, targets, given)),
         **exposures,
+        logp_sum=rows.get("logp", np.nan) * rows.get("value_tokens", np.nan),
     )
 
 
@@ -232,6 +250,25 @@ def memorised(rows: pd.DataFrame) -> pd.DataFrame:
         }
     )
     return table.assign(known=table["EM"] >= KNOWN).reset_index()
+
+
+FACT = ["model", "seed", "identity", "attribute", "hop"]
+
+
+def taught(rows: pd.DataFrame) -> pd.DataFrame:
+    """Which facts stage 1 had really taught: the columns of FACT, held_out, first, taught.
+
+    rows: scored answers of stage 1 (`em`, `split`, `candidate_rank`). A fact, asked for by one hop,
+    was taught where every held-out question about it was answered right (of training's, where none
+    is held out), and the true value stands first among the candidates in at least half of the rows
+    that were ranked. What was not ranked is not known to be taught.
+    """
+    right = rows.groupby([*FACT, "split"], sort=False)["em"].min().unstack("split")
+    right = right.reindex(columns=["test", "train"])
+    held_out = right["test"].fillna(right["train"]) == 1
+    first = rows.groupby(FACT, sort=False)["candidate_rank"].median().reindex(right.index) == 1
+    table = pd.DataFrame({"held_out": held_out, "first": first, "taught": held_out & first})
+    return table.reset_index()
 
 
 def interval(values: Sequence[float], resamples: int = 2000) -> tuple[float, float]:

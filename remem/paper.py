@@ -1,4 +1,7 @@
-"""The paper's own names, and the numbers that it prints (remem/paper.csv)."""
+"""The paper's own names, and the numbers that it prints (remem/paper.csv).
+
+One item, "pava", is of another paper: a second source of forget EM beside Exposure.
+"""
 
 from __future__ import annotations
 

@@ -274,7 +274,9 @@ def test_a_notebook_has_the_form(path):
     assert begun in code[1].splitlines(), "the first output says what is run"
     [last] = ast.parse(code[-1]).body[-1:]
     assert isinstance(last, ast.Expr) and isinstance(last.value, ast.Call)
-    ends = {"09_scorecard": "Verdicts", "05_metrics": "Markdown"}.get(path.stem, "out.verdicts")
+    ends = {"09_scorecard": "Verdicts", "05_metrics": "Markdown", "10_facts": "Markdown"}.get(
+        path.stem, "out.verdicts"
+    )
     assert ast.unparse(last.value.func) == ends, "what was found comes last"
 
     if not path.stem.startswith("11_"):  # the one that teaches how to write a method

@@ -139,7 +139,9 @@ def test_score_adds_columns_and_drops_nothing():
     np.testing.assert_allclose(scored.exposure, [100, np.nan, 50])
     np.testing.assert_allclose(scored.exposure_linear, [100, np.nan, 200 / 3])
     unranked = metrics.score(rows.drop(columns=["candidate_rank", "candidates"]))
-    assert unranked.exposure.isna().all()
+    assert unranked.exposure.isna().all() and unranked.logp_sum.isna().all()
+    weighed = metrics.score(rows.assign(logp=[-1.0, np.nan, -2.0], value_tokens=[3, np.nan, 2]))
+    np.testing.assert_allclose(weighed.logp_sum, [-3, np.nan, -4])
 
 
 def test_each_different_text_is_scored_once(monkeypatch):
@@ -318,3 +320,42 @@ def test_answers_are_no_refusals():
 def test_exact_match_implies_one(given):
     assert metrics.exact_match(given, "$83,400")
     assert metrics.rule("Income?", "It is $83,400.", "$83,400", given) == 1
+
+
+def test_a_fact_is_taught_where_it_is_known_held_out_and_ranked_first():
+    fact = {"model": "m", "seed": 1, "identity": "p", "hop": "single"}
+    told = [  # attribute, EM of its questions by split, ranks of the training rows
+        ("job", {"test": [1, 1], "train": [1, 0]}, [1, 1]),
+        ("bank", {"test": [1, 0], "train": [1, 1]}, [1, 1]),
+        ("email", {"test": [1, 1], "train": [1, 1]}, [1, 4]),
+        ("income", {"train": [1, 1]}, [1, 1]),  # nothing held out
+        ("home", {"test": [1, 1], "train": [1, 1]}, [np.nan, np.nan]),  # not ranked
+    ]
+    rows = pd.DataFrame(
+        fact | {"attribute": attribute, "split": split, "em": float(em), "candidate_rank": rank}
+        for attribute, ems, ranks in told
+        for split, values in ems.items()
+        for em, rank in zip(values, ranks if split == "train" else [np.nan] * 2, strict=True)
+    )
+    table = metrics.taught(rows).set_index("attribute")
+    assert table.taught.to_dict() == {
+        "job": True,
+        "bank": False,
+        "email": False,
+        "income": True,
+        "home": False,
+    }
+
+
+def test_other_readings_of_exact_match():
+    answer, target = "The job of Ann is Chief nurse.", "Chief nurse"
+    given = ["the job of Ann is chief nurse. ", "Chief nurse, I think", "chief nurse"]
+    found = {
+        name: [rule(each, answer, target) for each in given]
+        for name, rule in metrics.EM_RULES.items()
+    }
+    assert list(found.values()) == [
+        [True, True, True],
+        [False, True, False],
+        [True, False, False],
+    ]

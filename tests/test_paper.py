@@ -15,7 +15,7 @@ def test_paper_csv_is_whole():
     keys = [(line["item"], line["row"], line["column"]) for line in lines if line["item"] != "text"]
     assert len(set(keys)) == len(keys)
     assert all(line["where"] for line in lines)
-    sizes = {"table1": 20, "table2": 120, "table3": 16, "table4": 12, "table5": 6}
+    sizes = {"table1": 20, "table2": 120, "table3": 16, "table4": 12, "table5": 6, "pava": 10}
     assert {item: len(paper.paper(item)) for item in sizes} == sizes
 
 
@@ -34,6 +34,7 @@ def test_paper_csv_is_whole():
         ("table4", "llava-1.5-13b/KL", "MMBench", 73.64),
         ("table5", "FIUBench", "min_k", 0.05),
         ("table5", "ReMem", "inverse_perplexity", 33.65),
+        ("pava", "llava-1.5-7b/before unlearning/multi", "Exposure", 57),
         ("table1", "ReMem", "column 3", 1),
         ("table1", "CLEAR", "column 4", 0),
     ],

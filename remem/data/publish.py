@@ -31,6 +31,8 @@ FIELDS = {
     "target": "the value inside the answer, which exact match looks for",
 }
 
+OPTIONAL = {"cloze_prompt": "the start of the answer, up to the value, for Exposure's prompt"}
+
 SYNTHETIC = (
     "People, questions and faces are drawn by the code of the ReMem companion; its settings:"
 )
@@ -135,6 +137,7 @@ def card(
     """The dataset card: the Hub's YAML header, then Markdown. origin: how its people were invented
     here, and the settings; None: who they are is not known."""
     splits = {split: count for split, count in doubts.split_sizes(rows).items() if count}
+    fields = FIELDS | {key: text for key, text in OPTIONAL.items() if key in rows}
     head = {
         "pretty_name": name,
         "license": licence,
@@ -173,7 +176,7 @@ def card(
         ),
         "## Fields",
         "All are text, but for the picture.",
-        _table(["field", "what it is"], [[f"`{key}`", text] for key, text in FIELDS.items()]),
+        _table(["field", "what it is"], [[f"`{key}`", text] for key, text in fields.items()]),
         "## Attributes",
         _table(
             ["attribute", "rows", "different values"],

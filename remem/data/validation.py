@@ -40,6 +40,9 @@ COLUMNS = (
 
 KEYS = ("file_name", *(column for column in COLUMNS if column != "image"))
 
+# In every row, or in none: the start of the answer, up to the value, in Exposure's prompt.
+OPTIONAL = ("cloze_prompt",)
+
 # A picture of more pixels is refused before it is decoded: a few bytes can claim billions. So is a
 # strip: processors scale the shorter side up to 336, and the other with it.
 MAX_PIXELS, MIN_SIDE, MAX_RATIO = 4096 * 4096, 16, 10
@@ -59,7 +62,8 @@ class BadData(ValueError):
 
 
 def read(folder: Path) -> pd.DataFrame:
-    """The rows of a dataset folder (`COLUMNS`, all text), train before test, in file order.
+    """The rows of a dataset folder (`COLUMNS`, and those of `OPTIONAL` that it has, all text),
+    train before test, in file order.
 
     `image` is relative to `folder`. Every line and every picture (decoded in full) is checked;
     where something is not in order BadData names the first fault, and how many there are.
@@ -112,8 +116,17 @@ def inspect(folder: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
                         )
             if "image" in row:
                 pictures.setdefault(row["image"], place)
-            if len(row) == len(COLUMNS):
+            if row.keys() >= {*COLUMNS}:
                 rows[place] = row
+    there = [name for name in OPTIONAL if any(name in row for row in rows.values())]
+    for name in there:
+        lacking = [place for place, row in rows.items() if name not in row]
+        for place in lacking:
+            if not any(reason.startswith(name) for reason in faults[place]):
+                faults[place].append(
+                    f"{name} is missing here, and {len(rows) - len(lacking)} rows have one: give "
+                    "every row one, or none"
+                )
     if not any(faults.values()) and not rows:
         faults["train/metadata.jsonl"] = ["there is no row in it, nor in that of test"]
     with ThreadPoolExecutor(THREADS) as pool:
@@ -121,7 +134,8 @@ def inspect(folder: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
         bar = tqdm(found, desc="looking at pictures", total=len(pictures), delay=3, file=sys.stderr)
         for place, reason in zip(pictures.values(), bar, strict=True):
             faults[place] += [reason] if reason else []
-    table = pd.DataFrame(list(rows.values()), index=list(rows), columns=list(COLUMNS), dtype="str")
+    columns = [*COLUMNS, *there]
+    table = pd.DataFrame(list(rows.values()), index=list(rows), columns=columns, dtype="str")
     return table, faults
 
 
@@ -146,8 +160,9 @@ def parse_row(line: bytes, split: str) -> tuple[dict[str, str], list[str]]:
         return {}, [f"not valid JSON ({error})"]
     if not isinstance(entry, dict):
         return {}, [f"a JSON object is wanted, not {type(entry).__name__}"]
-    found = {key: _fault(key, entry, split) for key in KEYS}
-    row = {key: entry[key] for key in KEYS if not found[key]}
+    keys = (*KEYS, *(key for key in OPTIONAL if key in entry))
+    found = {key: _fault(key, entry, split) for key in keys}
+    row = {key: entry[key] for key in keys if not found[key]}
     reasons = [reason for reason in found.values() if reason]
     if row.keys() >= {"answer", "target"}:
         said = f"the target {_cut(row['target'])} is not in the answer {_cut(row['answer'])}"
@@ -158,6 +173,9 @@ def parse_row(line: bytes, split: str) -> tuple[dict[str, str], list[str]]:
                 f"{said} as a word: set it off by spaces or punctuation, or exact match "
                 "will not find it"
             )
+    if row.keys() >= {"cloze_prompt", "target"} and _matches(row["cloze_prompt"], row["target"]):
+        del row["cloze_prompt"]
+        reasons.append("cloze_prompt holds the target, which is to follow it: end it before that")
     if (row.get("attribute"), row.get("hop")) == ("name", "single"):
         reasons.append("a single-hop question names the person, so it cannot ask for the name")
     if "file_name" in row:
@@ -206,6 +224,8 @@ def _fault(key: str, entry: dict[str, object], split: str) -> str | None:
         )
     if key == "target" and not re.search(r"[^\W_]", value):
         return f"target {_cut(value)} holds no letter and no digit to look for"
+    if key == "cloze_prompt" and "__" in value:
+        return f"cloze_prompt {_cut(value)} has a blank: end it where the value begins"
     if key == "file_name" and leaves_folder(value):
         return f"the path {_cut(value)} leaves the folder"
     return None

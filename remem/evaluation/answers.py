@@ -60,12 +60,14 @@ class AnswerRun(ModelRun):
 
     answer_given is the greedy answer (left out where max_new_tokens is 0); candidates, the number
     of values that the attribute has; candidate_rank, the rank of the true one (1 is the likeliest,
-    ties share their average) and candidate_logps, the mean log-probability per token of each in
-    nats, in the order of splits.candidates, both missing where Exposure is not asked for;
-    perplexity, of the reference answer, on held-out rows where it is wanted.
+    ties share their average); logp, its mean log-probability per token in nats, and value_tokens,
+    how many those are; candidate_logps, the mean log-probabilities of all in the order of
+    splits.candidates; these four are missing where Exposure is not asked for. perplexity, of the
+    reference answer, is on held-out rows where it is wanted.
     """
 
     kind: ClassVar[str] = "answers"
+    revision: ClassVar[int] = 2  # 1: without logp and value_tokens
     rows: EvalRows = EvalRows()
     max_new_tokens: int = Field(ge=0)
     exposure: bool = True
@@ -80,7 +82,8 @@ class AnswerRun(ModelRun):
         eval_rows = self.rows.of(rows, self.of.subset)
         candidates = splits.candidates(rows)
         counts = [len(candidates.get(attribute, ())) for attribute in eval_rows["attribute"]]
-        found = eval_rows.assign(candidates=counts, candidate_rank=np.nan)
+        missing = dict.fromkeys(("candidate_rank", "logp", "value_tokens"), np.nan)
+        found = eval_rows.assign(candidates=counts, **missing)
         if self.max_new_tokens:
             found.insert(
                 found.columns.get_loc("candidates"),
@@ -90,10 +93,18 @@ class AnswerRun(ModelRun):
         if self.exposure:
             known = eval_rows["attribute"].isin(candidates)
             marked = (self.rows.secret(eval_rows) & known).to_numpy()
+            asked = eval_rows[marked]
             logps = inference.candidate_logps(
-                network, eval_rows[marked], features, candidates, self.prefix_template, self.batch
+                network, asked, features, candidates, self.prefix_template, self.batch
             )
-            found.loc[marked, "candidate_rank"] = ranks(eval_rows[marked], candidates, logps)
+            places = truths(asked, candidates)
+            pairs = list(zip(logps, places, strict=True))
+            found.loc[marked, "candidate_rank"] = [
+                metrics.rank(row.tolist(), k) for row, k in pairs
+            ]
+            found.loc[marked, "logp"] = [row[k] for row, k in pairs]
+            lengths = inference.target_tokens(network, asked, self.prefix_template)
+            found.loc[marked, "value_tokens"] = lengths
             all_logps: list[np.ndarray | None] = [None] * len(eval_rows)
             for place, row in zip(np.flatnonzero(marked), logps, strict=True):
                 all_logps[place] = row
@@ -113,16 +124,14 @@ class AnswerRun(ModelRun):
         return scored.drop(columns=["answer_given", "rouge", "em", "judge_rule"])
 
 
-def ranks(
-    rows: pd.DataFrame, candidates: Mapping[str, Sequence[str]], logps: Sequence[np.ndarray]
-) -> list[float]:
-    """The rank of each row's target among the candidates for its attribute, whose mean
-    log-probabilities are `logps`. ValueError where the target is not among them."""
+def truths(rows: pd.DataFrame, candidates: Mapping[str, Sequence[str]]) -> list[int]:
+    """The place of each row's target among the candidates for its attribute. ValueError where it is
+    not among them."""
     found = []
-    for attribute, target, scores in zip(rows["attribute"], rows["target"], logps, strict=True):
+    for attribute, target in zip(rows["attribute"], rows["target"], strict=True):
         if target not in candidates[attribute]:
             raise ValueError(f"{target!r} is not among the candidates for {attribute!r}")
-        found.append(metrics.rank(scores.tolist(), list(candidates[attribute]).index(target)))
+        found.append(list(candidates[attribute]).index(target))
     return found
 
 

@@ -14,4 +14,10 @@ from remem.experiments.stage1 import (
     signatures,
     traces,
 )
-from remem.experiments.stage2 import curves, exposure_prefixes, forget_ratios, unlearning
+from remem.experiments.stage2 import (
+    curves,
+    exposure_prefixes,
+    forget_ratios,
+    sensitivity,
+    unlearning,
+)

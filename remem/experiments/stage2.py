@@ -6,16 +6,17 @@ import dataclasses
 import functools
 import itertools
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
-from remem import paper
+from remem import paper, runs
 from remem.config.sections import Config, PrefixTemplate
 from remem.data import splits
 from remem.evaluation.answers import EvalRows
 from remem.evaluation.curves import CurveRun
 from remem.experiments import setup
 from remem.jobs import Job, Jobs
-from remem.training.methods import DPO, KL, Method
+from remem.synthetic.templates import REFUSAL_POOLS
+from remem.training.methods import DPO, KL, NPO, Method
 from remem.training.stage1 import Stage1Run
 from remem.training.stage2 import Model, Stage2Run
 
@@ -74,6 +75,35 @@ def exposure_prefixes(config: Config) -> Jobs:
     for template in get_args(PrefixTemplate):
         run = setup.answers(config, start, rows, prefix_template=template, **ranked)
         found.append(Job(run, {"prefix_template": template, "model": model, "seed": seed}))
+    return setup.jobs(config, found)
+
+
+BETAS = (0.05, 0.1, 0.5)  # of DPO and NPO
+
+
+def sensitivity(config: Config) -> Jobs:
+    """Does Table 2 hang on what the paper leaves open? The first model and seed, DPO and NPO (where
+    they are compared) with each of BETAS, and DPO with either refusals; rows labelled varied,
+    setting, model, method, seed. What Table 2 has is not made again.
+    """
+    stages, found = _Stages(config), []
+    model, seed = config.models[0], config.seeds[0]
+    start, forget = stages.stage1(model, seed), stages.forget(seed)
+    table2 = unlearning(config, models=[model], seeds=[seed])
+    asked = {runs.name(job.spec.of): job.spec for job in table2}
+    for label, method in setup.methods(config).items():
+        if not isinstance(method, DPO | NPO):
+            continue
+        settings: list[tuple[str, Any]] = [("beta", beta) for beta in sorted({*BETAS, method.beta})]
+        settings += [("refusals", pool) for pool in REFUSAL_POOLS] * isinstance(method, DPO)
+        for varied, setting in settings:
+            other = dataclasses.replace(method, **{varied: setting})
+            of = stages.stage2(start, other, forget, seed)
+            rows = EvalRows(forget=forget, views=("forget", "retain_eval"))
+            spec = asked.get(runs.name(of)) or setup.answers(config, of, rows)
+            labels = {"varied": varied, "setting": str(setting)}
+            labels |= {"model": model, "method": label, "seed": seed}
+            found.append(Job(spec, labels))
     return setup.jobs(config, found)
 
 

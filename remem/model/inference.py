@@ -104,6 +104,27 @@ def token_logps(
     return result
 
 
+def prefixes(rows: pd.DataFrame, template: str) -> list[str]:
+    """What the assistant has said before the value, for each row: its own `cloze_prompt`, where the
+    dataset has them and `template` is "plain", or `questions.prefix` with that template."""
+    if template == "plain" and "cloze_prompt" in rows:
+        return list(rows["cloze_prompt"])
+    return [
+        questions.prefix(attribute, hop, name, template)
+        for attribute, hop, name in zip(rows["attribute"], rows["hop"], rows["name"], strict=True)
+    ]
+
+
+def target_tokens(network: Network, rows: pd.DataFrame, prefix_template: str) -> list[int]:
+    """How many tokens each row's `target` has where `candidate_logps` scores it."""
+    places = list(zip(prefixes(rows, prefix_template), rows["target"], strict=True))
+    wanted = list(dict.fromkeys(places))
+    starts, values = [start for start, _ in wanted], [value for _, value in wanted]
+    encoded = tokens.encode_all(network.processor, [""] * len(wanted), values, 0, starts)
+    lengths = [len(each.ids) - each.n_prompt - 1 for each in encoded]  # no end-of-sequence
+    return [dict(zip(wanted, lengths, strict=True))[place] for place in places]
+
+
 def candidate_logps(
     network: Network,
     rows: pd.DataFrame,
@@ -113,34 +134,30 @@ def candidate_logps(
     batch: int,
 ) -> list[np.ndarray]:
     """For each row the mean log-probability per token, in nats, of each of the K candidates for its
-    attribute (K,), after the image alone and the assistant's prefix (`questions.prefix` with
-    `prefix_template`).
+    attribute (K,), after the image alone and the assistant's prefix (`prefixes`).
 
     `candidates` are lists by attribute. A candidate is tokenised after a space, without
     end-of-sequence; at most `batch` sequences are in memory at once.
     """
     attributes, images = list(rows["attribute"]), list(rows["image"])
-    prefills = [
-        questions.prefix(attribute, hop, name, prefix_template)
-        for attribute, hop, name in zip(attributes, rows["hop"], rows["name"], strict=True)
-    ]
-    prefixes = tokens.encode_all(
+    prefills = prefixes(rows, prefix_template)
+    starts = tokens.encode_all(
         network.processor, [""] * len(rows), [None] * len(rows), network.image_tokens, prefills
     )
     # Rows whose prefixes are equally long need no padding, and then no attention mask.
     groups: dict[tuple[str, int], list[int]] = {}
-    for i, prefix in enumerate(prefixes):
-        groups.setdefault((attributes[i], len(prefix.ids)), []).append(i)
+    for i, start in enumerate(starts):
+        groups.setdefault((attributes[i], len(start.ids)), []).append(i)
     spelled = _spell(network.processor, zip(attributes, prefills, strict=True), candidates)
     result: list[np.ndarray] = [np.empty(0)] * len(rows)
     for (attribute, _), members in groups.items():
         step = max(1, batch // len(candidates[attribute]))
-        for start in range(0, len(members), step):
-            chosen = members[start : start + step]
+        for first in range(0, len(members), step):
+            chosen = members[first : first + step]
             parts = [
                 _mean_logps(
                     network.llava,
-                    torch.from_numpy(np.stack([prefixes[i].ids for i in chosen])),
+                    torch.from_numpy(np.stack([starts[i].ids for i in chosen])),
                     features[[images[i] for i in chosen]],
                     [spelled[attributes[i], prefills[i]][k : k + batch] for i in chosen],
                 )

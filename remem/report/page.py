@@ -25,7 +25,7 @@ from markupsafe import Markup
 from pandas.api.types import is_numeric_dtype
 
 from remem import paper, paths, runs
-from remem.report import show, verdicts
+from remem.report import show, tables, verdicts
 
 # What the paper shows, in the order in which it first does: (title, the notebook that makes it).
 # Its Figure 4 and Tables 6 to 8 are not in the source text that we work from.
@@ -252,7 +252,7 @@ def _label(stem: str) -> str:
 
 
 def _table(path: Path, since: float) -> dict[str, Any]:
-    table = _read(path)
+    table = tables.main(_read(path)) if path.stem in PAPER else _read(path)
     marks = Counter(map(verdicts.mark, map(str, table.get("verdict", ()))))
     return {
         "label": _label(path.stem),

@@ -22,22 +22,23 @@ from remem.paper import BASE, CHANCE, CONTROLS, POSITIONS, SETS, SETTINGS, STAGE
 from remem.report.show import show as show  # remem.tables.show
 
 MEASURES = {**metrics.TABLE2, **metrics.BESIDE_TABLE2}
+ENDS = ("", "_lo", "_hi")  # of the columns of a measure
 METHODS = (BASE, CHANCE, published.BEFORE, *published.METHODS, published.RETRAINED)
 
 
 def fig1(rows: pd.DataFrame) -> pd.DataFrame:
     """Fig 1: model, benchmark, then the columns of Table 3; the paper's are Table 3's (ReMem)."""
     by = ["model", "benchmark"]
-    table = _measure(rows, by, metrics.TABLE3, where="split")
-    table = _sort(table, model=_models(table), benchmark=SETS)
+    table = measured(rows, by, metrics.TABLE3, where="split")
+    table = in_order(table, model=models_in_order(table), benchmark=SETS)
     stage = table.benchmark.map({"ReMem": "stage 1"})
     return _beside_paper(table, "table3", _papers(table.assign(stage=stage), "stage"))
 
 
 def causes(rows: pd.DataFrame) -> pd.DataFrame:
     """What makes stage 1 fail: model, change (from ReMem's data), then the columns of Table 3."""
-    table = _measure(rows, ["model", "change"], metrics.TABLE3, where="split")
-    return _sort(table, model=_models(table), change=())
+    table = measured(rows, ["model", "change"], metrics.TABLE3, where="split")
+    return in_order(table, model=models_in_order(table), change=())
 
 
 def signatures(rows: pd.DataFrame) -> pd.DataFrame:
@@ -47,10 +48,10 @@ def signatures(rows: pd.DataFrame) -> pd.DataFrame:
     of two sets are two people, whatever they are called.
     """
     measures = ("min_k", "inverse_perplexity", "mean_probability")
-    table = _measure(rows, ["set"], {name: (None, name) for name in measures})
+    table = measured(rows, ["set"], {name: (None, name) for name in measures})
     tokens = metrics.summarise(rows, ["set"], "tokens")[["set", "mean", "units"]]
     table = table.merge(tokens.rename(columns={"mean": "tokens", "units": "people"}), on="set")
-    table = _sort(table, set=SETS)
+    table = in_order(table, set=SETS)
     return _beside_paper(table, "table5", table.set)
 
 
@@ -85,22 +86,22 @@ def traces(rows: pd.DataFrame, floor: float) -> pd.DataFrame:
     order = ["set", "corruption", *by]
     table = table[[*order, *(name for name in table if name not in order)]]
     layers = sorted(table.layer.unique())
-    return _sort(table, set=SETS, corruption=(), state=STATES, layer=layers, position=POSITIONS)
+    return in_order(table, set=SETS, corruption=(), state=STATES, layer=layers, position=POSITIONS)
 
 
 def scaling(rows: pd.DataFrame) -> pd.DataFrame:
     """Fig 3a, 3b: samples, control, ROUGE, EM, perplexity of the held-out answers, units."""
     measures = {"ROUGE": (None, "rouge"), "EM": (None, "em"), "perplexity": (None, "perplexity")}
-    table = _measure(rows, ["samples", "control"], measures, count=True)
-    return _sort(table, control=CONTROLS, samples=sorted(table.samples))
+    table = measured(rows, ["samples", "control"], measures, count=True)
+    return in_order(table, control=CONTROLS, samples=sorted(table.samples))
 
 
 def hops(rows: pd.DataFrame) -> pd.DataFrame:
     """Fig 3c: setting, share (of single-hop in training, %), hop (of the held-out question), EM of
     the held-out answers, units."""
     by = ["setting", "share", "hop"]
-    table = _measure(rows, by, {"EM": (None, "em")}, count=True)
-    return _sort(table, setting=SETTINGS, hop=published.HOPS, share=sorted(table.share))
+    table = measured(rows, by, {"EM": (None, "em")}, count=True)
+    return in_order(table, setting=SETTINGS, hop=published.HOPS, share=sorted(table.share))
 
 
 def peaks(rows: pd.DataFrame) -> pd.DataFrame:
@@ -120,7 +121,7 @@ def peaks(rows: pd.DataFrame) -> pd.DataFrame:
             lo, hi = np.percentile(drawn, [2.5, 97.5])
         lines.append([setting, hop, at, lo, hi, len(curves)])
     names = ["setting", "hop", "peak", "peak_lo", "peak_hi", "units"]
-    table = _sort(pd.DataFrame(lines, columns=names), setting=SETTINGS, hop=published.HOPS)
+    table = in_order(pd.DataFrame(lines, columns=names), setting=SETTINGS, hop=published.HOPS)
     printed = published.paper_table("fig3c").loc["peak", "single_hop_percent"]
     table.insert(5, "paper_peak", np.where(table.setting == SETTINGS[0], printed, np.nan))
     return table
@@ -139,8 +140,8 @@ def table4(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
     speak about these.
     """
     measures = {"MMBench": (None, "plain"), "MMBench_circular": (None, "circular")}
-    table = _measure(rows, ["model", "method"], measures)
-    table = _sort(table, model=_models(table), method=METHODS)
+    table = measured(rows, ["model", "method"], measures)
+    table = in_order(table, model=models_in_order(table), method=METHODS)
     return _beside_paper(table, "table4", _papers(table, "method"), paper)
 
 
@@ -150,12 +151,12 @@ def ratios(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
     The paper prints numbers for five epochs at 20 % alone: Table 2's.
     """
     by = ["model", "method", "ratio", "control", "hop"]
-    table = _measure(rows, by, MEASURES, where="view")
+    table = measured(rows, by, MEASURES, where="view")
     of = ["model", "ratio", "control"]
     table = table.merge(_not_learned(rows, of), on=of, how="left")
-    table = _sort(
+    table = in_order(
         table,
-        model=_models(table),
+        model=models_in_order(table),
         control=CONTROLS,
         method=METHODS,
         hop=published.HOPS,
@@ -184,28 +185,25 @@ def table2(
     Raises ValueError where a view or a column is not there, or a name is taken.
     """
     measures = {**MEASURES, **_own(rows, more or {})}
-    table = _measure(rows, ["model", "method", "hop"], measures, where="view", resamples=resamples)
+    table = measured(rows, ["model", "method", "hop"], measures, where="view", resamples=resamples)
     table = pd.concat([table, _chance(rows)], ignore_index=True)
     table = table.merge(_not_learned(rows, ["model"]), on="model", how="left")
-    table = _sort(table, model=_models(table), method=METHODS, hop=published.HOPS)
+    table = in_order(table, model=models_in_order(table), method=METHODS, hop=published.HOPS)
     return _beside_paper(table, "table2", _papers(table, "method", "hop"), paper)
 
 
 def table3(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
     """Table 3: model, stage ("base" or "stage 1"), then ROUGE, judge, EM (train), EM_t (test)."""
-    table = _measure(rows, ["model", "stage"], metrics.TABLE3, where="split")
-    table = _sort(table, model=_models(table), stage=STAGES)
+    table = measured(rows, ["model", "stage"], metrics.TABLE3, where="split")
+    table = in_order(table, model=models_in_order(table), stage=STAGES)
     return _beside_paper(table, "table3", _papers(table, "stage"), paper)
 
 
-def by_attribute(rows: pd.DataFrame) -> pd.DataFrame:
-    """Table 2 per attribute: model, method, attribute, hop, then the columns of Table 2.
-
-    An average hides which secret leaks: e-mail addresses and jobs are not forgotten alike.
-    """
-    by = ["model", "method", "attribute", "hop"]
-    table = _measure(rows, by, MEASURES, where="view")
-    return _sort(table, model=_models(table), method=METHODS, attribute=(), hop=published.HOPS)
+def main(table: pd.DataFrame) -> pd.DataFrame:
+    """Table 2 without what stands beside it (metrics.BESIDE_TABLE2), for reading."""
+    return table.drop(
+        columns=[f"{c}{end}" for c in metrics.BESIDE_TABLE2 for end in ENDS], errors="ignore"
+    )
 
 
 def warning(rows: pd.DataFrame) -> str:
@@ -274,7 +272,7 @@ def _not_learned(rows: pd.DataFrame, of: list[str]) -> pd.DataFrame:
     return pd.Series(lost, index, name="not_learned", dtype=float).reset_index()
 
 
-def _measure(
+def measured(
     rows: pd.DataFrame,
     by: list[str],
     measures: Mapping[str, tuple[str | None, str]],
@@ -307,14 +305,14 @@ def _measure(
     return table.merge(part[[*by, "units"]], on=by, how="left") if count else table
 
 
-def _models(table: pd.DataFrame) -> list[str]:
+def models_in_order(table: pd.DataFrame) -> list[str]:
     """The models as met, those standing for the paper's 7B before those for its 13B."""
     size = {name: place for place, name in enumerate(published.MODELS)}
     met = list(dict.fromkeys(table.model))
     return sorted(met, key=lambda name: size.get(published.counterpart(name), -1))
 
 
-def _sort(table: pd.DataFrame, **orders: Sequence[str]) -> pd.DataFrame:
+def in_order(table: pd.DataFrame, **orders: Sequence[str]) -> pd.DataFrame:
     """Sort by the columns named, each in the order given; values not in it follow, as met."""
     places = table[list(orders)].copy()
     for column, order in orders.items():

@@ -104,6 +104,43 @@ def test_a_row_that_cannot_be_used_is_refused(folder, changes, reason):
     assert all(each.isprintable() for each in found)
 
 
+def test_cloze_prompts_are_a_column_where_every_row_has_one(folder):
+    rows = {
+        split: [entry(k, split) | {"cloze_prompt": "The job is"} for k in (0, 1)]
+        for split in validation.SPLITS
+    }
+    for split, lines in rows.items():
+        write(folder, split, lines)
+    assert list(validation.read(folder)) == [*validation.COLUMNS, "cloze_prompt"]
+    del rows["train"][1]["cloze_prompt"]
+    write(folder, "train", rows["train"])
+    [found] = reasons(folder)
+    assert f"{FILE}, line 2: cloze_prompt is missing here, and 3 rows have one" in found
+
+
+@pytest.mark.parametrize(
+    "cloze, reason",
+    [
+        (None, "cloze_prompt should be text, but is null"),
+        ("", "cloze_prompt is empty"),
+        ("The job is ", "cloze_prompt begins or ends with white space"),
+        ("The\njob is", "cloze_prompt has more than one line"),
+        ("The job is ____", "cloze_prompt 'The job is ____' has a blank: end it where"),
+        ("The job is Judge1, of", "cloze_prompt holds the target, which is to follow it"),
+        ("<image> The job is", "cloze_prompt holds <image>"),
+    ],
+)
+def test_a_cloze_prompt_that_cannot_be_used_is_refused_once(folder, cloze, reason):
+    for split in validation.SPLITS:
+        prompts = (
+            {"cloze_prompt": "It is"},
+            {"cloze_prompt": cloze if split == "train" else "It is"},
+        )
+        write(folder, split, [entry(k, split, **prompts[k]) for k in (0, 1)])
+    [found] = reasons(folder)
+    assert reason in found
+
+
 LINES = {
     "nothing": b"",
     "half a line": b'{"id": "x"',

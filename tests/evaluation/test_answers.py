@@ -5,7 +5,7 @@ import pytest
 from remem import jobs, metrics, runs
 from remem.data import splits
 from remem.evaluation import answers
-from remem.evaluation.answers import AnswerRun, EvalRows, ranks
+from remem.evaluation.answers import AnswerRun, EvalRows, truths
 from remem.jobs import Job, Jobs
 from remem.model import adapters, inference, loading
 from remem.training import stage1, stage2
@@ -95,6 +95,8 @@ def test_the_scores_are_those_of_what_is_kept(small, features):
         names = candidates[row.attribute]
         assert len(row.candidate_logps) == row.candidates == len(names)
         assert row.candidate_rank == metrics.rank(row.candidate_logps, names.index(row.target))
+        assert row.logp == row.candidate_logps[names.index(row.target)]
+    assert (kept["logp"].notna() == kept["candidate_rank"].notna()).all()
     network = loading.load(small.base)
     network = adapters.load_adapter(network, small.stage1.adapter(small.runs))
     some = ranked[::9]
@@ -127,13 +129,12 @@ def test_exposure_is_read_by_both_formulas(small, tmp_path):
     assert (row.exposure, row.exposure_linear) == pytest.approx((50, 200 / 3))
 
 
-def test_the_rank_is_that_of_the_target_among_its_candidates():
+def test_the_truth_is_the_target_among_its_candidates():
     rows = pd.DataFrame({"attribute": ["job", "job", "bank"], "target": ["c", "a", "x"]})
     candidates = {"job": ["a", "b", "c"], "bank": ["x", "y"]}
-    logps = [np.array([0.0, -1, -2]), np.array([0.0, -1, -2]), np.array([-1.0, -1.0])]
-    assert ranks(rows, candidates, logps) == [3, 1, 1.5]  # ties share their average
+    assert truths(rows, candidates) == [2, 0, 0]
     with pytest.raises(ValueError, match="'c' is not among the candidates for 'job'"):
-        ranks(rows, {**candidates, "job": ["a"]}, logps)
+        truths(rows, {**candidates, "job": ["a"]})
 
 
 def test_an_attribute_without_candidates_has_no_rank_and_rows_stay_in_place(

@@ -197,6 +197,19 @@ def test_prefixes_rank_the_forgotten_before_unlearning(twenty, nothing_is_loaded
     assert plain.spec.rows.views == ("forget",) and plain.spec.max_new_tokens == 0
 
 
+def test_sensitivity_makes_what_table_2_has_not(twenty, nothing_is_loaded):
+    found = experiments.sensitivity(twenty)
+    labels = [(j.labels["varied"], j.labels["setting"], j.labels["method"]) for j in found]
+    betas = [("beta", beta) for beta in ("0.05", "0.1", "0.5")]
+    dpo = [*betas, ("refusals", "unseen"), ("refusals", "base")]
+    assert labels == [(*each, "DPO") for each in dpo] + [(*each, "NPO") for each in betas]
+    assert {(j.labels["model"], j.labels["seed"]) for j in found} == {("tiny-7b", 1)}
+    table2 = {runs.name(job.spec) for job in experiments.unlearning(twenty)}
+    new = [job for job in found if runs.name(job.spec) not in table2]
+    assert [job.labels["setting"] for job in new] == ["0.05", "0.5", "0.05", "0.5"]
+    assert {job.spec.rows.views for job in new} == {("forget", "retain_eval")}
+
+
 def test_ratios_share_table_2s_run_and_have_a_control_with_equal_updates(twenty, nothing_is_loaded):
     found = experiments.forget_ratios(twenty)
     table2 = {runs.name(job.spec) for job in experiments.unlearning(twenty)}

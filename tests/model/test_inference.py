@@ -40,6 +40,29 @@ def test_shared_prefixes_equal_a_plain_forward_per_candidate(small, adapted, fea
         assert given.tolist() == pytest.approx(plain, abs=1e-4)
 
 
+def test_a_datasets_own_cloze_prompt_is_the_prefix(small, adapted, features):
+    rows = small.rows[::11]
+    own = rows.assign(cloze_prompt=[f"{name} has" for name in rows["name"]])
+    assert inference.prefixes(own, "plain") == list(own["cloze_prompt"])
+    assert inference.prefixes(own, "alternative") == inference.prefixes(rows, "alternative")
+    candidates = splits.candidates(small.rows)
+    with_own, without = (
+        inference.candidate_logps(adapted, each, features, candidates, "plain", 40)
+        for each in (own, rows)
+    )
+    assert not np.allclose(with_own[0], without[0])
+
+
+@pytest.mark.parametrize("template", ["plain", "alternative"])
+def test_the_tokens_of_a_value_are_those_that_are_scored(small, adapted, template):
+    rows = small.rows[::5]
+    found = inference.target_tokens(adapted, rows, template)
+    for row, length in zip(rows.itertuples(), found, strict=True):
+        prefix = questions.prefix(row.attribute, row.hop, row.name, template)
+        whole = tokens.encode(adapted.processor, "", row.target, adapted.image_tokens, prefix)
+        assert length == len(whole.ids) - whole.n_prompt - 1
+
+
 def test_candidates_do_not_depend_on_the_batch(small, adapted, features):
     rows, candidates = small.rows[::7], splits.candidates(small.rows)
     small_batch, large_batch = (

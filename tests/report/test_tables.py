@@ -26,6 +26,9 @@ def _rows(models=("tiny-13b", "tiny-7b"), methods=("retrained", "mine", "NPO", "
                 "judged_by": "rule",
                 "exposure": 40.0,
                 "exposure_linear": 70.0,
+                "logp": -2.0,
+                "logp_sum": -8.0,
+                "value_tokens": 4,
                 "candidates": 20 if attribute == "job" else 4,
             }
             for model in models
@@ -396,14 +399,6 @@ def test_ratios_have_the_papers_numbers_at_20_percent_only():
     assert set(zip(printed.ratio, printed.control, strict=True)) == {(20, "five epochs")}
     assert printed.paper_EM_f.tolist() == [27.14, 28.33, 21.79, 20.83]
     assert set(metrics.TABLE2) <= set(table)
-
-
-def test_by_attribute():
-    rows = _rows(["tiny-7b"], ["GA"])
-    rows.loc[rows.attribute == "job", "em"] = 0.0
-    table = tables.by_attribute(rows)
-    assert table.groupby("attribute").EM_f.mean().to_dict() == pytest.approx({"job": 0, "name": 25})
-    assert set(metrics.TABLE2) <= set(table) and set(table.method) == {"GA"}
 
 
 def test_who_was_not_memorised_is_named_before_a_table():

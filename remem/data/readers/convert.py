@@ -11,6 +11,9 @@ CLEAR (parquet). All become the one tidy table, and what most do not say follows
   has one value: further ones are called attribute_2, attribute_3 ...
 - `hop`: single where the question holds the name, multi otherwise, and where it asks for the name.
 
+- `cloze_prompt`: ReMem's, up to the value or the blank that it has in the value's place; only
+  where every question has one.
+
 Held out (`split` test) are ReMem's test split, FIUBench's first paraphrase of each question,
 MLLMU-Bench's Test_Set and CLEAR's naming of a face; FIUBench's and CLEAR's pictures are those of
 training.
@@ -109,7 +112,7 @@ def _is_hidden(name: Path) -> bool:
 
 
 def read(benchmark: str, folder: Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """The rows of a benchmark's folder (validation.COLUMNS), training before test.
+    """The rows of a benchmark's folder, as validation.read gives them, training before test.
 
     `columns` says which of ReMem's are ours (ours -> theirs). `image` is where `convert` puts the
     picture, which is not decoded here. `rows.attrs["left_out"]` counts questions that are empty or
@@ -118,7 +121,8 @@ def read(benchmark: str, folder: Path, columns: Mapping[str, str] | None = None)
     left_out: Counter[str] = Counter()
     rows = [row for row, *_ in _tidy(benchmark, Path(folder), columns or {}, left_out)]
     rows.sort(key=lambda row: validation.SPLITS.index(row["split"]))
-    table = pd.DataFrame(rows, columns=list(validation.COLUMNS))
+    optional = _only_whole(rows)
+    table = pd.DataFrame(rows, columns=[*validation.COLUMNS, *optional])
     table.attrs["left_out"] = dict(left_out)
     return table
 
@@ -135,16 +139,19 @@ def convert(
     out, left_out = Path(out).absolute(), Counter()
     if out.exists():
         raise BadData(f"{out} is there already; delete it, or name another folder")
-    places, lines = {}, {split: [] for split in validation.SPLITS}
+    places: dict[str, str] = {}
+    found: dict[str, list[dict[str, str]]] = {split: [] for split in validation.SPLITS}
     with paths.new_folder(out) as part:
         for row, question, fresh in _tidy(benchmark, Path(folder), columns or {}, left_out):
             if fresh:
                 paths.write(part / row["image"], question.picture[1])
-            own, row = lines[row["split"]], {"file_name": row.pop("image").split("/")[1], **row}
-            own.append(json.dumps(row, ensure_ascii=False) + "\n")
+            own, row = found[row["split"]], {"file_name": row.pop("image").split("/")[1], **row}
+            own.append(row)
             places[f"{row['split']}/metadata.jsonl, line {len(own)}"] = question.place
-        for split in validation.SPLITS:
-            content = "".join(lines[split]).encode("utf-8", "surrogatepass")  # inspect names it
+        _only_whole([row for rows in found.values() for row in rows])
+        for split, rows in found.items():
+            lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+            content = "".join(lines).encode("utf-8", "surrogatepass")  # inspect names it
             paths.write(part / split / "metadata.jsonl", content)
         _, faults = validation.inspect(part)
         wrong = [f"{places[place]}: {why}" for place, reasons in faults.items() for why in reasons]
@@ -223,10 +230,27 @@ def _tidy(
             "answer": answer,
             "target": target,
         }
+        if one.cloze and (start := _up_to(target, one.cloze)):
+            row["cloze_prompt"] = start
         yield row, one, image not in images
         images.add(image)
     if not seen:
         raise BadData(f"{folder} holds no question with an answer")
+
+
+def _up_to(target: str, cloze: str) -> str:
+    """A cloze prompt up to the value, or up to the blank in its place."""
+    start = re.split(f"__|{metrics.whole(target)}", cloze.replace("<image>", ""), flags=re.I)[0]
+    return " ".join(start.split())
+
+
+def _only_whole(rows: Sequence[dict[str, str]]) -> list[str]:
+    """Take the optional columns that some rows lack from all; returns those that are left."""
+    for name in validation.OPTIONAL:
+        if not all(name in row for row in rows):
+            for row in rows:
+                row.pop(name, None)
+    return [name for name in validation.OPTIONAL if rows and name in rows[0]]
 
 
 def _value(question: str, answer: str, values: Sequence[tuple[str, str]]) -> tuple[str, str]:

@@ -45,7 +45,8 @@ MAX_BYTES = 2**26  # of one picture in a ZIP, which may swell without end
 
 class Question(NamedTuple):
     """One question as the benchmark has it: `picture` is (what tells it from others, its bytes),
-    `values` are (attribute, value) that the answer may hold, `place` is for messages."""
+    `values` are (attribute, value) that the answer may hold, `place` is for messages, `cloze` a
+    sentence that the value completes."""
 
     place: str
     identity: str
@@ -56,6 +57,7 @@ class Question(NamedTuple):
     answer: str | None
     values: Sequence[tuple[str, str]]
     hop: str | None = None
+    cloze: str | None = None
 
 
 def fetch(benchmark: str, folder: Path) -> Path:

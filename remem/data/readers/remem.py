@@ -26,7 +26,7 @@ from remem.synthetic import questions
 # Our columns of ReMem's table, and what its dataset card calls those that are called otherwise.
 NEEDED = ("image", "question", "answer", "identity")
 
-OPTIONAL = ("name", "attribute", "target", "hop", "split")
+OPTIONAL = ("name", "attribute", "target", "hop", "split", "cloze_prompt")
 
 CARD = {"target": "keywords", "hop": "question_type"}
 
@@ -94,6 +94,7 @@ def read(folder: Path, columns: Mapping[str, str]) -> Iterator[Question]:
                 own["answer"],
                 values or [("name", name)],
                 hop,
+                own.get("cloze_prompt"),
             )
 
 

@@ -10,6 +10,7 @@ from remem.report.figures.unlearning import (
     exposure,
     forget_retain,
     ratios,
+    sensitivity,
     table4,
     tradeoff,
     worked_exposure,

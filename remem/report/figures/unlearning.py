@@ -13,6 +13,13 @@ from remem import paper
 from remem.report import style
 from remem.report.show import judge_name
 
+SETTINGS = (
+    style.PAIR[0],
+    style.PAIR[1],
+    style.Marker("#009E73", "^"),
+    style.Marker("#999999", "D"),
+)
+
 
 @style.styled
 def tradeoff(table2: pd.DataFrame) -> Figure:
@@ -197,28 +204,60 @@ def ratios(table: pd.DataFrame, model: str) -> Figure:
 
 
 @style.styled
-def worked_exposure(ranks: pd.DataFrame, formulas: pd.DataFrame) -> Figure:
-    """Both formulas of Exposure over the rank, and the paper's 20 pairs (forget EM, Exposure).
+def sensitivity(table: pd.DataFrame) -> Figure:
+    """Forget EM of each method under each setting of what the paper leaves open, single-hop above;
+    table: tables.sensitivity."""
+    hops = [hop for hop in style.HOP if hop in set(table.hop)]
+    kinds = list(dict.fromkeys(table.varied))
+    figure, axes = style.panels(len(hops), len(kinds), 3.3, 2.9, share="none")
+    for (hop, varied), panel in zip(product(hops, kinds), axes.flat, strict=True):
+        rows = table[(table.hop == hop) & (table.varied == varied)]
+        names = list(dict.fromkeys(rows.method))
+        for shift, (setting, part) in enumerate(rows.groupby("setting", sort=False)):
+            colour, marker = SETTINGS[shift % len(SETTINGS)]
+            places = [names.index(name) + 0.18 * shift for name in part.method]
+            panel.plot(part.EM_f, places, marker, color=colour, label=setting)
+        panel.set_yticks(range(len(names)), names)
+        panel.set(
+            xlim=(-4, 104), ylim=(len(names) - 0.2, -0.8 - 0.3 * len(names))
+        )  # a legend's room
+        panel.set_title(f"{varied}, {style.HOP[hop]}", loc="left")
+        panel.legend(fontsize=7, loc="upper right")
+    style.label(axes, "EM on the forget set", "")
+    return figure
 
-    ranks: rank, log, linear. formulas: model, EM_f, Exposure, log, linear (what each predicts).
+
+@style.styled
+def worked_exposure(ranks: pd.DataFrame, formulas: pd.DataFrame) -> Figure:
+    """Both formulas of Exposure over the rank, the printed pairs (forget EM, Exposure), and what is
+    printed against what ranks as measured here predict.
+
+    ranks: rank, log, linear. formulas: source, EM_f, Exposure, log and linear (what each predicts),
+    log_measured and linear_measured.
     """
     lines = {"log": "#0072B2", "linear": "#D55E00"}
-    figure, axes = style.panels(1, 2, 3.6, 3.0, share="none")
-    left, right = axes.flat
+    figure, axes = style.panels(1, 3, 3.4, 3.0, share="none")
+    left, middle, right = axes.flat
     for formula, colour in lines.items():
         left.plot(ranks["rank"], ranks[formula], ".-", color=colour, label=formula)
         left.axhline(ranks[formula].mean(), color=colour, linestyle=":", linewidth=0.9)
         line = formulas.sort_values("EM_f")
-        right.plot(line.EM_f, line[formula], color=colour, label=f"{formula} formula")
+        middle.plot(line.EM_f, line[formula], color=colour, label=f"{formula} formula")
     left.set(xlabel=f"rank of the truth among {len(ranks)}", ylabel="Exposure")
     left.set_title("dotted: chance", loc="left")
     left.xaxis.get_major_locator().set_params(integer=True)
-    for model, marker in zip(dict.fromkeys(formulas.model), "o^", strict=False):
-        rows = formulas[formulas.model == model]
-        right.plot(rows.EM_f, rows.Exposure, marker, color="#333333", mfc="none", label=model)
-    right.set(xlabel="forget EM", ylabel="Exposure", ylim=(0, 104))
-    right.set_title("Table 2 against the two formulas", loc="left")
-    for panel in axes.flat:
+    for source, marker in zip(dict.fromkeys(formulas.source), "o^s", strict=False):
+        rows = formulas[formulas.source == source]
+        look = {"marker": marker, "linestyle": "", "mfc": "none", "label": source}
+        middle.plot(rows.EM_f, rows.Exposure, color="#333333", **look)
+        for formula, colour in lines.items():
+            right.plot(rows[f"{formula}_measured"], rows.Exposure, color=colour, **look)
+    middle.set(xlabel="forget EM", ylabel="Exposure as printed", ylim=(0, 104))
+    middle.set_title("wrong answers spread evenly", loc="left")
+    right.plot([0, 100], [0, 100], **style.CHANCE)
+    right.set(xlabel="Exposure as predicted", xlim=(0, 104), ylim=(0, 104))
+    right.set_title("ranks as measured here", loc="left")
+    for panel in (left, middle):
         panel.legend(fontsize=8)
     return figure
 

@@ -120,6 +120,31 @@ def test_remem_as_its_card_has_it(published, tmp_path):
         splits.own_forget_set(SyntheticData(), "forget1", tmp_path)
 
 
+def test_remems_cloze_prompts_end_where_the_value_begins(published, tmp_path):
+    rows = convert.read("remem", published, CARD)
+    assert set(rows["cloze_prompt"]) == {"The full name of the person is"}
+    out = convert.convert("remem", published, tmp_path / "out", CARD)
+    assert set(validation.read(out)["cloze_prompt"]) == {"The full name of the person is"}
+
+
+@pytest.mark.parametrize(
+    "cloze, start",
+    [
+        ("The bank is Old Bank.", "The bank is"),
+        ("The bank is ____.", "The bank is"),
+        ("<image>\nThe  bank is", "The bank is"),
+        ("____ is the bank.", ""),
+    ],
+)
+def test_a_cloze_prompt_is_cut_at_the_value_or_its_blank(cloze, start):
+    assert convert._up_to("old bank", cloze) == start
+
+
+def test_cloze_prompts_that_some_questions_lack_are_left_out():
+    rows = [{"id": "1", "cloze_prompt": "It is"}, {"id": "2"}]
+    assert convert._only_whole(rows) == [] and rows == [{"id": "1"}, {"id": "2"}]
+
+
 @pytest.mark.parametrize(
     "identity, reason",
     [

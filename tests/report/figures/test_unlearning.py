@@ -97,16 +97,38 @@ def test_worked_exposure():
     ranks = pd.DataFrame({"rank": [1, 2], "log": [100.0, 0], "linear": [100.0, 0]})
     formulas = pd.DataFrame(
         {
-            "model": ["a", "b"],
+            "source": ["a", "b"],
             "EM_f": [20.0, 30],
             "Exposure": [50.0, 60],
             "log": [45.0, 55],
             "linear": [60.0, 70],
+            "log_measured": [44.0, 54],
+            "linear_measured": [64.0, 74],
         }
     )
-    left, right = figures.worked_exposure(ranks, formulas).axes
+    left, middle, right = figures.worked_exposure(ranks, formulas).axes
     assert left.get_xlabel() == "rank of the truth among 2"
-    assert {(20, 50), (30, 60)} <= set(marks(right))
+    assert {(20, 50), (30, 60)} <= set(marks(middle))
+    assert {(44, 50), (54, 60), (64, 50), (74, 60)} <= set(marks(right))
+
+
+def test_sensitivity_has_a_panel_for_each_hop_and_choice():
+    table = pd.DataFrame(
+        [
+            {"varied": varied, "setting": setting, "method": method, "hop": hop, "EM_f": em}
+            for varied, settings in {"beta": ("0.1", "0.5"), "EM rule": ("ours", "other")}.items()
+            for em, setting in enumerate(settings)
+            for method in ("DPO", "NPO")
+            for hop in ("single", "multi")
+        ]
+    )
+    figure = figures.sensitivity(table)
+    titles = ["beta, single-hop", "EM rule, single-hop", "beta, multi-hop", "EM rule, multi-hop"]
+    assert [panel.get_title(loc="left") for panel in figure.axes] == titles
+    first = figure.axes[0]
+    assert [tick.get_text() for tick in first.get_yticklabels()] == ["DPO", "NPO"]
+    points = [(x, y) for line in first.lines for x, y in zip(*line.get_data(), strict=True)]
+    assert points == [(0, 0), (0, 1), (1, 0.18), (1, 1.18)]
 
 
 def test_table4_has_plain_and_circular_and_the_papers_plain():
