@@ -122,18 +122,27 @@ out.table("table5", tables.signatures(points))
 
 # %% [markdown]
 # ## Fig 5
-# Where inside the network is the name? Notebook 1 explains the method. MLLMU-Bench's shape against
-# this data, first with the subject's words corrupted, as in the paper, then (ours) with the
-# picture.
+# Where inside the network is the name? Notebook 1 explains the method: MLLMU-Bench's shape against
+# this data, with the subject changed in both mentions, or the picture.
 
 # %%
-traced = collect(traces)
-table = tables.traces(traced, config.experiments.trace.floor)
+traced, floor = collect(traces), config.experiments.trace.floor
+table = tables.traces(traced, floor)
 out.table("fig5", table)
 out.figure("fig5", figures.traces(table))
 
+# %% [markdown]
+# A fact asked by name.
+
 # %%
-out.figure("fig5_image", figures.traces(table, corruption="image"))
+if (table.asked == "fact").any():
+    out.figure("fig5_facts", figures.traces(table, asked="fact"))
+
+# %% [markdown]
+# The peaks, found in one half of the people and measured in the other.
+
+# %%
+out.table("fig5_peaks", tables.trace_peaks(traced, floor))
 
 # %% [markdown]
 # ## Who was not learned
@@ -154,7 +163,7 @@ out.table("memorised", memorised, show=memorised[~memorised.known])
 # stage 1 for all seeds it holds no noise of training.
 
 # %%
-other, floor = config.diagnosis_scope, config.experiments.trace.floor
+other = config.diagnosis_scope
 verdicts = [
     claims.check(claims.of("table3"), rows, scope=config.verdict_scope),
     claims.check(claims.of("table5"), points, scope=other),

@@ -295,6 +295,26 @@ def resample(values: np.ndarray, resamples: int = 2000) -> np.ndarray:
     return drawn @ values / units
 
 
+def split_half_peaks(effects: pd.DataFrame) -> pd.DataFrame:
+    """The highest of many places, fairly: found in one half of the people, measured in the other.
+
+    effects: units x places, with a level "identity" in its index; every other identity is of one
+    half. The largest of many means is large by chance; what the other half has at its place is not:
+    of noise it is zero on average. Returns by unit (the same index) `place`, a column's label, and
+    `value`, what the unit has there. Raises ValueError for fewer than two people.
+    """
+    people, names = pd.factorize(effects.index.get_level_values("identity"), sort=True)
+    if len(names) < 2:
+        raise ValueError("a peak by split halves needs two people at least")
+    found = np.empty(len(effects), dtype=int)
+    for half in (0, 1):
+        means = effects[people % 2 != half].mean().to_numpy()
+        found[people % 2 == half] = np.nanargmax(means)
+    values = effects.to_numpy()[np.arange(len(effects)), found]
+    places = pd.Series([effects.columns[k] for k in found], effects.index, dtype=object)
+    return pd.DataFrame({"place": places, "value": values}, index=effects.index)
+
+
 def summarise(
     rows: pd.DataFrame, by: Sequence[str], column: str, resamples: int = 2000
 ) -> pd.DataFrame:

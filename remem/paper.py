@@ -31,7 +31,12 @@ SETS = ("Real Set", "FIUBench", "MLLMU-Bench", REMEM)
 
 STATES = ("mlp", "attention", "residual")
 
-POSITIONS = ("image", "before", "subject", "after", "prefix", "last")  # as they are read
+# As they are read; the subject is mentioned in the question and in the answer's beginning.
+POSITIONS = ("image", "before", "subject", "between", "subject again", "after", "last")
+
+CORRUPTIONS = ("entity", "noise", "image")  # what is changed in a causal trace
+
+ASKED = ("name", "fact")  # who is in the picture; a fact about somebody who is named
 
 CONTROLS = (EPOCHS, UPDATES)
 

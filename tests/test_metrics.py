@@ -359,3 +359,36 @@ def test_other_readings_of_exact_match():
         [False, True, False],
         [True, False, False],
     ]
+
+
+def _effects(values):
+    """Units x places: people one after another, seed 1."""
+    index = pd.MultiIndex.from_tuples(
+        [(1, f"p{i:02d}") for i in range(len(values))], names=["seed", "identity"]
+    )
+    places = pd.MultiIndex.from_product([range(8), ["a", "b"]], names=["layer", "position"])
+    return pd.DataFrame(values, index, places[: np.shape(values)[1]])
+
+
+def test_peaks_by_split_halves_by_hand():
+    effects = _effects([[1.0, 9.0], [8.0, 2.0], [3.0, 7.0], [4.0, 0.0]])
+    peaks = metrics.split_half_peaks(effects)
+    # the first and third have it in the second place, the others in the first
+    assert peaks["place"].tolist() == [(0, "a"), (0, "b"), (0, "a"), (0, "b")]
+    assert peaks["value"].tolist() == [1.0, 2.0, 3.0, 0.0]
+    twice = pd.concat({1: effects.droplevel(0), 2: effects.droplevel(0)}, names=["seed"])
+    assert metrics.split_half_peaks(twice)["value"].tolist() == [1.0, 2.0, 3.0, 0.0] * 2
+    with pytest.raises(ValueError, match="two people"):
+        metrics.split_half_peaks(effects[:1])
+
+
+def test_split_halves_of_noise_are_zero_where_the_largest_is_not():
+    rng = np.random.default_rng(0)
+    found = [_effects(rng.normal(size=(20, 16))) for _ in range(300)]
+    fair = [metrics.split_half_peaks(effects)["value"].mean() for effects in found]
+    assert abs(np.mean(fair)) < 3 * np.std(fair) / np.sqrt(300) < 0.05
+    assert np.mean([effects.mean().max() for effects in found]) > 0.3
+    real = found[0].copy()
+    real[3, "b"] += 2
+    peaks = metrics.split_half_peaks(real)
+    assert set(peaks["place"]) == {(3, "b")} and peaks["value"].mean() == pytest.approx(2, abs=0.5)

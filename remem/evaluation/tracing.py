@@ -1,50 +1,50 @@
-"""Causal tracing: which states of the network carry a person's name (Section 4, A.2; Fig 2, Fig 5).
+"""Causal tracing: which states of the network carry a name or a fact (Section 4, A.2; Fig 2, 5).
 
-As in Meng et al. (2022) and Basu et al. (2024), a clean run is asked for the name; a corrupted run
-is asked the same with one thing changed; then one state at a time is set to what it was in the
-clean run, and what this recovers of the name's probability is the state's indirect effect.
+As in Meng et al. (2022) and Basu et al. (2024), a clean run answers; a corrupted run is given the
+same with one thing changed; then one state at a time is set to what it was in the clean run, and
+what this recovers of the answer's probability is the state's indirect effect.
 
-The network is causal, so before the first token that was changed both runs are the same, and
-restoring there does nothing: replacing the subject can say nothing about the image before it. So
-there is a second corruption, the picture of another person. MLP and attention outputs are traced.
-The residual stream (what enters a layer) is a control: where the change was made it recovers
-everything in layer 0 by construction.
+The subject is mentioned twice, in the question and in the beginning of the answer that stands
+before what is scored. A corruption that leaves one of them whole leaves the network what it needs,
+so both are changed: to a wrong `entity` of the same kind and as many tokens, or by `noise` on their
+embeddings (Meng et al.'s). The third corruption is another person's `image`. The network is causal:
+before the first token that was changed nothing can be recovered.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from remem.config import sections
-from remem.data import subset
-from remem.model import scores, tokens
+from remem.data import splits, subset
+from remem.model import tokens
+from remem.model.features import Features
 from remem.model.loading import Network
 from remem.model.tokens import Encoded
-from remem.paper import POSITIONS, STATES
+from remem.paper import STATES
 from remem.synthetic import questions
 from remem.training.inputs import inputs
 from remem.training.trained import ModelRun, load_trained
 
-QUESTION = "What is the name of {} in the image?"  # Section 4
+NAME = "What is the name of {} in the image?"  # Section 4
 
-SUBJECT = "this person"
+PERSON = ("this person", "the person")  # how it calls the subject, and how its answer does
 
-# What may stand in the subject's place: the first that is as many tokens. LLaVA takes the river;
-# a tiny tokenizer has few words whole, and keeps house or home among them.
-ENTITIES = ("that river", "the old lamp", "that house", "the home")
-
-CORRUPTIONS = ("subject", "image")
+# What may stand in the person's place: the first that is as many tokens. LLaVA takes the river; a
+# tiny tokenizer has few words whole. A word of another question (house, home) would ask that.
+ENTITIES = ("river", "flag", "dog", "lamp", "background", "clothes", "hair", "picture")
 
 
 class TraceRun(ModelRun):
@@ -52,103 +52,209 @@ class TraceRun(ModelRun):
     of its training rows): trace.parquet, the rows of `table`."""
 
     kind: ClassVar[str] = "trace"
+    revision: ClassVar[int] = 2
     trace: sections.Trace
 
     def make(self, out: Path, runs_root: Path) -> None:
         """Trace. Raises ValueError if there are fewer than two people."""
         _, rows, features = inputs(self.of.base, self.of.data, runs_root, self.of.subset)
-        eval_rows = _first(subset.asking_the_name(self.of.train_rows(rows)), self.trace)
-        shown = features[list(eval_rows["image"])]
-        people = {
-            str(identity): (eval_rows["name"].iloc[places[0]], shown[places])
-            for identity, places in eval_rows.groupby("identity", sort=False).indices.items()
-        }
+        people = people_in(self.of.train_rows(rows))
         if len(people) < 2:
             raise ValueError(
                 "tracing needs two people at least: the picture of one corrupts the other"
             )
-        network = load_trained(self.of, runs_root)
-        found = table(network, people, self.trace.window, self.trace.batch)
+        found = table(load_trained(self.of, runs_root), people, features, self.trace)
         found.to_parquet(out / "trace.parquet", index=False)
 
     def read(self, folder: Path) -> pd.DataFrame:
-        """identity, corruption, state, layer, position, and probabilities of the name: clean,
-        corrupted, restored, total (clean - corrupted), effect (restored - corrupted)."""
+        """identity, asked, corruption, state, layer, position, and probabilities of the answer:
+        clean, corrupted, restored, total (clean - corrupted), effect (restored - corrupted)."""
         return pd.read_parquet(folder / "trace.parquet")
 
 
-class Prompts(NamedTuple):
-    """The question with the name after it, clean and with the subject replaced, equally long, and
-    which tokens (T,) belong to each of POSITIONS. Those of the name count as "last": there the rest
-    of it is predicted, and names of different lengths could not be compared without them."""
+class Person(NamedTuple):
+    """Somebody's name, facts (attribute -> value), and the pictures with which the name is asked
+    (all, where it is not)."""
+
+    name: str
+    facts: dict[str, str]
+    images: list[str]
+
+
+def people_in(rows: pd.DataFrame) -> dict[str, Person]:
+    """The people of training rows, by identity. An answer with no name of its own is no fact, nor
+    is a value that holds a part of the name (an e-mail address may): that is copied."""
+    found = {}
+    for identity, own in rows.groupby("identity", sort=False):
+        name = own["name"].iloc[0]
+        values = own.drop_duplicates("attribute").set_index("attribute")["target"]
+        parts = name.casefold().split()
+        facts = {
+            attribute: value
+            for attribute, value in sorted(values.items())
+            if attribute != "name"
+            and not re.fullmatch(rf"{splits.UNNAMED}(_\d+)?", attribute)
+            and not any(part in value.casefold() for part in parts)
+        }
+        shown = subset.asking_the_name(own)["image"].unique()
+        found[str(identity)] = Person(name, facts, list(shown))
+    return found
+
+
+class Query(NamedTuple):
+    """A question and the beginning of its answer, each with a {} for the subject; how either
+    mentions it; the answer itself; and what may stand for the two mentions, the best first."""
+
+    question: str
+    prefill: str
+    mentions: tuple[str, str]
+    answer: str
+    entities: Sequence[tuple[str, str]]
+
+
+def name_query(name: str) -> Query:
+    """Section 4's question, who is in the picture."""
+    prefill = questions.prefix("name", "multi", name).replace(PERSON[1], "{}")
+    entities = [(f"this {entity}", f"the {entity}") for entity in ENTITIES]
+    return Query(NAME, prefill, PERSON, name, entities)
+
+
+def fact_query(attribute: str, person: Person, others: Sequence[str]) -> Query:
+    """A fact about somebody who is named; wrong are the names `others` that share no word."""
+    words = set(person.name.split())
+    wrong = [(other, other) for other in others if not words & set(other.split())]
+    question = f"What is the {attribute.replace('_', ' ')} of {{}}?"
+    prefill = questions.prefix(attribute, "single", "{}")
+    return Query(question, prefill, (person.name, person.name), person.facts[attribute], wrong)
+
+
+class Prompt(NamedTuple):
+    """A query with its answer: clean; with a wrong entity, equally long (None: there was none of
+    as many tokens); and which tokens (T,) belong to each of paper.POSITIONS. Those of the answer
+    count as "last": there the rest of it is predicted, and answers of different lengths could not
+    be compared without them."""
 
     clean: Encoded
-    corrupted: Encoded
+    wrong: Encoded | None
     groups: dict[str, np.ndarray]
 
 
-def prompts(network: Network, name: str) -> Prompts:
-    """The prompts about the person called `name`. Raises ValueError if no entity is as many
-    tokens as the subject."""
-    texts = [*map(QUESTION.format, (SUBJECT, *ENTITIES)), "Who"]
-    many, prefill = len(texts), questions.prefix("name", "multi", name)
-    encoded = tokens.encode_all(
-        network.processor, texts, [name] * many, network.image_tokens, [prefill] * many
-    )
-    # End-of-sequence is no part of the name.
-    clean, *others, bare = (item._replace(ids=item.ids[:-1]) for item in encoded)
-    spell = network.processor.tokenizer.decode
-    for entity, other in zip(ENTITIES, others, strict=True):
-        if len(other.ids) == len(clean.ids):
-            changed = np.flatnonzero(clean.ids != other.ids)
-            subject = slice(changed[0], changed[-1] + 1)
-            # Nothing merged with what stands around it, or these tokens would spell more.
-            if [spell(x.ids[subject]).strip() for x in (clean, other)] == [SUBJECT, entity]:
-                break
-    else:
-        raise ValueError(
-            f"none of {', '.join(map(repr, ENTITIES))} has as many tokens as {SUBJECT!r} with this "
-            "tokenizer; add one that has to tracing.ENTITIES"
+def prompt(network: Network, query: Query) -> Prompt:
+    """The tokens of a query. Raises ValueError where a mention is not made of whole tokens."""
+
+    def written(mentions: tuple[str, str]) -> tuple[Encoded, list[slice]]:
+        ask, prefill = (
+            text.format(mention)
+            for text, mention in zip((query.question, query.prefill), mentions, strict=True)
         )
-    # What follows the question is what it shares with any other, counted from the end.
-    width = min(len(clean.ids), len(bare.ids))
-    shared = width - 1 - np.flatnonzero(clean.ids[-width:] != bare.ids[-width:])[-1]
-    at, end, last = np.arange(len(clean.ids)), len(clean.ids) - shared, clean.n_prompt - 1
+        found = tokens.encode(network.processor, ask, query.answer, network.image_tokens, prefill)
+        found = found._replace(ids=found.ids[:-1])  # end-of-sequence is no part of the answer
+        first, second = (_said(network, found, mention) for mention in mentions)
+        return found, [first[0], second[-1]] if first and second else []
+
+    clean, places = written(query.mentions)
+    if not places:
+        raise ValueError(
+            f"{query.mentions} are not whole tokens in {query.question!r} and {query.prefill!r}: "
+            "this tokenizer merges them with what stands around them"
+        )
+    wrong = None
+    for entity in query.entities:
+        candidate, there = written(entity)
+        if there == places and len(candidate.ids) == len(clean.ids):
+            wrong = candidate
+            break
+    first, second = places
+    at, last = np.arange(len(clean.ids)), clean.n_prompt - 1
     image = clean.ids == network.processor.image_token_id
     groups = {
         "image": image,
-        "before": (at < subject.start) & ~image,
-        "subject": (at >= subject.start) & (at < subject.stop),
-        "after": (at >= subject.stop) & (at < end),
-        "prefix": (at >= end) & (at < last),
+        "before": (at < first.start) & ~image,
+        "subject": (at >= first.start) & (at < first.stop),
+        "between": (at >= first.stop) & (at < second.start),
+        "subject again": (at >= second.start) & (at < second.stop),
+        "after": (at >= second.stop) & (at < last),
         "last": at >= last,
     }
-    return Prompts(clean, other, groups)
+    return Prompt(clean, wrong, groups)
+
+
+def _said(network: Network, encoded: Encoded, words: str) -> list[slice]:
+    """Where the prompt's tokens spell `words`, and nothing more."""
+    spell, ids = network.processor.tokenizer.decode, encoded.ids[: encoded.n_prompt]
+    found = []
+    for start in np.flatnonzero(ids != network.processor.image_token_id):
+        if not spell(ids[start : start + 1]).strip():
+            continue  # a space by itself belongs to what stands before
+        for stop in range(start + 1, min(start + len(words), len(ids)) + 1):
+            if spell(ids[start:stop]).strip() == words:
+                found.append(slice(int(start), stop))
+                break
+    return found
+
+
+@torch.inference_mode()
+def embedded(network: Network, encoded: Encoded, picture: Tensor) -> Tensor:
+    """What enters the language model (T, H): the tokens' embeddings, and at the image's tokens the
+    features `picture` (P, H)."""
+    embed = network.llava.get_input_embeddings()
+    ids = torch.from_numpy(encoded.ids).to(network.llava.device)
+    found = embed(ids)
+    found[ids == network.processor.image_token_id] = picture.to(found)
+    return found
+
+
+def noised(
+    network: Network, clean: Tensor, mask: np.ndarray, sigmas: float, generator: torch.Generator
+) -> Tensor:
+    """`clean` (T, H) with Gaussian noise where `mask` (T,) is true, `sigmas` times the standard
+    deviation of the embeddings' numbers (Meng et al. 2022, who take 3)."""
+    sigma = network.llava.get_input_embeddings().weight.float().std()
+    noise = torch.randn(clean.shape, generator=generator).to(clean.device) * sigmas * sigma
+    where = torch.from_numpy(mask).to(clean.device)
+    return torch.where(where[:, None], clean + noise.to(clean.dtype), clean)
 
 
 @contextlib.contextmanager
 def restored(network: Network, masks: Mapping[str, Tensor]) -> Iterator[None]:
-    """Inside, the first row of every batch is the clean run, and hands its states on: `masks` says
-    for some of STATES where (rows, layers, T) the other rows get them. The hooks go when the block
-    ends, however it ends."""
+    """Inside, a forward pass over two rows, the clean run and the corrupted one, gives R more: the
+    corrupted run with the clean one's states put in, where `masks` says for some of STATES (R,
+    layers, T). A row begins at its first such layer: below it is the corrupted run. The hooks go
+    when the block ends, however it ends."""
+    layers = network.llava.model.language_model.layers
+    touched = torch.stack([mask.any(-1) for mask in masks.values()]).any(0)
+    starts = torch.where(touched.any(-1), touched.int().argmax(-1), len(layers) - 1)
+    if (starts.diff() < 0).any():
+        raise ValueError("rows begin in the order of their layers: sort the masks by it")
     hooks = []
 
-    def hand_on(mask: Tensor, module: nn.Module, *given: Any) -> Any:
-        found = given[-1]  # what the module gives, or before it ran what it is given
-        state, *rest = found if isinstance(found, tuple) else (found,)
-        state = torch.where(mask[..., None], state[:1], state)
-        return (state, *rest) if isinstance(found, tuple) else state
+    def put_in(state: str, number: int, found: Tensor) -> Tensor:
+        if state not in masks or not masks[state][:, number].any():
+            return found
+        mask = masks[state][: len(found) - 2, number, :, None].to(found.device)
+        return torch.cat([found[:2], torch.where(mask, found[:1], found[2:])])
+
+    def enter(number: int) -> Any:
+        def hook(module: nn.Module, given: Any) -> Any:
+            state, *rest = given
+            state = torch.cat([state, state[1:2].expand(int((starts == number).sum()), -1, -1)])
+            return (put_in("residual", number, state), *rest)
+
+        return hook
+
+    def leave(state: str, number: int) -> Any:
+        def hook(module: nn.Module, given: Any, found: Any) -> Any:
+            if isinstance(found, tuple):
+                return (put_in(state, number, found[0]), *found[1:])
+            return put_in(state, number, found)
+
+        return hook
 
     try:
-        for number, layer in enumerate(network.llava.model.language_model.layers):
-            places = {
-                "mlp": layer.mlp.register_forward_hook,
-                "attention": layer.self_attn.register_forward_hook,
-                "residual": layer.register_forward_pre_hook,
-            }
-            for state, mask in masks.items():
-                if mask[:, number].any():
-                    hooks.append(places[state](functools.partial(hand_on, mask[:, number])))
+        for number, layer in enumerate(layers):
+            hooks.append(layer.register_forward_pre_hook(enter(number)))
+            hooks.append(layer.mlp.register_forward_hook(leave("mlp", number)))
+            hooks.append(layer.self_attn.register_forward_hook(leave("attention", number)))
         yield
     finally:
         for hook in hooks:
@@ -157,79 +263,98 @@ def restored(network: Network, masks: Mapping[str, Tensor]) -> Iterator[None]:
 
 @torch.inference_mode()
 def probabilities(
-    network: Network,
-    clean: Encoded,
-    corrupted: Encoded,
-    features: Tensor,
-    masks: Mapping[str, Tensor],
+    network: Network, asked: Encoded, clean: Tensor, corrupted: Tensor, masks: Mapping[str, Tensor]
 ) -> np.ndarray:
-    """exp(mean log p) of the answer's tokens, by row (rows,): the clean run with the first of
-    `features` (2, P, H), then corrupted runs with the second, of which `masks` restore parts."""
-    rows = len(next(iter(masks.values())))
-    which = torch.ones(rows, dtype=torch.long)
-    which[0] = 0
-    encoded = [clean, *[corrupted] * (rows - 1)]
-    batch = tokens.collate(encoded, features[which], pad_id=0)
-    device = network.llava.device
-    with restored(network, {state: mask.to(device) for state, mask in masks.items()}):
-        total = scores.score(network, batch).sequence()
-    return (total / (len(clean.ids) - clean.n_prompt)).exp().double().cpu().numpy()
+    """exp(mean log p) of the answer's tokens of `asked`, by row (2 + R,): of the clean run, of the
+    corrupted one (both as they are `embedded`), and of those that `masks` restore."""
+    with restored(network, masks):
+        hidden = network.llava.model.language_model(
+            inputs_embeds=torch.stack([clean, corrupted]), use_cache=False
+        ).last_hidden_state
+    labels = torch.from_numpy(asked.ids[asked.n_prompt :]).to(hidden.device)
+    logits = network.llava.lm_head(hidden[:, asked.n_prompt - 1 : -1]).float()
+    logp = -F.cross_entropy(logits.mT, labels.expand(len(logits), -1), reduction="none")
+    return logp.mean(-1).exp().double().cpu().numpy()
 
 
 def effects(
-    network: Network, texts: Prompts, own: Tensor, other: Tensor, window: int, batch: int
+    network: Network, asked: Prompt, clean: Tensor, corrupted: Tensor, window: int, batch: int
 ) -> pd.DataFrame:
-    """One picture: corruption, state, layer, position, clean, corrupted, restored.
-
-    `own` and `other` (P, H) are the features of the person's picture and of another person's. One
-    forward pass takes a clean run, a corrupted one and up to `batch` cells, whichever they are.
-    """
+    """One corruption of one prompt: state, layer, position, and the probabilities clean, corrupted
+    and restored, a line for each state of each layer at each position that has tokens. A forward
+    pass takes the clean run, the corrupted one and up to `batch` cells."""
     layers = len(network.llava.model.language_model.layers)
-    cells = list(itertools.product(STATES, range(layers), POSITIONS))
+    first = int((clean != corrupted).any(-1).int().argmax())
+    groups = {position: group for position, group in asked.groups.items() if group.any()}
+    same = [position for position, group in groups.items() if not group[first:].any()]
+    cells = [
+        cell
+        for cell in itertools.product(range(layers), STATES, groups)
+        if cell[2] not in same  # in both runs alike: nothing to restore
+    ]
     found = []
-    for corruption in CORRUPTIONS:
-        changed = texts.corrupted if corruption == "subject" else texts.clean
-        features = torch.stack([own, other if corruption == "image" else own])
-        for start in range(0, len(cells), batch):
-            block = cells[start : start + batch]
-            shape = (2 + len(block), layers, len(texts.clean.ids))
-            masks = {state: torch.zeros(shape, dtype=torch.bool) for state in STATES}
-            for row, (state, layer, position) in enumerate(block, start=2):
-                near = slice(max(0, layer - window // 2), layer + window // 2 + 1)
-                masks[state][row, near] = torch.from_numpy(texts.groups[position])
-            clean, corrupted, *each = probabilities(network, texts.clean, changed, features, masks)
-            # A cell stands beside the two runs of its own pass: passes differ in their rounding.
-            found += [
-                (corruption, *cell, clean, corrupted, one)
-                for cell, one in zip(block, each, strict=True)
-            ]
-    columns = ["corruption", "state", "layer", "position", "clean", "corrupted", "restored"]
+    for start in range(0, len(cells), batch):
+        block = cells[start : start + batch]
+        shape = (len(block), layers, len(asked.clean.ids))
+        masks = {state: torch.zeros(shape, dtype=torch.bool) for state in STATES}
+        for row, (layer, state, position) in enumerate(block):
+            near = slice(max(0, layer - window // 2), layer + window // 2 + 1)
+            masks[state][row, near] = torch.from_numpy(groups[position])
+        before, after, *each = probabilities(network, asked.clean, clean, corrupted, masks)
+        # A cell stands beside the two runs of its own pass: passes differ in their rounding.
+        found += [
+            (state, layer, position, before, after, one)
+            for (layer, state, position), one in zip(block, each, strict=True)
+        ]
+    found += [
+        (*cell, before, after, after) for cell in itertools.product(STATES, range(layers), same)
+    ]
+    columns = ["state", "layer", "position", "clean", "corrupted", "restored"]
     return pd.DataFrame(found, columns=columns)
 
 
 def table(
-    network: Network, people: Mapping[str, tuple[str, Tensor]], window: int, batch: int
+    network: Network, people: Mapping[str, Person], features: Features, settings: sections.Trace
 ) -> pd.DataFrame:
-    """identity, the columns of `effects` (means over pictures), total = clean - corrupted and
-    effect = restored - corrupted. `people` maps identity to name and features (pictures, P, H);
-    the other picture is that of who comes next."""
+    """The first `settings.people` traced: identity, asked ("name": who is in the picture; "fact":
+    one fact about somebody who is named, another one from person to person), corruption, the
+    columns of `effects` (means over pictures and samples of noise), total = clean - corrupted and
+    effect = restored - corrupted.
+
+    The wrong picture and the wrong name are those of the next person whose answer is another.
+    """
     parts, identities = [], list(people)
-    for number, identity in enumerate(tqdm(identities, desc="tracing", unit="person")):
-        name, own = people[identity]
-        _, others = people[identities[(number + 1) % len(identities)]]
-        texts = prompts(network, name)
-        for k, one in enumerate(own):
-            part = effects(network, texts, one, others[k % len(others)], window, batch)
-            parts.append(part.assign(identity=identity))
-    cell = ["identity", "corruption", "state", "layer", "position"]
+    traced = identities[: settings.people]
+    for number, identity in enumerate(tqdm(traced, desc="tracing", unit="person")):
+        person = people[identity]
+        others = [people[who] for who in (*identities[number + 1 :], *identities[:number])]
+        asked = {"name": (name_query(person.name), others)}
+        if person.facts:
+            attribute = list(person.facts)[number % len(person.facts)]
+            value = person.facts[attribute]
+            different = [one for one in others if one.facts.get(attribute) != value]
+            if different:
+                names = [one.name for one in different]
+                asked["fact"] = fact_query(attribute, person, names), different
+        generator = torch.Generator().manual_seed(number)
+        for kind, (query, different) in asked.items():
+            texts = prompt(network, query)
+            subject = texts.groups["subject"] | texts.groups["subject again"]
+            for k, image in enumerate(person.images[: settings.pictures]):
+                own, other = features[[image, different[0].images[k % len(different[0].images)]]]
+                clean = embedded(network, texts.clean, own)
+                corrupted = [("image", embedded(network, texts.clean, other))]
+                if texts.wrong is not None:
+                    corrupted.append(("entity", embedded(network, texts.wrong, own)))
+                for _ in range(settings.samples):
+                    noise = noised(network, clean, subject, settings.noise, generator)
+                    corrupted.append(("noise", noise))
+                for corruption, changed in corrupted:
+                    part = effects(network, texts, clean, changed, settings.window, settings.batch)
+                    labels = {"identity": identity, "asked": kind, "corruption": corruption}
+                    parts.append(part.assign(**labels))
+    cell = ["identity", "asked", "corruption", "state", "layer", "position"]
     means: Any = pd.concat(parts).groupby(cell, sort=False, as_index=False).mean()
     return means.assign(
         total=means["clean"] - means["corrupted"], effect=means["restored"] - means["corrupted"]
     )
-
-
-def _first(rows: pd.DataFrame, settings: sections.Trace) -> pd.DataFrame:
-    """One row for each of the first pictures of the first people."""
-    rows = rows.drop_duplicates(["identity", "image"])
-    people = rows["identity"].drop_duplicates()[: settings.people]
-    return rows[rows["identity"].isin(people)].groupby("identity").head(settings.pictures)

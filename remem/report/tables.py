@@ -18,11 +18,24 @@ import pandas as pd
 
 from remem import metrics
 from remem import paper as published
-from remem.paper import BASE, CHANCE, CONTROLS, POSITIONS, SETS, SETTINGS, STAGES, STATES
+from remem.paper import (
+    ASKED,
+    BASE,
+    CHANCE,
+    CONTROLS,
+    CORRUPTIONS,
+    POSITIONS,
+    SETS,
+    SETTINGS,
+    STAGES,
+    STATES,
+)
 from remem.report.show import show as show  # remem.tables.show
 
 MEASURES = {**metrics.TABLE2, **metrics.BESIDE_TABLE2}
 ENDS = ("", "_lo", "_hi")  # of the columns of a measure
+# What one trace is of, and in which order tables have it.
+_TRACED: dict[str, Sequence[str]] = {"set": SETS, "asked": ASKED, "corruption": CORRUPTIONS}
 METHODS = (BASE, CHANCE, published.BEFORE, *published.METHODS, published.RETRAINED)
 
 
@@ -56,17 +69,18 @@ def signatures(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def traces(rows: pd.DataFrame, floor: float) -> pd.DataFrame:
-    """Fig 2 and 5: set, corruption, state, layer, position, then effect, share, clean, ... in %.
+    """Fig 2 and 5: set, asked, corruption, state, layer, position, then effect, share, clean, ...
+    in points of probability, share in %.
 
-    rows: set, seed, identity, corruption, state, layer, position, clean, corrupted, total, effect
-    (0..1). `share` is 100 x mean effect / mean total; both means are resampled over the same
+    rows: set, seed, identity, asked, corruption, state, layer, position, clean, corrupted, total,
+    effect (0..1). `share` is 100 x mean effect / mean total; both means are resampled over the same
     people for its interval (a person's own share would divide by totals near zero). Where the mean
     total is below `floor` (0..1) there is nothing to have a share of: `measurable` is false, share
     empty.
     """
     by, amounts = ["state", "layer", "position"], ["effect", "clean", "corrupted", "total"]
     parts = []
-    for (name, corruption), part in rows.groupby(["set", "corruption"], sort=False):
+    for (name, asked, corruption), part in rows.groupby([*_TRACED], sort=False):
         units = part.groupby(["seed", "identity", *by], sort=False)[amounts].mean().unstack(by)
         effect, total = units["effect"], units["total"]
         table = pd.DataFrame({amount: 100 * units[amount].mean() for amount in amounts})
@@ -81,12 +95,37 @@ def traces(rows: pd.DataFrame, floor: float) -> pd.DataFrame:
             table.insert(3 * place + 1, f"{column}_lo", np.where(shown, lo, np.nan))
             table.insert(3 * place + 2, f"{column}_hi", np.where(shown, hi, np.nan))
         table = table.assign(people=len(units), measurable=measurable).reset_index()
-        parts.append(table.assign(set=name, corruption=corruption))
+        parts.append(table.assign(set=name, asked=asked, corruption=corruption))
     table = pd.concat(parts, ignore_index=True)
-    order = ["set", "corruption", *by]
+    order = [*_TRACED, *by]
     table = table[[*order, *(name for name in table if name not in order)]]
     layers = sorted(table.layer.unique())
-    return in_order(table, set=SETS, corruption=(), state=STATES, layer=layers, position=POSITIONS)
+    ordered: dict[str, Sequence[str]] = dict(state=STATES, layer=layers, position=POSITIONS)
+    return in_order(table, **_TRACED, **ordered)
+
+
+def trace_peaks(rows: pd.DataFrame, floor: float) -> pd.DataFrame:
+    """Where Fig 2 and 5 peak, by split halves (metrics.split_half_peaks), MLP and attention apart:
+    set, asked, corruption, state, `peak` (points of probability) with its interval over people,
+    `share` of the total effect (%, empty below `floor`), `total`, `found at` (layer and position,
+    by either half), people.
+
+    rows: as for `traces`. Two people of each set at least.
+    """
+    lines = []
+    states = rows[rows.state.isin(STATES[:2])]  # not the control, which peaks by construction
+    for key, part in states.groupby([*_TRACED, "state"], sort=False):
+        units = ["seed", "identity"]
+        effects = part.pivot_table(index=units, columns=["layer", "position"], values="effect")
+        peaks = metrics.split_half_peaks(effects)
+        lo, hi = metrics.interval(peaks["value"])
+        peak, total = 100 * peaks["value"].mean(), 100 * part.total.mean()
+        places = dict.fromkeys(f"{layer}, {position}" for layer, position in peaks["place"])
+        line = dict(zip([*_TRACED, "state"], key, strict=True))
+        line |= {"peak": peak, "peak_lo": 100 * lo, "peak_hi": 100 * hi}
+        line |= {"share": 100 * peak / total if total >= 100 * floor else np.nan, "total": total}
+        lines.append(line | {"found at": "; ".join(places), "people": len(peaks)})
+    return in_order(pd.DataFrame(lines), **_TRACED, state=STATES)
 
 
 def scaling(rows: pd.DataFrame) -> pd.DataFrame:
@@ -146,15 +185,12 @@ def table4(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
 
 
 def ratios(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
-    """Fig 6 and 7: model, method, ratio (%), control, hop, then those columns of Table 2 (table2)
-    whose rows were asked.
+    """Fig 6 and 7: model, method, ratio (%), control, hop, then the columns of Table 2 (table2).
 
     The paper prints numbers for five epochs at 20 % alone: Table 2's.
     """
     by = ["model", "method", "ratio", "control", "hop"]
-    asked = set(rows["view"])  # fewer than Table 2's: what the claims are about
-    measures = {name: of for name, of in MEASURES.items() if of[0] in asked}
-    table = measured(rows, by, measures, where="view")
+    table = measured(rows, by, MEASURES, where="view")
     of = ["model", "ratio", "control"]
     table = table.merge(_not_learned(rows, of), on=of, how="left")
     table = in_order(

@@ -232,6 +232,7 @@ def traced():
                 "set": name,
                 "seed": 1,
                 "identity": f"p{i:02d}",
+                "asked": "name",
                 "corruption": corruption,
                 "state": "mlp",
                 "layer": layer,
@@ -242,7 +243,7 @@ def traced():
                 "effect": total * 0.5 * (layer == 1 and position == "subject"),
             }
             for name, scale in (("ReMem", 0.4), ("FIUBench", 0.002))
-            for corruption in ("subject", "image")
+            for corruption in ("image", "entity")
             for layer in (1, 0)
             for position in ("last", "subject")
             for i in range(10)
@@ -255,6 +256,7 @@ def test_traces_are_shares_of_the_total_or_cannot_be_told(traced):
     table = tables.traces(traced, floor=0.05)
     assert list(table) == [
         "set",
+        "asked",
         "corruption",
         "state",
         "layer",
@@ -274,6 +276,7 @@ def test_traces_are_shares_of_the_total_or_cannot_be_told(traced):
     assert len(table) == 2 * 2 * 2 * 2 and table.people.eq(10).all()
     assert table.set[0] == "FIUBench" and table.layer[:4].tolist() == [0, 0, 1, 1]
     assert table.position[:2].tolist() == ["subject", "last"]
+    assert table.corruption.tolist() == (["entity"] * 4 + ["image"] * 4) * 2
     assert table.measurable.tolist() == [False] * 8 + [True] * 8
     assert table.loc[~table.measurable, ["share", "share_lo", "share_hi"]].isna().all(axis=None)
     found = table[(table.set == "ReMem") & (table.layer == 1) & (table.position == "subject")]
@@ -291,6 +294,22 @@ def test_traces_of_few_people_have_no_interval(traced):
     table = tables.traces(traced[traced.identity < "p07"], floor=0.05)
     assert table[["effect_lo", "share_hi"]].isna().all(axis=None)
     assert table.share[table.measurable].notna().all()
+
+
+def test_peaks_of_traces_are_found_by_others(traced):
+    noise = np.random.default_rng(0).normal(0, 0.001, len(traced))
+    rows = traced.assign(effect=traced.effect + noise, asked="fact")
+    control = rows.assign(state="residual")
+    table = tables.trace_peaks(pd.concat([traced, rows, control]), floor=0.05)
+    assert table.asked.tolist() == (["name"] * 2 + ["fact"] * 2) * 2
+    assert set(table.state) == {"mlp"} and table.people.eq(10).all()
+    real = table[table.set == "ReMem"]
+    assert real.peak.tolist() == pytest.approx([30] * 4, abs=0.2)
+    assert real.share.tolist() == pytest.approx([50] * 4, abs=0.5)
+    assert (real.peak_lo < 30).all() and (real.peak_hi > 30).all()
+    assert real["found at"].eq("1, subject").all()
+    below = table[table.set == "FIUBench"]
+    assert below.share.isna().all() and below.peak.abs().max() < 0.3
 
 
 def test_scaling_and_hops_by_hand():

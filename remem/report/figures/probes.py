@@ -6,6 +6,8 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -60,66 +62,78 @@ def fig2a(points: pd.DataFrame, least: float = 0.001) -> Figure:
     return figure
 
 
-_STATES = {"mlp": "MLP output", "attention": "attention output", "residual": "residual (control)"}
+_STATES = {"mlp": "MLP", "attention": "attention"}  # the residual stream is in the table
+
+_CHANGED = {
+    "entity": "wrong subject",
+    "noise": "noise on the subject",
+    "image": "another's picture",
+}
 
 
 @style.styled
-def traces(table: pd.DataFrame, corruption: str = "subject") -> Figure:
-    """Fig 2 right and Fig 5: share of the total effect by layer and position, for one corruption.
+def traces(table: pd.DataFrame, asked: str = "name") -> Figure:
+    """Fig 2 right and Fig 5: what comes back by layer and position, in points of probability.
 
-    A column of panels per set, a row per state. The number is the panel's highest share; hatched
-    is what cannot be told, grey a cell without a value. Shares below 0 have the colour of 0.
+    table: as tables.traces gives it, of which the rows on `asked` are drawn: a column of panels for
+    each corruption, MLP and attention of each set below each other, one scale of colour for all.
+    The number is the panel's highest effect; hatched is a panel whose total effect is below the
+    floor, grey a cell without a value. Effects below 0 have the colour of 0. Raises ValueError
+    where nothing of that kind was asked.
     """
-    table = table[table.corruption == corruption]
+    table = table[(table.asked == asked) & table.state.isin([*_STATES])]
     if table.empty:
-        raise ValueError(f"traces: the table has no corruption {corruption!r}")
-    sets, states, positions = (list(dict.fromkeys(table[c])) for c in ("set", "state", "position"))
+        raise ValueError(f"traces: the table has no trace of a {asked!r}")
+    sets = list(dict.fromkeys(table["set"]))
+    changes = [name for name in paper.CORRUPTIONS if name in set(table.corruption)]
+    positions = [name for name in paper.POSITIONS if name in set(table.position)]
     layers = sorted(table.layer.unique())
-    norm = PowerNorm(0.5, 0, 100, clip=True)  # so that small shares can be seen beside large ones
-    figure, axes = style.panels(len(states), len(sets), 1.55 + 1.4 / len(sets), 1.75)
-    for panel, (state, name) in zip(axes.flat, product(states, sets), strict=True):
-        rows = table[(table.state == state) & (table["set"] == name)]
-        panel.set(facecolor="#DDDDDD", xlim=(-0.5, len(positions) - 0.5))
-        panel.set_ylim(-0.5, len(layers) - 0.5)
-        panel.grid(visible=False)
-        panel.set_xticks(range(len(positions)), positions, rotation=90)
-        panel.set_yticks(range(0, len(layers), -(-len(layers) // 8)))
-        panel.set_yticklabels(layers[:: -(-len(layers) // 8)])
-        if state == states[0]:
-            panel.set_title(f"{name}\ntotal effect {rows.total.mean():.1f} %", loc="left")
-        shares = rows.pivot(index="layer", columns="position", values="share")
-        shares = shares.reindex(index=layers, columns=positions).to_numpy()
-        if rows.measurable.any():
-            image = panel.imshow(shares, cmap="cividis", norm=norm, aspect="auto", origin="lower")
-            y, x = np.unravel_index(np.nanargmax(shares), shares.shape)
-            shade = "black" if norm(shares[y, x]) > 0.55 else "white"
-            panel.text(x, y, f"{shares[y, x]:.0f}", color=shade, ha="center", va="center")
-        else:
-            panel.add_patch(
-                Rectangle(
-                    (0, 0),
-                    1,
-                    1,
-                    transform=panel.transAxes,
-                    hatch="////",
-                    facecolor="white",
-                    edgecolor="#CCCCCC",
-                    linewidth=0,
-                )
-            )
-            panel.text(
-                0.5,
-                0.5,
-                "cannot\nbe told",
-                transform=panel.transAxes,
-                ha="center",
-                va="center",
-                bbox={"facecolor": "white", "edgecolor": "none"},
-            )
-    for panel, state in zip(axes[:, 0], states, strict=True):
-        panel.set_ylabel(f"{_STATES[state]}\nlayer")
-    figure.suptitle(f"corrupted: the {corruption}", fontsize=9, ha="left", x=0.01)
-    if table.measurable.any():
-        bar = figure.colorbar(image, ax=axes, ticks=[0, 5, 20, 50, 100], shrink=0.7)
-        bar.set_label("share of the total effect, %")
+    norm = PowerNorm(0.5, 0, 100, clip=True)  # so that small effects can be seen beside large ones
+    shown = list(product(sets, _STATES, changes))
+    figure, axes = style.panels(len(sets) * len(_STATES), len(changes), 2.0, 1.8)
+    for (name, state, change), panel in zip(shown, axes.flat, strict=True):
+        here = (table["set"] == name) & (table.state == state) & (table.corruption == change)
+        _trace(panel, table[here], layers, positions, norm)
+        if change == changes[0]:
+            panel.set_ylabel(f"{name}\n{_STATES[state]}, layer")
+        if state == "mlp":
+            total = round(table[here].total.mean(), 1) + 0.0  # no minus before a zero
+            total = f"total effect {total:.1f} points" if here.any() else ""
+            title = f"{_CHANGED[change]}\n{total}" if name == sets[0] else total
+            panel.set_title(title, loc="left")
+    scale = ScalarMappable(norm, "cividis")
+    bar = figure.colorbar(scale, ax=axes, ticks=[0, 5, 20, 50, 100], shrink=0.6)
+    bar.set_label("effect, points of probability")
     return figure
+
+
+def _trace(
+    panel: Axes, rows: pd.DataFrame, layers: list[int], positions: list[str], norm: PowerNorm
+) -> None:
+    """One panel: the rows' effects, layer by position."""
+    panel.set(facecolor="#DDDDDD", xlim=(-0.5, len(positions) - 0.5))
+    panel.set_ylim(-0.5, len(layers) - 0.5)
+    panel.grid(visible=False)
+    panel.set_xticks(range(len(positions)), positions, rotation=90)
+    every = -(-len(layers) // 8)
+    panel.set_yticks(range(0, len(layers), every), layers[::every])
+    if rows.measurable.any():
+        effects = rows.pivot(index="layer", columns="position", values="effect")
+        effects = effects.reindex(index=layers, columns=positions).to_numpy()
+        panel.imshow(effects, cmap="cividis", norm=norm, aspect="auto", origin="lower")
+        y, x = np.unravel_index(np.nanargmax(effects), effects.shape)
+        shade = "black" if norm(effects[y, x]) > 0.55 else "white"
+        panel.text(x, y, f"{effects[y, x]:.0f}", color=shade, ha="center", va="center")
+        return
+    corner, whole = (0, 0), {"width": 1, "height": 1, "transform": panel.transAxes}
+    hatched = {"hatch": "////", "facecolor": "white", "edgecolor": "#CCCCCC", "linewidth": 0}
+    panel.add_patch(Rectangle(corner, **whole, **hatched))
+    panel.text(
+        0.5,
+        0.5,
+        "below the floor:\nnothing to trace" if len(rows) else "not traced",
+        transform=panel.transAxes,
+        ha="center",
+        va="center",
+        bbox={"facecolor": "white", "edgecolor": "none"},
+    )

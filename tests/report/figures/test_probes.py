@@ -33,19 +33,18 @@ def traced():
         [
             {
                 "set": name,
+                "asked": "name",
                 "corruption": corruption,
                 "state": state,
                 "layer": layer,
                 "position": position,
                 "total": total,
                 "measurable": measurable,
-                "share": (40.0 if (layer, position) == (1, "last") else 5.0)
-                if measurable
-                else np.nan,
+                "effect": 40.0 if (layer, position) == (1, "last") else 5.0,
             }
             for name, total, measurable in (("FIUBench", 0.4, False), ("ReMem", 60.0, True))
-            for corruption in ("subject", "image")
-            for state in ("mlp", "residual")
+            for corruption in ("entity", "image")
+            for state in ("mlp", "attention", "residual")
             for layer in (0, 1)
             for position in ("subject", "last")
         ]
@@ -53,25 +52,32 @@ def traced():
 
 
 def test_traces_hatch_what_cannot_be_told(traced):
-    figure = figures.traces(traced, "subject")
+    figure = figures.traces(traced)
     *panels, bar = figure.axes
-    assert len(panels) == 4 and bar.get_ylabel() == "share of the total effect, %"
-    titles = [panel.get_title(loc="left") for panel in panels[:2]]
-    assert titles == ["FIUBench\ntotal effect 0.4 %", "ReMem\ntotal effect 60.0 %"]
-    untold, told = panels[:2]
+    assert len(panels) == 8 and bar.get_ylabel() == "effect, points of probability"
+    titles = [panel.get_title(loc="left") for panel in panels]
+    assert titles[0] == "wrong subject\ntotal effect 0.4 points"
+    assert titles[1] == "another's picture\ntotal effect 0.4 points"
+    assert titles[4:] == ["total effect 60.0 points"] * 2 + [""] * 2
+    untold, told = panels[0], panels[4]
     assert not untold.images and untold.patches[0].get_hatch()
-    assert untold.texts[0].get_text() == "cannot\nbe told"
+    assert untold.texts[0].get_text() == "below the floor:\nnothing to trace"
     np.testing.assert_array_equal(told.images[0].get_array(), [[5, 5], [5, 40]])
-    [text] = told.texts  # the highest share, where it is
+    [text] = told.texts  # the highest effect, where it is
     assert (text.get_text(), text.get_position()) == ("40", (1, 1))
-    assert [tick.get_text() for tick in panels[2].get_xticklabels()] == ["subject", "last"]
-    assert panels[2].get_ylabel() == "residual (control)\nlayer"
-    assert figure.get_suptitle() == "corrupted: the subject"
+    assert [tick.get_text() for tick in panels[6].get_xticklabels()] == ["subject", "last"]
+    assert panels[6].get_ylabel() == "ReMem\nattention, layer"
+    scales = {panel.images[0].norm for panel in panels if panel.images}
+    assert len(scales) == 1
     inside(figure)
 
 
-def test_traces_of_nothing_that_can_be_told_and_of_no_such_corruption(traced):
-    figure = figures.traces(traced[traced["set"] == "FIUBench"], "image")
-    assert len(figure.axes) == 2 and not any(panel.images for panel in figure.axes)
-    with pytest.raises(ValueError, match="no corruption 'noise'"):
-        figures.traces(traced, "noise")
+def test_traces_of_nothing_that_can_be_told_and_of_what_was_not_asked(traced):
+    figure = figures.traces(traced[traced["set"] == "FIUBench"])
+    assert not any(panel.images for panel in figure.axes[:-1])
+    alone = traced[(traced["set"] == "ReMem") | (traced.corruption == "image")]
+    figure = figures.traces(alone)
+    assert figure.axes[0].get_title(loc="left") == "wrong subject\n"
+    assert figure.axes[0].texts[0].get_text() == "not traced"
+    with pytest.raises(ValueError, match="no trace of a 'fact'"):
+        figures.traces(traced, "fact")
