@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install test smoke reproduce base lint format clean
+.PHONY: help install test smoke quick reproduce base lint format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,7 +32,10 @@ test: $(STAMP)  ## all tests, the smoke run of every notebook among them (WORKER
 smoke: $(STAMP)  ## every notebook with a very small model, in minutes
 	$(VENV)/bin/python -m remem reproduce --scale smoke
 
-reproduce: $(STAMP)  ## every table and figure (SCALE=tiny, or smoke, or paper)
+quick: $(STAMP)  ## every table and figure from fewer runs, in a quarter of an hour
+	$(VENV)/bin/python -m remem reproduce --scale quick
+
+reproduce: $(STAMP)  ## every table and figure (SCALE=tiny, or quick, smoke, paper)
 	$(VENV)/bin/python -m remem reproduce --scale $(SCALE)
 
 base: $(STAMP)  ## the tiny base models, trained from nothing and compared with the repository's

@@ -22,6 +22,8 @@ scale = "tiny"
 overrides = {}
 
 # %%
+import pandas as pd
+
 from remem import experiments, paper
 from remem.evaluation import judge
 from remem.jobs import collect
@@ -32,11 +34,12 @@ config, out = begin("08_forget_ratio", scale, overrides)
 
 # %% [markdown]
 # ## Setting
-# All is as in notebook 7 but the number of people: the smaller sets lie within the larger, and the
-# run at Table 2's ratio is Table 2's.
+# All is as in notebook 7 but the number of people. The smaller sets lie within the larger: each is
+# drawn from the set that its seed forgets in Table 2, and at the smallest ratio a seed draws more
+# than once, so that enough people are forgotten at each. The runs at Table 2's ratio are Table 2's.
 #
 # **A confound.** The same epochs over more people are more optimiser steps. So the first model
-# forgets each set again with *equal updates*, as many as Table 2's set takes: then a larger set
+# forgets some sets again with *equal updates*, as many as Table 2's set takes: then a larger set
 # means more people, and not more steps.
 
 # %%
@@ -44,10 +47,11 @@ jobs = experiments.forget_ratios(config)
 rows = collect(jobs, "forget ratios")
 rows = judge.score(rows, config.judge, config.folders.judge, rows["view"] == "forget")
 history = collect(jobs.training())
-by = ["ratio", "control"]
-size = rows[rows["view"] == "forget"].groupby(by, sort=False).identity.nunique().rename("people")
+by = ["model", "ratio", "control"]
+forgotten = rows[rows["view"] == "forget"].groupby(by, sort=False)
 steps = history[history.method != paper.BEFORE].groupby(by, sort=False).step.max()
-tables.show(size.to_frame().join(steps.rename("updates")).reset_index())
+size = {"people, in all draws": forgotten.identity.nunique(), "seeds": forgotten.seed.nunique()}
+tables.show(pd.DataFrame(size).assign(updates=steps).reset_index())
 
 # %% [markdown]
 # ## Fig 6 and 7
@@ -69,8 +73,8 @@ drawn[-1]
 
 # %% [markdown]
 # ## From the smallest set to the largest
-# The change in percentage points, hops together. The forgotten of one seed are a few people. With
-# so few units no interval is given, and what is claimed of the forgotten cannot be told.
+# The change in percentage points, hops together; of the forgotten, the means are over other people
+# at each ratio.
 
 # %%
 ends = table[table.ratio.isin([table.ratio.min(), table.ratio.max()])]

@@ -373,12 +373,23 @@ def test_make_lists_its_targets_and_each_sets_itself_up():
         ).stdout
 
     listed = make()
-    for target in ("help", "install", "test", "smoke", "reproduce", "lint", "format", "clean"):
+    for target in (
+        "help",
+        "install",
+        "test",
+        "smoke",
+        "quick",
+        "reproduce",
+        "lint",
+        "format",
+        "clean",
+    ):
         assert f"make {target} " in listed
     for target, runs in (
         ("test", "-m pytest"),
         ("reproduce", "-m remem reproduce --scale tiny"),
         ("smoke", "-m remem reproduce --scale smoke"),
+        ("quick", "-m remem reproduce --scale quick"),
         ("lint", "-m ruff check"),
         ("lint", "-m ruff format --check"),
         ("lint", "-m basedpyright"),

@@ -6,11 +6,10 @@ Plain values only: nothing here reads data or loads a network. `loading` reads a
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from remem import paper, paths
 from remem.config.networks import Hub as Hub
@@ -18,9 +17,11 @@ from remem.config.networks import Network, VisionTower
 from remem.config.networks import TinyLlava as TinyLlava
 from remem.config.services import Construction, Judge
 from remem.config.services import FaceSimilarity as FaceSimilarity
+from remem.config.stages import Optimiser as Optimiser
+from remem.config.stages import Stage1, Stage2
 from remem.runs import NOT_IN_DIGEST, Spec
 
-SCALES = ("smoke", "tiny", "paper")
+SCALES = ("smoke", "quick", "tiny", "paper")
 MADE = ("synthetic", "public")  # sources of a dataset that are no folder
 BENCHMARKS = {
     "remem": paper.REMEM,
@@ -60,82 +61,6 @@ class Base(Spec):
     networks: dict[str, Network] = Field(description="by name")
 
 
-class Optimiser(Spec):
-    """How a loss is driven down: AdamW, one learning rate with a schedule over all steps."""
-
-    epochs: int = Field(ge=0, description="passes over the rows")
-    batch: int = Field(ge=1, description="rows in an optimiser step")
-    micro_batch: Annotated[
-        int, Field(ge=1, description="rows in memory at once; changes no gradient"), NOT_IN_DIGEST
-    ]
-    lr: float = Field(gt=0, description="peak learning rate")
-    schedule: Literal["cosine", "linear", "constant"] = Field(description="of the learning rate")
-    warmup: float = Field(ge=0, le=1, description="share of the steps in which the rate rises")
-    weight_decay: float = Field(ge=0, description="AdamW's")
-    clip: float | None = Field(gt=0, description="bound on the gradient's norm, or null")
-    checkpointing: Annotated[
-        bool, Field(description="trades time for memory on a GPU"), NOT_IN_DIGEST
-    ] = False
-
-    def steps(self, rows: int) -> int:
-        """Optimiser steps that all epochs over `rows` rows take."""
-        return math.ceil(rows / self.batch) * self.epochs
-
-    @property
-    def optimiser(self) -> Optimiser:
-        """These fields alone, without those that a section adds."""
-        return Optimiser(**{name: getattr(self, name) for name in Optimiser.model_fields})
-
-
-class Stage1(Optimiser):
-    """Stage 1, memorising: the adapter's size and how it is fitted."""
-
-    rank: int = Field(ge=1, description="of the LoRA matrices")
-    alpha: int = Field(ge=1, description="LoRA's; twice the rank, as in the paper")
-    each_seed: bool = Field(
-        False, description="every seed has a stage 1 of its own; otherwise all share the first's"
-    )
-
-    @model_validator(mode="after")
-    def _alpha_follows_rank(self):
-        if self.alpha != 2 * self.rank:
-            raise ValueError(f"alpha is twice the rank in the paper: {2 * self.rank}")
-        return self
-
-
-Hyperparameter = float | int | bool | str
-
-
-class Stage2(Optimiser):
-    """Stage 2, unlearning: which methods, and who is forgotten.
-
-    A share of the identities that the seed draws, or for every seed `forget_set`: one that a
-    benchmark brings, by its name, or the identities themselves.
-    """
-
-    methods: tuple[str, ...] = Field(min_length=1, description="which of the five are compared")
-    hyperparameters: dict[str, dict[str, Hyperparameter]] = Field(
-        {}, description="of a method, by its name: NPO: {beta: 0.1}"
-    )
-    forget_ratio: float = Field(gt=0, lt=1, description="share of the identities to forget")
-    forget_set: str | tuple[str, ...] | None = Field(
-        None, description="a benchmark's own forget set by name, or identities"
-    )
-
-    @field_validator("methods")
-    @classmethod
-    def _known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in paper.METHODS:
-                raise ValueError(
-                    f"{name!r} is none of {', '.join(paper.METHODS)}; a method of your own is "
-                    "handed to experiments.unlearning, see docs/method.md"
-                )
-        if len(set(names)) < len(names):
-            raise ValueError("a method stands twice")
-        return names
-
-
 class Evaluate(Spec):
     """How answers are generated. Nothing here retrains anything."""
 
@@ -153,7 +78,14 @@ class Shape(Spec):
     identities: int = Field(ge=2, description="people")
     single: int = Field(ge=0, description="single-hop questions about each")
     multi: int = Field(ge=0, description="multi-hop questions about each")
+    names: int = Field(ge=0, description="of the latter, how many ask for the name")
     pictures: int = Field(ge=1, description="pictures of each")
+
+    @model_validator(mode="after")
+    def _names_are_multi_hop(self):
+        if self.names > self.multi:
+            raise ValueError(f"names is {self.names}, of {self.multi} multi-hop questions in all")
+        return self
 
 
 class Diagnosis(Spec):
@@ -165,6 +97,9 @@ class Diagnosis(Spec):
     )
     real: Dataset | None = Field(
         description="public figures that the base model knows; null: none at hand"
+    )
+    asked: int = Field(
+        ge=2, description="people of each shape who are asked about, the first of all"
     )
     questions_per_person: int = Field(ge=1, description="where questions are made few")
     pictures_per_person: int = Field(1, ge=1, description="where pictures are made few")
@@ -181,6 +116,9 @@ class Scaling(Repeated):
     """Fig 3a and 3b: more and more questions about one person."""
 
     samples: tuple[int, ...] = Field(min_length=2, description="numbers of questions")
+    controlled: tuple[int, ...] = Field(
+        min_length=2, description="those of them that have the control as well"
+    )
     updates: int = Field(ge=1, description="optimiser steps in the control with equal updates")
     single: int = Field(ge=0, le=100, description="percent of the questions that are single-hop")
 
@@ -236,12 +174,36 @@ class Ability(Spec):
     max_new_tokens: int = Field(ge=1, description="after which an answer is cut off")
 
 
-class Ratios(Spec):
-    """Forget ratios (Fig 6 and 7)."""
+class Draws(Spec):
+    """Forget ratios, and how often others are forgotten at each: one draw in the forget set of each
+    seed, then a second there, and so on, as far as there is room for disjoint ones."""
 
     shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
         min_length=1, description="of the identities to forget"
     )
+    draws: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        min_length=1, description="of people to forget, at each of these shares"
+    )
+
+    @model_validator(mode="after")
+    def _as_many(self):
+        if len(self.draws) != len(self.shares):
+            raise ValueError(f"draws has {len(self.draws)} values, for {len(self.shares)} shares")
+        return self
+
+
+class Ratios(Spec):
+    """Forget ratios (Fig 6 and 7): of the first model, of the others, and of the first again with
+    as many updates as Table 2's set takes."""
+
+    first: Draws = Field(description="of the first model")
+    others: Draws = Field(description="of the other models")
+    equal_updates: Draws = Field(description="of the first model, in the control")
+
+
+class Curves(Spec):
+    """Each method epoch by epoch, for which checkpoints are kept."""
+
     seeds: int = Field(ge=1, description="by how many of the seeds")
 
 
@@ -253,6 +215,7 @@ class Experiments(Spec):
     hops: Hops
     trace: Trace
     ability: Ability
+    curves: Curves
     ratios: Ratios
 
 
@@ -291,7 +254,7 @@ class Benchmark(Spec):
 class Config(Spec):
     """Everything that can be set: what a notebook, a script or the command line starts from."""
 
-    scale: Literal["smoke", "tiny", "paper"]
+    scale: Literal["smoke", "quick", "tiny", "paper"]
     outputs: str | None = Field(
         None, description="folder below outputs/ for tables and figures; null: the scale's name"
     )
@@ -360,13 +323,13 @@ class Config(Spec):
             return self.synthetic_scope
         if self.scale == "paper":
             return "paper" if self.is_remem else self.data_name
-        return f"{self.scale} {self.data_name}"
+        return f"{self.synthetic_scope} {self.data_name}"
 
     @property
     def synthetic_scope(self) -> str:
         """The same for experiments whose people are always drawn by code: the toy people of section
-        5, and shapes of other benchmarks."""
-        return "drawn" if self.scale == "paper" else self.scale
+        5, and shapes of other benchmarks. Scale quick has tiny's world, and fewer runs in it."""
+        return {"paper": "drawn", "quick": "tiny"}.get(self.scale, self.scale)
 
     @property
     def diagnosis_scope(self) -> str:
@@ -377,5 +340,9 @@ class Config(Spec):
 
     @property
     def stage1_seeds(self) -> tuple[int, ...]:
-        """The seeds that have a stage 1 of their own: the first, or each (stage1.each_seed)."""
-        return self.seeds if self.stage1.each_seed else self.seeds[:1]
+        """The seeds of the stage 1s that the seeds of stage 2 begin from."""
+        return tuple(dict.fromkeys(map(self.stage1_seed, self.seeds)))
+
+    def stage1_seed(self, seed: int) -> int:
+        """Which seed's stage 1 a seed begins from: the tuning seed 0 has its own."""
+        return 1 + (seed - 1) % self.stage1.seeds if seed else 0

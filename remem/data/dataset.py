@@ -29,12 +29,19 @@ from remem.synthetic import faces, people, questions
 
 
 class SyntheticData(sections.Dataset, Run):
-    """A dataset that is drawn: train/, test/, and people.json with each person's facts."""
+    """A dataset that is drawn: train/, test/, and people.json with each person's facts.
+
+    For the shapes of other benchmarks: `names`, how many of the multi-hop training questions ask
+    for the name (None: questions.NAME_SHARE), and `pictures` of each person in training, which go
+    round the questions (None: each question has its own, as the Hub's image folders want it).
+    """
 
     kind: ClassVar[str] = "dataset"
     verified_once: ClassVar[bool] = True
     source: Literal["synthetic", "public"] = "synthetic"
     identities: int = Field(20, ge=1, lt=10_000)  # section 5 trains on one person alone
+    names: int | None = Field(None, ge=0)
+    pictures: int | None = Field(None, ge=1)
 
     def make(self, out: Path, runs_root: Path) -> None:
         """Draw the people, their pictures and questions."""
@@ -46,15 +53,17 @@ class SyntheticData(sections.Dataset, Run):
             appearance = faces.sample_appearance(face_seed(self, index))
             for part, split in enumerate(SPLITS):
                 (out / split / person.identity).mkdir(parents=True)
-                pairs = questions.build(person, *sizes[split], split, self.seed)
+                names, shown = (self.names, self.pictures) if split == "train" else (None, None)
+                pairs = questions.build(person, *sizes[split], split, self.seed, names=names)
                 for k, pair in enumerate(pairs):
-                    rng = np.random.default_rng([self.seed, index, part, k])
-                    picture = faces.draw(
-                        appearance, faces.sample_scene(rng, split), self.image_size
-                    )
                     name = f"{person.identity}-{split}-{k:03d}"
-                    file = f"{person.identity}/{name}.png"
-                    picture.save(out / split / file)
+                    at = k if shown is None else k % shown
+                    file = f"{person.identity}/{person.identity}-{split}-{at:03d}.png"
+                    if at == k:
+                        rng = np.random.default_rng([self.seed, index, part, k])
+                        scene = faces.sample_scene(rng, split)
+                        picture = faces.draw(appearance, scene, self.image_size)
+                        picture.save(out / split / file)
                     who = {"identity": person.identity, "name": person.name, "split": split}
                     row = {"file_name": file, "id": name, **who, **dataclasses.asdict(pair)}
                     lines[split].append(json.dumps(row, ensure_ascii=False) + "\n")

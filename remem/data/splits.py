@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,23 +21,41 @@ UNNAMED = "question"
 FOLDS = 5  # disjoint forget sets at the paper's 20 %
 
 
-def forget_set(rows: pd.DataFrame, ratio: float, seed: int) -> tuple[str, ...]:
+def forget_set(rows: pd.DataFrame, ratio: float, seed: int, part: int = 0) -> tuple[str, ...]:
     """The people to forget: `ratio` of all, at least one, in the order of being drawn.
 
     One fixed permutation of the people is cut into five folds; seed s begins with fold s mod 5. So
     at the paper's 20 % five seeds cover all of them once, a smaller ratio takes the first of the
     same fold (5, 10 and 15 % are 1, 2 and 3 of 20 people), and a larger one runs on into the next.
+    `part` 1 is as many again, after those of part 0, and so on: another disjoint draw.
     """
     identities = list(dict.fromkeys(rows["identity"]))
     wanted = max(1, round(ratio * len(identities)))
-    if not 0 < ratio < 1 or wanted >= len(identities):
+    if not 0 < ratio < 1 or wanted * (part + 1) > len(identities) or wanted == len(identities):
         raise BadData(
             f"forget ratio {ratio} of {len(identities)} people leaves no one to forget or no one "
             "to retain; choose one between 0 and 1, such as 0.2"
         )
     order = np.random.default_rng(0).permutation(len(identities))
-    order = np.roll(order, -(seed % FOLDS * len(identities) // FOLDS))
+    order = np.roll(order, -(seed % FOLDS * len(identities) // FOLDS) - part * wanted)
     return tuple(identities[index] for index in order[:wanted])
+
+
+def draws(
+    rows: pd.DataFrame, ratio: float, within: float, count: int, seeds: Sequence[int]
+) -> list[tuple[int, tuple[str, ...]]]:
+    """(seed, people to forget) of at most `count` draws at `ratio`: first one of each seed, then a
+    second of each, and so on.
+
+    Those of a seed are disjoint, and lie within its forget set at the ratio `within` where that is
+    larger; so there are as many of a seed as that has room for.
+    """
+    taken, room = (len(forget_set(rows, share, 0)) for share in (ratio, within))
+    places = itertools.product(range(max(1, room // taken)), seeds)
+    return [
+        (seed, forget_set(rows, ratio, seed, part))
+        for part, seed in itertools.islice(places, count)
+    ]
 
 
 def views(rows: pd.DataFrame, forget: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -61,12 +80,13 @@ def views(rows: pd.DataFrame, forget: Sequence[str]) -> dict[str, pd.DataFrame]:
     }
 
 
-def evaluated(rows: pd.DataFrame, forget: Sequence[str]) -> pd.DataFrame:
+def evaluated(rows: pd.DataFrame, forget: Sequence[str], only: Sequence[str] = ()) -> pd.DataFrame:
     """The rows of the four views that Table 2 is made of, with the view's name in `view`: all of
-    `views` but retain, which is what training draws from."""
+    `views` but retain, which is what training draws from; or of those named alone."""
     parts = views(rows.drop(columns="view", errors="ignore"), forget)
+    wanted = only or [name for name in parts if name != "retain"]
     return pd.concat(
-        [part.assign(view=name) for name, part in parts.items() if name != "retain"],
+        [part.assign(view=name) for name, part in parts.items() if name in wanted],
         ignore_index=True,
     )
 

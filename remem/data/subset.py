@@ -41,10 +41,14 @@ class TrainSubset(Spec):
             parts.append(part)
         return pd.concat(parts)
 
-    def eval_rows(self, rows: pd.DataFrame, splits: tuple[str, ...]) -> pd.DataFrame:
-        """The rows of `splits` about the same people: the training rows of this subset, and all
-        held-out rows."""
+    def eval_rows(
+        self, rows: pd.DataFrame, splits: tuple[str, ...], people: int | None = None
+    ) -> pd.DataFrame:
+        """The rows of `splits` about the same people, or the first `people` of them: the training
+        rows of this subset, and all held-out rows."""
         train = self.of(rows)
+        if people is not None:
+            train = train[train["identity"].isin(train["identity"].unique()[:people])]
         held_out = rows[(rows["split"] == "test") & rows["identity"].isin(set(train["identity"]))]
         both = pd.concat([train, held_out])
         return both[both["split"].isin(splits)].reset_index(drop=True)

@@ -31,22 +31,20 @@ class EvalRows(Spec):
 
     With `forget` (identities), those of the views that Table 2 is made of (of `views` alone, if any
     are named), with a column `view`; else all rows of `splits`, and where the model
-    was trained on a subset, those about its people.
+    was trained on a subset, those about its people, or about the first `people` of them.
     """
 
     forget: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
     splits: tuple[str, ...] = SPLITS
+    people: int | None = Field(None, ge=1)
 
     def of(self, rows: pd.DataFrame, subset: TrainSubset | None = None) -> pd.DataFrame:
         """The rows to answer, of all rows of the data."""
         if self.forget:
-            found = splits.evaluated(rows, self.forget)
-            return found[found["view"].isin(self.views or set(found["view"]))].reset_index(
-                drop=True
-            )
+            return splits.evaluated(rows, self.forget, self.views)
         if subset is not None:
-            return subset.eval_rows(rows, self.splits)
+            return subset.eval_rows(rows, self.splits, self.people)
         return rows[rows["split"].isin(self.splits)]
 
     def secret(self, rows: pd.DataFrame) -> pd.Series:

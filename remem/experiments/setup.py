@@ -103,9 +103,8 @@ def places(config: Config) -> dict[str, Path | str]:
 def stage1_run(
     config: Config, model: str, seed: int, exclude: tuple[str, ...] = (), data: Data | None = None
 ) -> Stage1Run:
-    """The stage 1 of `model` that `seed` starts from; with identities to `exclude`, the model
-    retrained without them. A seed that is not reported (the tuning seed) has its own."""
-    shared = seed in config.seeds and seed not in config.stage1_seeds
+    """The stage 1 of `model` that `seed` starts from (config.stage1_seed); with identities to
+    `exclude`, the model retrained without them."""
     return Stage1Run(
         base=base(config, model),
         data=data or data_of(config),
@@ -113,7 +112,7 @@ def stage1_run(
         alpha=config.stage1.alpha,
         optimiser=config.stage1.optimiser,
         exclude=exclude,
-        seed=config.seeds[0] if shared else seed,
+        seed=config.stage1_seed(seed),
     )
 
 

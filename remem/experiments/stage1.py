@@ -55,7 +55,7 @@ def mixed(total: int, percent: int) -> tuple[int, int]:
 def base_models(config: Config) -> Jobs:
     """The base models that are trained here, and beside them, while the last trains, the answers
     of the first before and after its stage 1."""
-    first, seed = config.models[0], config.seeds[0]
+    first, seed = config.models[0], config.stage1_seeds[0]
     found = [
         Job(setup.answers(config, of), {"model": first, "seed": seed})
         for of in (setup.untrained(config, first), setup.stage1_run(config, first, seed))
@@ -80,40 +80,46 @@ def memorising(config: Config) -> Jobs:
 
 
 def diagnosis(config: Config) -> Jobs:
-    """Fig 1: the first model, trained on data of each shape; rows labelled benchmark."""
+    """Fig 1: the first model, trained on data of each shape by each seed of stage 1; rows labelled
+    benchmark."""
     return setup.jobs(
         config,
         (
-            _job(config, of, benchmark=name, whole=name == config.data_name)
-            for name, of in _shapes(config).items()
+            _job(
+                config,
+                of,
+                benchmark=name,
+                whole=name == config.data_name,
+                people=config.experiments.diagnosis.asked,
+            )
+            for seed in config.stage1_seeds
+            for name, of in _shapes(config, seed).items()
         ),
     )
 
 
-def _shapes(config: Config) -> dict[str, Stage1Run]:
-    """Five epochs of each shape, as the paper's, and at least as many updates as ReMem takes."""
-    own, settings = _own(config), config.experiments.diagnosis
-    found = {}
+def _shapes(config: Config, seed: int) -> dict[str, Stage1Run]:
+    """Stage 1 on each shape: its own rows, in the usual epochs, as the paper's. So each takes as
+    many updates as its rows ask for, which for the other benchmarks' is more than ReMem's."""
+    settings, found = config.experiments.diagnosis, {}
     for name, section in settings.files.items():
-        people = _counted(config, datasets.data_of(section))
-        updates = max(_updates(config, people), _updates(config, own))
-        found[name] = _trained(config, people, TrainSubset(), updates)
+        data = datasets.data_of(section)
+        found[name] = _plain(config, seed, data).model_copy(update={"subset": TrainSubset()})
     for name, shape in settings.shapes.items():
         if name in (*settings.files, config.data_name):  # the thing itself is there
             continue
-        people = _drawn(config, shape.identities, shape.single, shape.multi)
-        if not shape.single:
-            people = people._replace(data=people.data.model_copy(update={"test_single": 0}))
-        updates = max(_updates(config, people), _updates(config, own))
-        subset = TrainSubset(single=shape.single, multi=shape.multi, pictures=shape.pictures)
-        found[name] = _trained(config, people, subset, updates)
-    return {**found, config.data_name: _plain(config)}
+        drawn = _drawn(config, shape.identities, shape.single, shape.multi).data
+        like = {"names": shape.names, "pictures": shape.pictures}
+        like |= {} if shape.single else {"test_single": 0}
+        run = _plain(config, seed, drawn.model_copy(update=like))
+        found[name] = run.model_copy(update={"subset": TrainSubset()})
+    return {**found, config.data_name: _plain(config, seed)}
 
 
 def shape_rows(config: Config) -> dict[str, pd.DataFrame]:
     """The rows of each shape of `diagnosis` but ReMem's own, by "<benchmark>'s shape" (Table 1)."""
     found = {}
-    for name, of in _shapes(config).items():
+    for name, of in _shapes(config, config.stage1_seeds[0]).items():
         if name != config.data_name and of.subset is not None:
             rows = datasets.rows_of(of.data, config.folders.runs)
             found[f"{name}'s shape"] = of.subset.eval_rows(rows, SPLITS)
@@ -121,8 +127,8 @@ def shape_rows(config: Config) -> dict[str, pd.DataFrame]:
 
 
 def causes(config: Config) -> Jobs:
-    """ReMem with one thing changed at a time, then several; with ReMem's updates but for one.
-    Rows labelled change.
+    """ReMem with one thing changed at a time towards FIUBench, then several; with ReMem's updates
+    but for one. One seed of stage 1; rows labelled change.
 
     A dataset folder can only be trained on a part of what it holds: more would be other people.
     """
@@ -144,38 +150,42 @@ def causes(config: Config) -> Jobs:
         f"{short}, multi-hop, {picture}": (pool, 0, few, pictures),
         f"{short}, {more} people": (many, *fewer, None),
     }
-    found = [_job(config, _plain(config), change=f"none ({config.data_name})", whole=True)]
+    plain, asked = _plain(config, config.stage1_seeds[0]), settings.asked
+    none = f"none ({config.data_name})"
+    found = [_job(config, plain, change=none, whole=True, people=asked)]
     for name, (people, single, multi, shown) in changes.items():
         within = single is None or multi is None or single + multi < own.total
         if made or (people is own and within):
             updates = None if name.endswith(paper.EPOCHS) else _updates(config, own)
             subset = TrainSubset(single=single, multi=multi, pictures=shown)
-            found.append(_job(config, _trained(config, people, subset, updates), change=name))
+            of = _trained(config, people, subset, updates)
+            found.append(_job(config, of, change=name, people=asked))
     return setup.jobs(config, found)
 
 
-def sets(config: Config) -> dict[str, Model]:
+def sets(config: Config, seed: int | None = None) -> dict[str, Model]:
     """Set of people -> the model that should know their names: of the Real Set the untrained base,
-    of each shape's people the model that was trained on them (Fig 2, 5, Table 5)."""
+    of each shape's people the model that was trained on them (Fig 2, 5, Table 5), by a `seed` of
+    stage 1 (None: the first)."""
     real = config.experiments.diagnosis.real
     found: dict[str, Model] = {}
     if real is not None:
         found[REAL] = setup.untrained(config, config.models[0], datasets.data_of(real))
-    return found | _shapes(config)
+    return found | _shapes(config, config.stage1_seeds[0] if seed is None else seed)
 
 
 def signatures(config: Config) -> Jobs:
-    """Fig 2 left and Table 5: how sure the model is of a name; one row per person, labelled set."""
+    """Fig 2 left and Table 5: how sure the model is of a name, by each seed of stage 1, the base of
+    the Real Set's once; one row per person, labelled set."""
+    first, *_ = config.stage1_seeds
+    people, batch = config.experiments.trace.people, config.evaluate.batch
     return setup.jobs(
         config,
         (
-            Job(
-                SignatureRun(
-                    of=of, people=config.experiments.trace.people, batch=config.evaluate.batch
-                ),
-                _labels(config, _seed(config, of), set=name),
-            )
-            for name, of in sets(config).items()
+            Job(SignatureRun(of=of, people=people, batch=batch), _labels(config, seed, set=name))
+            for seed in config.stage1_seeds
+            for name, of in sets(config, seed).items()
+            if seed == first or not isinstance(of, Untrained)
         ),
     )
 
@@ -204,10 +214,9 @@ def scaling(config: Config) -> Jobs:
         single, multi = mixed(samples, settings.single)
         subset = TrainSubset(people=(who,), single=single, multi=multi)
         usual = config.stage1.steps(samples)
-        controls = {
-            paper.EPOCHS: None,
-            paper.UPDATES: None if usual == settings.updates else settings.updates,
-        }  # where both come to the same, one run serves both
+        controls: dict[str, int | None] = {paper.EPOCHS: None}
+        if samples in settings.controlled:  # where both come to the same, one run serves both
+            controls[paper.UPDATES] = None if usual == settings.updates else settings.updates
         for control, updates in controls.items():
             of = _trained(config, people, subset, updates, seed)
             found.append(_job(config, of, ("test",), samples=samples, control=control))
@@ -270,14 +279,14 @@ def _trained(
     seed: int | None = None,
 ) -> Stage1Run:
     """Stage 1 of the first model on a subset."""
-    run = setup.stage1_run(config, config.models[0], config.seeds[0], data=people.data)
+    run = _plain(config, config.stage1_seeds[0], people.data)
     changed: dict[str, Any] = {"subset": subset, "updates": updates}
     return run.model_copy(update=changed | ({} if seed is None else {"seed": seed}))
 
 
-def _plain(config: Config) -> Stage1Run:
-    """Stage 1 itself (Table 3), to stand beside the others."""
-    return setup.stage1_run(config, config.models[0], config.seeds[0])
+def _plain(config: Config, seed: int, data: Data | None = None) -> Stage1Run:
+    """Stage 1 of the first model as it is (Table 3), or on other data."""
+    return setup.stage1_run(config, config.models[0], seed, data=data)
 
 
 def _job(
@@ -285,12 +294,15 @@ def _job(
     of: Stage1Run,
     splits: tuple[str, ...] = SPLITS,
     whole: bool = False,
+    people: int | None = None,
     **labels: Any,
 ) -> Job:
-    """The answers after one of these. Exposure is a matter of stage 2 and left out, except where it
-    is the `whole` stage 1, whose answers Table 2 needs with it."""
+    """The answers after one of these, about the first `people` (None: all). Exposure is a matter of
+    stage 2 and left out, except where it is the `whole` stage 1, of which Tables 2 and 3 need all
+    answers, with it."""
     changed = {} if whole else {"exposure": False, "perplexity": True}
-    run = setup.answers(config, of, EvalRows(splits=splits), **changed)
+    rows = EvalRows() if whole else EvalRows(splits=splits, people=people)
+    run = setup.answers(config, of, rows, **changed)
     return Job(run, _labels(config, of.seed, **labels))
 
 
@@ -299,7 +311,7 @@ def _labels(config: Config, seed: int, **others: Any) -> dict[str, Any]:
 
 
 def _seed(config: Config, of: Model) -> int:
-    return config.seeds[0] if isinstance(of, Untrained) else of.seed
+    return config.stage1_seeds[0] if isinstance(of, Untrained) else of.seed
 
 
 def _updates(config: Config, people: People) -> int:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
 from remem import paper, runs
-from remem.config.sections import Config, PrefixTemplate
+from remem.config.sections import Config, Draws, PrefixTemplate
 from remem.data import splits
 from remem.evaluation.answers import EvalRows
 from remem.evaluation.curves import CurveRun
@@ -27,7 +27,8 @@ def unlearning(
     models: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
 ) -> Jobs:
-    """Table 2: rows labelled model, method and seed, with the column `view`.
+    """Table 2: rows labelled model, method, seed and stage1_seed (the stage 1 that the seed begins
+    from), with the column `view`.
 
     For each model and seed the untrained base, the ceiling (before unlearning), the floor
     (retrained without the forgotten), then the methods: those given (their names, or instances of
@@ -41,7 +42,7 @@ def unlearning(
         for label, of in stages.compared(model, seed, methods).items():
             everything = label in (paper.BASE, paper.BEFORE)  # all rows are answered for Table 3
             rows = EvalRows() if everything else EvalRows(forget=forget)
-            labels = {"model": model, "method": label, "seed": seed}
+            labels = _labels(config, model, label, seed)
             found.append(Job(setup.answers(config, of, rows), labels, select))
     return setup.jobs(config, found)
 
@@ -54,9 +55,10 @@ def compared(
 
 
 def curves(config: Config, methods: Sequence[Method | str] | None = None) -> Jobs:
-    """Each method epoch by epoch: rows labelled model, method, seed, with epoch, view, hop, em."""
+    """Each method epoch by epoch, by the first seeds: rows labelled model, method, seed, with
+    epoch, view, hop, em."""
     stages, found = _Stages(config), []
-    for model, seed in itertools.product(config.models, config.seeds):
+    for model, seed in itertools.product(config.models, stages.curve_seeds):
         for label, of in stages.unlearned(model, seed, methods).items():
             run = CurveRun(
                 of=of, max_new_tokens=config.evaluate.max_new_tokens, batch=config.evaluate.batch
@@ -108,34 +110,49 @@ def sensitivity(config: Config) -> Jobs:
 
 
 def forget_ratios(config: Config) -> Jobs:
-    """Fig 6 and 7: rows labelled ratio (percent forgotten), control, model, method, seed.
+    """Fig 6 and 7: rows labelled ratio (percent forgotten), control, model, method, seed and
+    stage1_seed.
 
-    A larger set is also more updates, so that the first model is made to forget each once more
-    with as many as Table 2's set takes.
+    A larger set is also more updates, so that the first model is made to forget some once more with
+    as many as Table 2's set takes.
     """
     stages, ratios, found = _Stages(config), config.experiments.ratios, []
-    training = stages.rows[stages.rows["split"] == "train"]
-    for model, seed in itertools.product(config.models, config.seeds[: ratios.seeds]):
-        usual = splits.forget_set(stages.rows, config.stage2.forget_ratio, seed)
-        updates = config.stage2.steps(training["identity"].isin(usual).sum())
-        for share in ratios.shares:
-            forget = splits.forget_set(stages.rows, share, seed)
-            select = functools.partial(splits.evaluated, forget=forget)
-            shared = share == config.stage2.forget_ratio  # with Table 2, and between the controls
-            controls: dict[str, int | None] = {paper.EPOCHS: None}
-            if model == config.models[0]:
-                controls[paper.UPDATES] = None if shared else updates
-            for control, steps in controls.items():
-                start = stages.stage1(model, seed)
-                named: dict[str, tuple[Model, EvalRows]] = {paper.BEFORE: (start, EvalRows())}
-                for label, method in setup.methods(config).items():
-                    of = stages.stage2(start, method, forget, seed, steps, checkpoints=shared)
-                    named[label] = of, EvalRows(forget=forget)
-                for label, (of, rows) in named.items():
-                    labels = {"model": model, "method": label, "seed": seed}
-                    labels |= {"ratio": round(100 * share), "control": control}
-                    found.append(Job(setup.answers(config, of, rows), labels, select))
+    for model in config.models:
+        if model == config.models[0]:
+            found += _ratios(stages, model, ratios.first, paper.EPOCHS)
+            found += _ratios(stages, model, ratios.equal_updates, paper.UPDATES)
+        else:
+            found += _ratios(stages, model, ratios.others, paper.EPOCHS)
     return setup.jobs(config, found)
+
+
+RATIO_VIEWS = ("forget", "retain_eval", "test_forget")  # what the claims of A.3 are about
+
+
+def _ratios(stages: _Stages, model: str, how: Draws, control: str) -> Iterator[Job]:
+    config, table2 = stages.config, stages.config.stage2.forget_ratio
+    training = stages.rows[stages.rows["split"] == "train"]
+    usual = splits.forget_set(stages.rows, table2, config.seeds[0])
+    updates = config.stage2.steps(training["identity"].isin(usual).sum())
+    for share, count in zip(how.shares, how.draws, strict=True):
+        shared = share == table2  # with Table 2, and between the controls
+        for seed, forget in splits.draws(stages.rows, share, table2, count, config.seeds):
+            start = stages.stage1(model, seed)
+            named: dict[str, tuple[Model, EvalRows]] = {paper.BEFORE: (start, EvalRows())}
+            for label, method in setup.methods(config).items():
+                equal = control == paper.UPDATES and not shared
+                of = stages.stage2(start, method, forget, seed, updates if equal else None)
+                named[label] = of, EvalRows(forget=forget, views=() if shared else RATIO_VIEWS)
+            for label, (of, rows) in named.items():
+                labels = _labels(config, model, label, seed)
+                labels |= {"ratio": round(100 * share), "control": control}
+                select = functools.partial(splits.evaluated, forget=forget, only=RATIO_VIEWS)
+                yield Job(setup.answers(config, of, rows), labels, select)
+
+
+def _labels(config: Config, model: str, method: str, seed: int) -> dict[str, Any]:
+    stage1 = config.stage1_seed(seed)
+    return {"model": model, "method": method, "seed": seed, "stage1_seed": stage1}
 
 
 class _Stages:
@@ -144,6 +161,7 @@ class _Stages:
     def __init__(self, config: Config):
         self.config = config
         self.rows, self.data, _ = setup.dataset(config)
+        self.curve_seeds = config.seeds[: config.experiments.curves.seeds]
 
     @functools.cache  # noqa: B019 (it lives as long as the building of a list of jobs)
     def forget(self, seed: int) -> tuple[str, ...]:
@@ -159,15 +177,16 @@ class _Stages:
         forget: tuple[str, ...],
         seed: int,
         updates: int | None = None,
-        checkpoints: bool = True,
     ) -> Stage2Run:
+        """With checkpoints where the curves want them."""
+        usual = updates is None and forget == self.forget(seed)
         return Stage2Run(
             start=start,
             method=method,
             forget=forget,
             optimiser=self.config.stage2.optimiser,
             updates=updates,
-            checkpoints=checkpoints,
+            checkpoints=usual and seed in self.curve_seeds,
             seed=seed,
         )
 

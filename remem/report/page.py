@@ -81,10 +81,22 @@ def write(folders: paths.Folders, since: float = 0.0) -> Path:
         verdicts=[_table(path, since) for path in sorted(folders.verdicts.glob("*.csv"))],
         notebooks=list(_notebook_rows(folders, since)),
         times=_times(folders),
+        few_runs=_few_runs(folders) if scale == "quick" else [],
         memorised=[row["known"] == "True" for row in _rows(folders.tables / "memorised.csv")],
         far=FAR,
     )
     return paths.write(folders.root / "index.html", text)
+
+
+def _few_runs(folders: paths.Folders) -> list[str]:
+    """The claims that were not told, but for those that miss a precondition, which more runs do not
+    mend: what scale quick leaves to tiny."""
+    return [
+        row["claim"]
+        for row in _rows(folders.tables / f"{SCORECARD}.csv")
+        if verdicts.mark(row["verdict"]) not in ("holds", "fails")
+        and not re.search(r"\bP\d", f"{row['verdict']} {row.get('note', '')}")
+    ]
 
 
 def remember(

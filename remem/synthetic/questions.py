@@ -75,13 +75,16 @@ def questions(attribute: str, hop: str, name: str, pool: str) -> list[str]:
     return found + [frame.format(name=name, noun=noun) for frame in noun_frames for noun in nouns]
 
 
-def counts(split: str, single: int, multi: int, start: int) -> dict[tuple[str, str], int]:
+def counts(
+    split: str, single: int, multi: int, start: int, names: int | None = None
+) -> dict[tuple[str, str], int]:
     """(attribute, hop) -> number of questions: as even as whole numbers allow.
 
-    The name gets its share of the multi-hop ones (`NAME_SHARE`), the seven others the rest; what
-    does not divide by seven goes round from attribute `start`, so that people differ in it.
+    The name gets its share of the multi-hop ones (`names`, or by `NAME_SHARE`), the seven others
+    the rest; what does not divide by seven goes round from attribute `start`, so that people differ
+    in it.
     """
-    named = round(NAME_SHARE[split] * multi)
+    named = round(NAME_SHARE[split] * multi) if names is None else names
     result = {("name", "multi"): named}
     for hop, total in (("single", single), ("multi", multi - named)):
         for place in range(len(ASKED)):
@@ -91,19 +94,26 @@ def counts(split: str, single: int, multi: int, start: int) -> dict[tuple[str, s
 
 
 def build(
-    profile: Profile, single: int, multi: int, split: str, seed: int, pool: str | None = None
+    profile: Profile,
+    single: int,
+    multi: int,
+    split: str,
+    seed: int,
+    pool: str | None = None,
+    names: int | None = None,
 ) -> list[QA]:
     """`single` + `multi` question-answer pairs about one person, no question twice.
 
-    `split` ("train" or "test") decides how the attributes share them (`counts`) and, unless
-    `pool` is given, which templates are used. The order is by hop and attribute. For one `seed`
-    and person each attribute has its templates in one fixed random order, of which the first are
-    taken: the smaller of two sets lies within the larger, as a scaling experiment wants it.
+    `split` ("train" or "test") and `names` decide how the attributes share them (`counts`), and
+    `split`, unless `pool` is given, which templates are used. The order is by hop and attribute.
+    For one `seed` and person each attribute has its templates in one fixed random order, of which
+    the first are taken: the smaller of two sets lies within the larger, as a scaling experiment
+    wants it.
 
     Raises ValueError when a pool has fewer questions than are wanted of it.
     """
     pool = pool or split
-    shares = counts(split, single, multi, start=int(profile.identity[1:]))
+    shares = counts(split, single, multi, int(profile.identity[1:]), names)
     result = []
     for hop in HOPS:
         for attribute in ASKED if hop == "single" else ATTRIBUTES:

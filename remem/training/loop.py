@@ -97,6 +97,21 @@ def shuffled(
     return epochs
 
 
+def rate(step: int, steps: int, optimiser: Optimiser) -> float:
+    """The learning rate of a step (from 0 on) as a share of the peak; above 0 in each of `steps`.
+
+    It rises over the first `warmup` steps, from 1/n of the peak at the first to the peak at the
+    nth, so that a fit of few steps, whose warm-up is of one step, begins at the peak.
+    """
+    warmup = max(1, math.ceil(optimiser.warmup * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    left = (steps - step) / (steps + 1 - warmup)  # of the way from the peak to zero
+    return {"constant": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[
+        optimiser.schedule
+    ]
+
+
 def fit(
     network: Network,
     examples: Mapping[str, Examples],
@@ -116,18 +131,15 @@ def fit(
     Raises BadMethod where the loss gives no single number that depends on the network, and
     FloatingPointError where it is NaN or infinite; `name` is how messages call it.
     """
-    from transformers import get_scheduler
-
     model = network.model
     steps = sum(map(len, plan))
     weights = [p for p in model.parameters() if p.requires_grad]
     adamw = torch.optim.AdamW(
         weights, lr=optimiser.lr, weight_decay=optimiser.weight_decay, fused=True
     )
-    schedule_name = (
-        "constant_with_warmup" if optimiser.schedule == "constant" else optimiser.schedule
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        adamw, functools.partial(rate, steps=steps, optimiser=optimiser)
     )
-    schedule = get_scheduler(schedule_name, adamw, math.ceil(optimiser.warmup * steps), steps)
     if optimiser.checkpointing:
         network.llava.activation_checkpointing_enable()
         model.enable_input_require_grads()
@@ -147,12 +159,12 @@ def fit(
                     )
                 if optimiser.clip is not None:
                     torch.nn.utils.clip_grad_norm_(weights, optimiser.clip)
-                rate = adamw.param_groups[0]["lr"]
+                lr = adamw.param_groups[0]["lr"]
                 adamw.step()
                 schedule.step()
                 adamw.zero_grad()
                 seconds = round(time.perf_counter() - started, 4)
-                history.append((len(history) + 1, epoch, rate, value, seconds))
+                history.append((len(history) + 1, epoch, lr, value, seconds))
                 bar.set_postfix(loss=f"{value:.3f}", refresh=False)
                 bar.update()
             model.eval()

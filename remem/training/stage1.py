@@ -66,6 +66,7 @@ class Stage1Run(TrainRun):
     place of the epochs."""
 
     kind: ClassVar[str] = "stage1"
+    revision: ClassVar[int] = 2  # 2: the first update has a rate above zero
     base: BaseRun
     data: Data
     rank: int = Field(ge=1)

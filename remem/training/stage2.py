@@ -33,7 +33,7 @@ class Stage2Run(TrainRun):
     """
 
     kind: ClassVar[str] = "stage2"
-    revision: ClassVar[int] = 2  # 1: every method had the refusals that the base had read
+    revision: ClassVar[int] = 3  # 2: DPO's refusals; 3: the first update's rate is above zero
     subset: ClassVar[None] = None  # it is evaluated on all of its data
     start: Stage1Run
     method: Method

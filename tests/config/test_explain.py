@@ -29,7 +29,7 @@ def test_the_value_is_the_files_or_the_schemas():
     tiny = listed("tiny")
     assert tiny["stage1.lr"][0] == "0.006" and tiny["stage1.checkpointing"][0] == "false"
     assert tiny["base.networks.tiny-7b.vocabulary"][0] == "2400"
-    assert tiny["experiments.diagnosis.shapes.FIUBench.identities"][0] == "100"
+    assert tiny["experiments.diagnosis.shapes.FIUBench.identities"][0] == "400"
     assert tiny["benchmark"][0] == "null"
     assert listed("paper")["base.networks.llava-1.5-7b.hub"][0] == '"llava-hf/llava-1.5-7b-hf"'
 

@@ -1,8 +1,9 @@
 """config.sections: the schema, and the names under which a config's results are told."""
 
-from remem import runs
-from remem.config import load_config
-from remem.config.sections import Benchmark, Dataset, Hub, Optimiser, TinyLlava
+import pytest
+
+from remem.config import BadParameter, load_config
+from remem.config.sections import Benchmark, Dataset, Hub, TinyLlava
 
 
 def test_the_paper_scale_holds_the_papers_values():
@@ -26,23 +27,36 @@ def test_the_tiny_scale_is_the_whole_dataset():
     assert isinstance(load_config().base.networks["tiny-7b"], TinyLlava)
 
 
-def test_the_optimiser_is_a_stages_own_fields_and_memory_is_in_no_digest():
-    stage2 = load_config("tiny").stage2
-    assert type(stage2.optimiser) is Optimiser and stage2.optimiser.lr == stage2.lr
-    assert stage2.optimiser.steps(65) == 2 * stage2.epochs
-
-    def changed(**fields):
-        return runs.digest(stage2.optimiser.model_copy(update=fields))
-
-    same = runs.digest(stage2.optimiser)
-    assert changed(micro_batch=1) == changed(checkpointing=True) == same
-    assert changed(lr=1.0) != same and changed(batch=1) != same
+def test_stage_2s_seeds_begin_from_those_of_stage_1_in_turn():
+    tiny = load_config("tiny")
+    assert (tiny.seeds, tiny.stage1_seeds) == ((1, 2, 3, 4, 5), (1, 2, 3))
+    assert [tiny.stage1_seed(seed) for seed in tiny.seeds] == [1, 2, 3, 1, 2]
+    assert tiny.stage1_seed(0) == 0  # the tuning seed has its own
+    one = load_config("tiny", {"stage1.seeds": 1})
+    assert one.stage1_seeds == (1,) and one.stage1_seed(5) == 1
+    # A few of the seeds begin where they do among all of them.
+    assert load_config("tiny", {"seeds": [5, 3]}).stage1_seeds == (2, 3)
 
 
-def test_stage_2s_seeds_share_one_stage_1_unless_each_has_its_own():
-    assert load_config("tiny", {"seeds": [1, 2]}).stage1_seeds == (1,)
-    each = load_config("tiny", {"seeds": [1, 2], "stage1.each_seed": True})
-    assert each.stage1_seeds == (1, 2)
+def test_quick_is_of_the_same_base_and_the_same_two_stages_as_tiny():
+    quick, tiny = load_config("quick"), load_config("tiny")
+    for section in ("dataset", "base", "stage1", "stage2", "evaluate"):
+        assert getattr(quick, section) == getattr(tiny, section)
+    assert set(quick.models) <= set(tiny.models) and set(quick.seeds) <= set(tiny.seeds)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("diagnosis.shapes.FIUBench.names", 21, "names is 21, of 20 multi-hop questions in all"),
+        ("ratios.first.draws", [1], "draws has 1 values, for 4 shares"),
+        ("ratios.first.draws", [1, 1, 1, 0], "greater than or equal to 1"),
+        ("curves.seeds", 0, "greater than or equal to 1"),
+    ],
+)
+def test_what_an_experiment_cannot_be_is_told(key, value, reason):
+    with pytest.raises(BadParameter, match=reason):
+        load_config("tiny", {f"experiments.{key}": value})
 
 
 def test_a_benchmark_is_named_in_a_word_or_by_its_folder():
@@ -57,6 +71,7 @@ def test_a_benchmark_is_named_in_a_word_or_by_its_folder():
 def test_verdicts_speak_of_the_world_that_was_asked():
     paper, own = load_config("paper"), Dataset(source="some/where")
     assert (paper.verdict_scope, load_config("tiny").verdict_scope) == ("drawn", "tiny")
+    assert load_config("quick").verdict_scope == "tiny"
     theirs = Benchmark.model_validate("remem")
     for benchmark, scope in ((None, "where (own)"), (theirs, "paper")):
         config = paper.model_copy(update={"dataset": own, "benchmark": benchmark})

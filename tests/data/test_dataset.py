@@ -245,3 +245,18 @@ def test_more_people_than_the_lists_hold_share_values_but_no_name():
     everybody = people_of(SyntheticData(identities=100))
     assert len({person.name for person in everybody}) == 100
     assert len({person.bank for person in everybody}) < 100
+
+
+def test_a_shape_has_its_own_share_of_names_and_few_pictures(tmp_path):
+    shape = {"identities": 2, "image_size": 32, "single": 0, "multi": 20, "test_single": 0}
+    data = SyntheticData(**shape, test_multi=7, names=2, pictures=3)
+    rows = rows_of(data, tmp_path)
+    train, test = (rows[rows["split"] == split] for split in ("train", "test"))
+    for _, own in train.groupby("identity"):
+        assert (own["attribute"] == "name").sum() == 2 and own["image"].nunique() == 3
+        assert own["image"].value_counts().tolist() == [7, 7, 6]  # they go round
+    assert test["image"].nunique() == len(test) == 14  # the test's are not few
+    usual = rows_of(data.model_copy(update={"names": None, "pictures": None}), tmp_path)
+    assert (usual.query("split == 'train'")["attribute"] == "name").sum() == 2 * 6
+    assert usual["image"].nunique() == len(usual)
+    pd.testing.assert_frame_equal(test, usual[usual["split"] == "test"])

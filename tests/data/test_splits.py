@@ -38,9 +38,29 @@ def test_forget_sets_are_disjoint_folds_nested_in_one_another(paper_rows):
     for n, ratio in enumerate((0.05, 0.1, 0.15), start=1):
         assert splits.forget_set(paper_rows, ratio, 1) == folds[0][:n]
     assert splits.forget_set(paper_rows, 0.4, 1) == folds[0] + folds[1]
+    for part in range(4):  # further draws of a seed are the rest of its fold, one after the other
+        assert splits.forget_set(paper_rows, 0.05, 2, part) == folds[1][part : part + 1]
+    assert splits.forget_set(paper_rows, 0.1, 2, part=1) == folds[1][2:]
     for ratio in (0, 1, 0.99, -0.2):
         with pytest.raises(ValueError, match="forget ratio"):
             splits.forget_set(paper_rows, ratio, 1)
+
+
+def test_draws_are_disjoint_within_each_seeds_forget_set(paper_rows):
+    seeds = (1, 2, 3, 4, 5)
+
+    def draws(ratio, count, seeds=seeds):
+        return splits.draws(paper_rows, ratio, 0.2, count, seeds)
+
+    folds = {seed: splits.forget_set(paper_rows, 0.2, seed) for seed in seeds}
+    for ratio, count, size in ((0.05, 10, 10), (0.05, 99, 20), (0.1, 10, 20), (0.15, 99, 15)):
+        found = draws(ratio, count)
+        who = [name for _, forget in found for name in forget]
+        assert len(who) == len(set(who)) == size
+        assert all(set(forget) < set(folds[seed]) for seed, forget in found)
+    assert [seed for seed, _ in draws(0.05, 7)] == [1, 2, 3, 4, 5, 1, 2]
+    assert draws(0.2, 99) == list(folds.items())
+    assert [len(forget) for _, forget in draws(0.4, 99, (1, 2))] == [8, 8]
 
 
 def test_views_have_the_denominators_of_table_2(paper_rows):

@@ -73,6 +73,8 @@ def test_the_same_people_are_asked_what_is_held_out(rows):
         ("p03", "train"): 5,
     }
     assert list(asked.index) == list(range(38))
+    first = subset.eval_rows(rows, ("train", "test"), people=1)
+    assert len(first) == 19 and set(first["identity"]) == {"p03"}
     held_out = subset.eval_rows(rows, ("test",))
     assert set(held_out["split"]) == {"test"} and len(held_out) == 28
 

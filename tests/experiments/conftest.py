@@ -3,6 +3,7 @@
 import pytest
 
 from remem.config import load_config
+from remem.config.sections import Dataset
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def small_config(small, outputs):
         if not root.exists():
             root.mkdir(parents=True)
             (root / "runs").symlink_to(small.runs)
-        people = {name: getattr(small.data, name) for name in type(small.data).model_fields}
+        people = {name: getattr(small.data, name) for name in Dataset.model_fields}
         network = {"hub": str(small.base), "dtype": "float32"}
         return load_config(
             "smoke",

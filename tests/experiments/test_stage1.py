@@ -42,24 +42,25 @@ def test_the_mix_is_exact_at_every_share():
 def test_table_3_is_the_base_and_stage_1_of_each_size(tiny, nothing_is_loaded):
     found = experiments.memorising(tiny)
     assert [job.labels for job in found] == [
-        {"stage": stage, "model": model, "seed": 1}
+        {"stage": stage, "model": model, "seed": seed}
         for stage in ("base", "stage 1")
         for model in ("tiny-7b", "tiny-13b")
+        for seed in (1, 2, 3)
     ]
-    first, second, *trained = [job.spec.of for job in found]
-    assert isinstance(first, Untrained) and isinstance(second, Untrained)
-    assert trained == [setup.stage1_run(tiny, model, 1) for model in tiny.models]
-    assert trained[0].optimiser == tiny.stage1.optimiser and trained[0].rank == 16
+    asked = [job.spec.of for job in found]
+    assert all(isinstance(of, Untrained) for of in asked[:6])
+    trained = [setup.stage1_run(tiny, model, seed) for model in tiny.models for seed in (1, 2, 3)]
+    assert asked[6:] == trained and [of.seed for of in trained] == [1, 2, 3] * 2
+    assert trained[0].optimiser == tiny.stage1.optimiser
+    assert (trained[0].rank, trained[0].alpha) == (tiny.stage1.rank, tiny.stage1.alpha)
     assert trained[0].data == SyntheticData(**tiny.dataset.model_dump())
-    each = load_config("tiny", {"stage1": {"each_seed": True}})
-    assert [job.labels["seed"] for job in experiments.memorising(each)] == [1, 2, 3] * 4
+    one = load_config("tiny", {"stage1": {"seeds": 1}})
+    assert [job.labels["seed"] for job in experiments.memorising(one)] == [1] * 4
     assert found.runs_root == tiny.folders.runs and found.workers == 2
 
 
-def test_a_seed_has_its_own_stage_1_where_the_config_says_so(tiny):
-    each = load_config("tiny", {"stage1": {"each_seed": True}})
-    assert setup.stage1_run(tiny, "tiny-7b", 3) == setup.stage1_run(tiny, "tiny-7b", 1)
-    assert setup.stage1_run(each, "tiny-7b", 3).seed == 3
+def test_a_seed_begins_from_the_stage_1_that_the_config_says(tiny):
+    assert [setup.stage1_run(tiny, "tiny-7b", seed).seed for seed in (3, 4, 5)] == [3, 1, 2]
     assert setup.stage1_run(tiny, "tiny-7b", 0).seed == 0  # the tuning seed
     assert setup.stage1_run(tiny, "tiny-7b", 1, ("p00",)).exclude == ("p00",)
 
@@ -72,7 +73,7 @@ def test_base_models_are_made_and_the_first_is_asked(tiny, nothing_is_loaded):
     assert [runs.name(spec) for spec in asked] == [
         runs.name(job.spec)
         for job in experiments.memorising(tiny)
-        if job.labels["model"] == "tiny-7b"
+        if (job.labels["model"], job.labels["seed"]) == ("tiny-7b", 1)
     ]
 
 
@@ -83,20 +84,31 @@ def test_a_base_from_the_hub_is_not_made_here(small_config):
 # ---------------------------------------------------------------- Fig 1
 
 
-def test_other_benchmarks_shapes_take_the_updates_of_remem(tiny, nothing_is_loaded):
-    *others, remem = experiments.diagnosis(tiny)
-    assert remem.spec.of == setup.stage1_run(tiny, "tiny-7b", 1)
-    assert remem.labels == {"benchmark": "ReMem", "model": "tiny-7b", "seed": 1}
-    assert runs.name(remem.spec) in [runs.name(job.spec) for job in experiments.memorising(tiny)]
-    assert [job.labels["benchmark"] for job in others] == ["FIUBench", "MLLMU-Bench"]
-    for job in others:
-        of, subset = job.spec.of, job.spec.of.subset
-        assert of.updates == 160  # 2,000 rows by 64, five times (§7.1)
-        assert of.data.identities * (subset.single + subset.multi) == 2000
-        assert (subset.single, subset.pictures) == (0, 1)
-        assert of.optimiser == remem.spec.of.optimiser and of.base == remem.spec.of.base
+def test_other_benchmarks_shapes_take_their_own_updates(tiny, nothing_is_loaded):
+    found = experiments.diagnosis(tiny)
+    names = ("FIUBench", "MLLMU-Bench", "ReMem")
+    assert [job.labels for job in found] == [
+        {"benchmark": name, "model": "tiny-7b", "seed": seed}
+        for seed in (1, 2, 3)
+        for name in names
+    ]
+    table3 = [runs.name(job.spec) for job in experiments.memorising(tiny)]
+    people = {"FIUBench": 400, "MLLMU-Bench": 500}
+    updates = {"FIUBench": 625, "MLLMU-Bench": 395}  # 8,000 and 5,000 rows by 64, five times
+    for job in found:
+        of, name = job.spec.of, job.labels["benchmark"]
+        own = setup.stage1_run(tiny, "tiny-7b", job.labels["seed"])
+        if name == "ReMem":
+            assert of == own and runs.name(job.spec) in table3
+            continue
+        data, shape = of.data, tiny.experiments.diagnosis.shapes[name]
+        assert (data.identities, of.updates) == (people[name], None)
+        assert of.optimiser.steps(data.identities * data.multi) == updates[name]
+        assert (data.single, data.test_single, data.names) == (0, 0, shape.names)
+        assert data.pictures == 1 and of.seed == own.seed
+        assert of.optimiser == own.optimiser and of.base == own.base
         assert (job.spec.exposure, job.spec.perplexity) == (False, True)
-        assert job.spec.rows.splits == ("train", "test")
+        assert (job.spec.rows.splits, job.spec.rows.people) == (("train", "test"), 20)
 
 
 def test_one_thing_is_changed_at_a_time(smoke, nothing_is_loaded):
@@ -139,7 +151,7 @@ def test_a_benchmarks_own_samples_stand_for_its_shape(smoke, tmp_path, nothing_i
     assert [job.labels["benchmark"] for job in shapes] == ["MLLMU-Bench"]
     rows = dataset.rows_of(data, tmp_path / "theirs")
     assert of.train_rows(rows)["id"].tolist() == rows["id"][rows["split"] == "train"].tolist()
-    assert of.updates == math.ceil(3 * 77 / 32)  # more than smoke's own take
+    assert of.updates is None  # its own
     # People of one's own in place of ReMem's: nothing is called ReMem, or drawn a second time.
     config = load_config("smoke", {"benchmark": str(folder)})
     *shapes, own = experiments.diagnosis(config)
@@ -155,6 +167,8 @@ def test_shapes_have_rows_of_their_own(smoke, nothing_is_loaded):
     shape = smoke.experiments.diagnosis.shapes["FIUBench"]
     train = found["FIUBench's shape"].query("split == 'train'")
     assert set(spread(train).values()) == {(0, shape.multi, shape.pictures)}
+    named = train[train["attribute"] == "name"].groupby("identity").size()
+    assert set(named) == {shape.names} and len(named) == shape.identities
     assert train["identity"].nunique() == shape.identities
     assert set(found["FIUBench's shape"]["hop"]) == {"multi"}
 
@@ -164,8 +178,12 @@ def test_shapes_have_rows_of_their_own(smoke, nothing_is_loaded):
 
 def test_scaling_has_a_control_with_equal_updates(tiny, nothing_is_loaded):
     found = experiments.scaling(tiny)
-    # shared at 80, 100 and 120, which take ten updates anyway
-    assert len({runs.name(job.spec) for job in found}) == len(found) - 3 * 8
+    settings = tiny.experiments.scaling
+    # shared at 80, which takes ten updates anyway
+    assert len({runs.name(job.spec) for job in found}) == len(found) - 8
+    for control, samples in (("five epochs", "samples"), ("equal updates", "controlled")):
+        shown = {job.labels["samples"] for job in found if job.labels["control"] == control}
+        assert shown == set(getattr(settings, samples))
     for job in found:
         of, samples = job.spec.of, job.labels["samples"]
         subset = of.subset
@@ -224,10 +242,16 @@ def test_names_and_traces_are_of_the_sets(tiny, nothing_is_loaded):
     names, traces = experiments.signatures(tiny), experiments.traces(tiny)
     models = list(experiments.sets(tiny).values())
     for found, kind in ((names, SignatureRun), (traces, TraceRun)):
-        assert [job.labels["set"] for job in found] == list(paper.SETS)
-        assert [job.spec.of for job in found] == models
+        first = [job for job in found if job.labels["seed"] == 1]
+        assert [job.labels["set"] for job in first] == list(paper.SETS)
+        assert [job.spec.of for job in first] == models
         assert all(isinstance(job.spec, kind) for job in found)
-        assert {job.labels["seed"] for job in found} == {1}
+    assert {job.labels["seed"] for job in traces} == {1}
+    others = [job for job in names if job.labels["seed"] != 1]  # the base has no seed
+    assert [job.labels["set"] for job in others] == [*paper.SETS[1:]] * 2
+    assert [job.spec.of for job in others] == [
+        of for seed in (2, 3) for of in list(experiments.sets(tiny, seed).values())[1:]
+    ]
     assert {job.spec.people for job in names} == {20}
     few = experiments.traces(tiny, ("ReMem", "Real Set"))
     assert [job.labels["set"] for job in few] == ["Real Set", "ReMem"]

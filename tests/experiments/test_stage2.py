@@ -51,7 +51,12 @@ def test_the_grid_of_table_2_has_ceiling_methods_and_floor(outputs, nothing_is_l
         assert list(mine) == order + (others if seed == 1 else [])
         forget = splits.forget_set(people, 0.2, seed)
         for name, job in mine.items():
-            assert job.labels == {"model": "smoke", "method": name, "seed": seed}
+            assert job.labels == {
+                "model": "smoke",
+                "method": name,
+                "seed": seed,
+                "stage1_seed": 1,
+            }
             views = splits.evaluated(people, forget)
             everything = name in ("base", paper.BEFORE)
             assert job.spec.rows == (EvalRows() if everything else EvalRows(forget=forget))
@@ -62,7 +67,8 @@ def test_the_grid_of_table_2_has_ceiling_methods_and_floor(outputs, nothing_is_l
         for name in paper.METHODS:
             assert isinstance(of[name], Stage2Run) and of[name].method == METHODS[name]()
             assert of[name].start == of[paper.BEFORE] and of[name].seed == seed
-            assert of[name].forget == forget and of[name].checkpoints
+            assert of[name].forget == forget
+            assert of[name].checkpoints == (seed == 1)  # where the curves want them
             assert of[name].optimiser == config.stage2.optimiser
     kl, dpo = (job.spec.of.method for job in found if job.labels["method"] in others)
     assert (of["KL"].method.positions, kl.positions) == ("answer", "all")
@@ -183,7 +189,8 @@ def test_the_models_behind_table_2(twenty):
 
 def test_a_curve_for_each_method_model_and_seed(twenty, nothing_is_loaded):
     found = experiments.curves(twenty)
-    assert len(found) == 2 * 3 * 5 and all(isinstance(job.spec, CurveRun) for job in found)
+    assert {job.labels["seed"] for job in found} == {1}
+    assert len(found) == 2 * 5 and all(isinstance(job.spec, CurveRun) for job in found)
     trained = {runs.name(job.spec) for job in experiments.unlearning(twenty).training()}
     assert {runs.name(job.spec.of) for job in found} <= trained
     own = experiments.curves(twenty, methods=[Scaled()])
@@ -213,25 +220,37 @@ def test_sensitivity_makes_what_table_2_has_not(twenty, nothing_is_loaded):
 def test_ratios_share_table_2s_run_and_have_a_control_with_equal_updates(twenty, nothing_is_loaded):
     found = experiments.forget_ratios(twenty)
     table2 = {runs.name(job.spec) for job in experiments.unlearning(twenty)}
-    seen = {}
+    forgotten, folds = {}, {seed: set() for seed in twenty.seeds}
     for job in found:
         labels, of = job.labels, job.spec.of
         forget = job.select.keywords["forget"]
-        seen.setdefault(labels["ratio"], set()).add(forget)
+        kind = labels["model"], labels["control"], labels["ratio"]
+        forgotten.setdefault(kind, set()).update((labels["seed"], name) for name in forget)
+        if labels["ratio"] == 20:
+            folds[labels["seed"]] |= set(forget)
         assert len(forget) == labels["ratio"] * 20 / 100
+        assert labels["stage1_seed"] == twenty.stage1_seed(labels["seed"])
         if labels["method"] == paper.BEFORE:
-            assert of == setup.stage1_run(twenty, labels["model"], 1)
+            assert of == setup.stage1_run(twenty, labels["model"], labels["seed"])
+            assert job.spec.rows == EvalRows()  # as Table 3 asks it
         else:
             assert of.forget == forget == job.spec.rows.forget
+            own = ("forget", "retain_eval", "test_forget")  # and no more is asked
+            assert job.spec.rows.views == (() if labels["ratio"] == 20 else own)
+            assert of.checkpoints == (labels["ratio"] == 20 and labels["seed"] == 1)
             assert (runs.name(job.spec) in table2) == (labels["ratio"] == 20)
             steps = of.updates or -(-100 * len(forget) // 64) * 5
             equal = labels["control"] == paper.UPDATES or labels["ratio"] == 20
             assert steps == (35 if equal else {5: 10, 10: 20, 15: 25}[labels["ratio"]])
-    smaller, larger = ({who for people in seen[ratio] for who in people} for ratio in (5, 20))
-    assert smaller < larger
-    equal = {job.labels["model"] for job in found if job.labels["control"] == paper.UPDATES}
-    assert equal == {"tiny-7b"}
-    assert {job.labels["seed"] for job in found} == {1}
+    # Everybody is forgotten once at 20 %, ten people at 5 %: each as one of that seed's fold.
+    people = {kind: sorted(name for _, name in who) for kind, who in forgotten.items()}
+    assert all(len(set(names)) == len(names) for names in people.values())
+    epochs = {ratio: len(people["tiny-7b", paper.EPOCHS, ratio]) for ratio in (5, 10, 15, 20)}
+    assert epochs == {5: 10, 10: 6, 15: 9, 20: 20}
+    assert all(name in folds[seed] for who in forgotten.values() for seed, name in who)
+    others = {kind[1:]: len(names) for kind, names in people.items() if kind[0] == "tiny-13b"}
+    assert others == {(paper.EPOCHS, 5): 5, (paper.EPOCHS, 20): 20}
+    assert len(people["tiny-7b", paper.UPDATES, 5]) == 3
 
 
 # ---------------------------------------------------------------- run

@@ -336,6 +336,17 @@ def test_an_empty_scale_has_a_page_too(folders):
     assert "<title>ReMem at scale tiny</title>" in page.write(folders).read_text()
 
 
+def test_few_runs_leave_what_they_cannot_tell_to_tiny(folders):
+    words = {"one": "holds", "two": "does not hold", "three": "cannot be told", "four": "not run"}
+    lines = [f"{name},in the tiny world: {word}," for name, word in words.items()]
+    lines.append("five,in the tiny world: cannot be told,P1 is missed")
+    paths.write(folders.tables / "scorecard.csv", "\n".join(["claim,verdict,note", *lines]))
+    assert "Few runs stand" not in page.write(folders).read_text()
+    paths.write(folders.layout, json.dumps({"layout": 2, "scale": "quick", "data": "tiny 0123"}))
+    text = page.write(folders).read_text()
+    assert "<small>three, four</small>" in text and "make reproduce" in text
+
+
 def test_outputs_of_another_name_say_scale_and_data(folders):
     folders = paths.Folders(folders.root.with_name("my_people"), folders.runs)
     layout = {"layout": 2, "scale": "tiny", "data": "tiny my people (own) 0123456789ab"}

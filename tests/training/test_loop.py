@@ -1,3 +1,6 @@
+import itertools
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -95,6 +98,24 @@ def test_history_has_each_step_and_its_rate(small, features):
     assert history["epoch"].tolist() == [1, 1, 1, 2, 2, 2]
     expected = [1e-3 * (6 - step) / 6 for step in range(6)]
     assert history["lr"].tolist() == pytest.approx(expected)
+
+
+def test_a_warm_up_begins_above_zero_and_few_steps_have_none(small):
+    def rates(steps, **changes):
+        optimiser = optimiser_of(small, **changes)
+        return [loop.rate(step, steps, optimiser) for step in range(steps)]
+
+    for schedule in ("cosine", "linear", "constant"):
+        few = rates(5, warmup=0.03, schedule=schedule)
+        assert few[0] == 1.0 and few == rates(5, warmup=0.0, schedule=schedule)
+        long = rates(160, warmup=0.03, schedule=schedule)  # five steps of warm-up
+        assert long[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+        assert min(long) > 0 and long.index(max(long)) == 4
+        assert all(a >= b for a, b in itertools.pairwise(long[4:]))
+    # without a warm-up it is the usual half cosine, from the peak to just above zero
+    usual = [0.5 * (1 + math.cos(math.pi * step / 8)) for step in range(8)]
+    assert rates(8, warmup=0.0, schedule="cosine") == pytest.approx(usual)
+    assert rates(4, warmup=1.0, schedule="linear") == [0.25, 0.5, 0.75, 1.0]
 
 
 def test_each_epoch_is_told_when_it_ends(small, features):

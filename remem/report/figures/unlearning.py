@@ -150,6 +150,7 @@ def ratios(table: pd.DataFrame, model: str) -> Figure:
         "Exposure": "Exposure\nforgotten",
         "EM_t": "EM held out\nforgotten",
     }
+    heads = {column: head for column, head in heads.items() if column in table}
     hops = [hop for hop in style.HOP if hop in set(table.hop)]
     names = list(dict.fromkeys(table.method))
     figure, axes = style.panels(len(heads), len(hops), 3.3, 1.65)
