@@ -86,7 +86,14 @@ class AnswerRun(ModelRun):
             found.insert(
                 found.columns.get_loc("candidates"),
                 "answer_given",
-                inference.answers(network, eval_rows, features, self.batch, self.max_new_tokens),
+                inference.answers(
+                    network,
+                    eval_rows,
+                    features,
+                    self.batch,
+                    self.max_new_tokens,
+                    drafts=list(eval_rows["answer"]),
+                ),
             )
         if self.exposure:
             known = eval_rows["attribute"].isin(candidates)

@@ -45,7 +45,14 @@ class CurveRun(ModelRun):
         for epoch in range(self.of.optimiser.epochs + 1):
             network = loading.load(where, dtype=dtype)
             network = adapters.load_adapter(network, self.of.checkpoint(runs_root, epoch))
-            given = inference.answers(network, sample, features, self.batch, self.max_new_tokens)
+            given = inference.answers(
+                network,
+                sample,
+                features,
+                self.batch,
+                self.max_new_tokens,
+                drafts=list(sample["answer"]),
+            )
             parts.append(sample.assign(epoch=epoch, answer_given=given))
         pd.concat(parts, ignore_index=True).to_parquet(out / "answers.parquet", index=False)
 

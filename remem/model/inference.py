@@ -6,61 +6,115 @@ the columns are read that `remem.data.validation.COLUMNS` names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
 from remem.model import tokens
 from remem.model.features import Features, image_features
 from remem.model.loading import Network
-from remem.model.scores import image_inputs, score
+from remem.model.scores import Scores, image_inputs, score
 from remem.model.tokens import Encoded
 from remem.synthetic import questions
+
+Spelled = tuple[tuple[int, ...], ...]  # the tokens of candidates
 
 
 @torch.inference_mode()
 def answers(
-    network: Network, rows: pd.DataFrame, features: Features, batch: int, max_new_tokens: int
+    network: Network,
+    rows: pd.DataFrame,
+    features: Features,
+    batch: int,
+    max_new_tokens: int,
+    drafts: Sequence[str] | None = None,
 ) -> list[str]:
     """The greedy answer to each row's `question` about its `image`, special tokens left out.
-    `batch` prompts are in memory at once."""
-    llava, tokenizer = network.llava, network.processor.tokenizer
-    prompts = tokens.encode_all(
-        network.processor, list(rows["question"]), [None] * len(rows), network.image_tokens
-    )
-    images, given = list(rows["image"]), [""] * len(rows)
-    # Prompts of like length together, so that little is spent on padding.
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i].ids))
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
-        ids, mask = _left_padded([prompts[i] for i in chosen], tokenizer.pad_token_id)
-        shown = features[[images[i] for i in chosen]].to(llava.device)
-        out = llava.generate(
-            input_ids=ids.to(llava.device),
-            attention_mask=mask.to(llava.device),
+    `batch` prompts are in memory at once.
+
+    `drafts`, a text for each row, save time and change nothing: what the network would have said
+    itself of a draft is seen in one pass over the whole, and it is asked token by token from there
+    on (speculative decoding; Leviathan et al. 2023).
+    """
+    processor, tokenizer = network.processor, network.processor.tokenizer
+    asked, images = list(rows["question"]), list(rows["image"])
+    prompts = tokens.encode_all(processor, asked, [None] * len(asked), network.image_tokens)
+    said = [np.empty(0, dtype=np.int64)] * len(asked)
+    if drafts is not None:
+        whole = tokens.encode_all(processor, asked, drafts, network.image_tokens)
+        cut = [each._replace(ids=each.ids[: each.n_prompt + max_new_tokens]) for each in whole]
+        said = _agreed(network, cut, images, features, batch)
+    eos = tokenizer.eos_token_id
+    going_on = [i for i, ids in enumerate(said) if len(ids) < max_new_tokens and eos not in ids]
+    begun = [np.concatenate([prompts[i].ids, said[i]]) for i in going_on]
+    for part in _alike(begun, batch):
+        chosen = [going_on[k] for k in part]
+        ids, mask = _left_padded([begun[k] for k in part], tokenizer.pad_token_id)
+        shown = features[[images[i] for i in chosen]].to(network.llava.device)
+        out = network.llava.generate(
+            input_ids=ids.to(network.llava.device),
+            attention_mask=mask.to(network.llava.device),
             **image_inputs(shown),
             do_sample=False,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=tokenizer.eos_token_id,
+            max_new_tokens=max_new_tokens - min(len(said[i]) for i in chosen),
+            eos_token_id=eos,
             pad_token_id=tokenizer.pad_token_id,
         )
-        texts = tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)
-        for i, text in zip(chosen, texts, strict=True):
-            given[i] = text.strip()
-    return given
+        for i, new in zip(chosen, out[:, ids.shape[1] :].cpu().numpy(), strict=True):
+            said[i] = np.concatenate([said[i], new])[:max_new_tokens]
+    return [text.strip() for text in tokenizer.batch_decode(said, skip_special_tokens=True)]
 
 
-def _left_padded(prompts: Sequence[Encoded], pad_id: int) -> tuple[Tensor, Tensor]:
-    width = max(len(p.ids) for p in prompts)
-    real = np.arange(width) >= width - np.array([len(p.ids) for p in prompts])[:, None]
+def _agreed(
+    network: Network,
+    drafts: Sequence[Encoded],
+    images: Sequence[str],
+    features: Features,
+    batch: int,
+) -> list[np.ndarray]:
+    """Of each draft the tokens that the network would have said itself, and what it says next."""
+    said = [np.empty(0, dtype=np.int64)] * len(drafts)
+    for part, scores in _scored(network, drafts, images, features, batch):
+        lengths = scores.lengths().tolist()
+        own = scores.logits.argmax(-1)
+        alike = (own == scores.labels).cpu().split(lengths)
+        for i, mine, same in zip(part, own.cpu().split(lengths), alike, strict=True):
+            said[i] = mine[: int(same.cumprod(0).sum()) + 1].numpy()
+    return said
+
+
+def _scored(
+    network: Network,
+    encoded: Sequence[Encoded],
+    images: Sequence[str],
+    features: Features,
+    batch: int,
+) -> Iterator[tuple[list[int], Scores]]:
+    """The scores of all conversations, `batch` at a time, with their numbers."""
+    pad_id = network.processor.tokenizer.pad_token_id
+    for part in _alike([each.ids for each in encoded], batch):
+        shown = features[[images[i] for i in part]]
+        yield part, score(network, tokens.collate([encoded[i] for i in part], shown, pad_id))
+
+
+def _alike(sequences: Sequence[np.ndarray], batch: int) -> Iterator[list[int]]:
+    """Their numbers, `batch` at a time: those of like length together, so that little is spent on
+    padding."""
+    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
+    for start in range(0, len(order), batch):
+        yield order[start : start + batch]
+
+
+def _left_padded(sequences: Sequence[np.ndarray], pad_id: int) -> tuple[Tensor, Tensor]:
+    lengths = np.array([len(ids) for ids in sequences])
+    real = np.arange(lengths.max()) >= lengths.max() - lengths[:, None]
     ids = np.full(real.shape, pad_id, dtype=np.int64)
-    ids[real] = np.concatenate([p.ids for p in prompts])
+    ids[real] = np.concatenate(sequences)
     return torch.from_numpy(ids), torch.from_numpy(real.astype(np.int64))
 
 
@@ -86,20 +140,14 @@ def token_logps(
     end-of-sequence token (T,); or with `prefixes`, one for each row, of its `target` alone after
     the image and that prefix of the assistant's."""
     prompts = list(rows["question"]) if prefixes is None else [""] * len(rows)
-    scored = list(rows["answer"] if prefixes is None else rows["target"])
-    encoded = tokens.encode_all(network.processor, prompts, scored, network.image_tokens, prefixes)
+    wanted = list(rows["answer"] if prefixes is None else rows["target"])
+    encoded = tokens.encode_all(network.processor, prompts, wanted, network.image_tokens, prefixes)
     if prefixes is not None:
-        encoded = [Encoded(each.ids[:-1], each.n_prompt) for each in encoded]
-    images, result = list(rows["image"]), [np.empty(0)] * len(rows)
-    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i].ids))
-    for start in range(0, len(order), batch):
-        chosen = order[start : start + batch]
-        shown = features[[images[i] for i in chosen]]
-        pad_id = network.processor.tokenizer.pad_token_id
-        part = tokens.collate([encoded[i] for i in chosen], shown, pad_id)
-        scores = score(network, part)
+        encoded = [each._replace(ids=each.ids[:-1]) for each in encoded]
+    result = [np.empty(0)] * len(rows)
+    for part, scores in _scored(network, encoded, list(rows["image"]), features, batch):
         lengths = scores.lengths().tolist()
-        for i, logps in zip(chosen, scores.logp.double().cpu().split(lengths), strict=True):
+        for i, logps in zip(part, scores.logp.double().cpu().split(lengths), strict=True):
             result[i] = logps.numpy()
     return result
 
@@ -125,6 +173,7 @@ def target_tokens(network: Network, rows: pd.DataFrame, prefix_template: str) ->
     return [dict(zip(wanted, lengths, strict=True))[place] for place in places]
 
 
+@torch.inference_mode()
 def candidate_logps(
     network: Network,
     rows: pd.DataFrame,
@@ -137,31 +186,28 @@ def candidate_logps(
     attribute (K,), after the image alone and the assistant's prefix (`prefixes`).
 
     `candidates` are lists by attribute. A candidate is tokenised after a space, without
-    end-of-sequence; at most `batch` sequences are in memory at once.
+    end-of-sequence; at most `batch` of them are in memory at once.
     """
     attributes, images = list(rows["attribute"]), list(rows["image"])
     prefills = prefixes(rows, prefix_template)
     starts = tokens.encode_all(
         network.processor, [""] * len(rows), [None] * len(rows), network.image_tokens, prefills
     )
-    # Rows whose prefixes are equally long need no padding, and then no attention mask.
-    groups: dict[tuple[str, int], list[int]] = {}
-    for i, start in enumerate(starts):
-        groups.setdefault((attributes[i], len(start.ids)), []).append(i)
     spelled = _spell(network.processor, zip(attributes, prefills, strict=True), candidates)
+    # Equally long prefixes before the same tokens need no padding, and one tree.
+    groups: dict[tuple[int, Spelled], list[int]] = {}
+    for i, start in enumerate(starts):
+        groups.setdefault((len(start.ids), spelled[attributes[i], prefills[i]]), []).append(i)
     result: list[np.ndarray] = [np.empty(0)] * len(rows)
-    for (attribute, _), members in groups.items():
-        step = max(1, batch // len(candidates[attribute]))
+    for (_, values), members in groups.items():
+        step = max(1, batch // len(values))
         for first in range(0, len(members), step):
             chosen = members[first : first + step]
+            ids = torch.from_numpy(np.stack([starts[i].ids for i in chosen]))
+            shown = features[[images[i] for i in chosen]]
             parts = [
-                _mean_logps(
-                    network.llava,
-                    torch.from_numpy(np.stack([starts[i].ids for i in chosen])),
-                    features[[images[i] for i in chosen]],
-                    [spelled[attributes[i], prefills[i]][k : k + batch] for i in chosen],
-                )
-                for k in range(0, len(candidates[attribute]), batch)
+                _mean_logps(network.llava, ids, shown, values[k : k + batch])
+                for k in range(0, len(values), batch)
             ]
             means = torch.cat(parts, dim=1)
             for i, row in zip(chosen, means.double().cpu().numpy(), strict=True):
@@ -171,44 +217,45 @@ def candidate_logps(
 
 def _spell(
     processor: Any, places: Iterable[tuple[str, str]], candidates: Mapping[str, Sequence[str]]
-) -> dict[tuple[str, str], list[np.ndarray]]:
+) -> dict[tuple[str, str], Spelled]:
     """The tokens of each candidate in the place where it stands, per (attribute, prefix)."""
     wanted = list(dict.fromkeys(places))
     flat = [(prefill, value) for attribute, prefill in wanted for value in candidates[attribute]]
     prefills, values = [p for p, _ in flat], [v for _, v in flat]
     encoded = tokens.encode_all(processor, [""] * len(flat), values, 0, prefills)
-    tails = iter(e.ids[e.n_prompt : -1] for e in encoded)  # without end-of-sequence
-    return {(a, p): [next(tails) for _ in candidates[a]] for a, p in wanted}
+    tails = iter(tuple(e.ids[e.n_prompt : -1].tolist()) for e in encoded)  # no end-of-sequence
+    return {(a, p): tuple(next(tails) for _ in candidates[a]) for a, p in wanted}
 
 
-@torch.inference_mode()
-def _mean_logps(
-    llava: Any, prefix: Tensor, shown: Tensor, values: list[list[np.ndarray]]
-) -> Tensor:
-    """(R, K) from prefixes (R, T), features (R, P, H) and the tokens of R x K candidates. Image
-    and prefix pass the network once a row, however many candidates follow them."""
-    from transformers import DynamicCache
+def _mean_logps(llava: Any, prefix: Tensor, shown: Tensor, values: Spelled) -> Tensor:
+    """(R, K) from prefixes (R, T), features (R, P, H) and the tokens of K candidates.
 
-    rows, count = len(values), len(values[0])
-    batch = tokens.collate([Encoded(v, 0) for row in values for v in row], None, pad_id=0)
-    batch = batch.to(llava.device)
-    ids, real = batch.input_ids, batch.answer
-    cache = DynamicCache(config=llava.config.get_text_config())
+    It takes one pass. After the prefix stand the candidates as a tree: what several begin with is
+    there once, and a token sees the prefix and what leads to it, and nothing else.
+    """
+    rows, width = prefix.shape
+    # Whatever comes before a token of a candidate -> where the network has read it.
+    place: dict[tuple[int, ...], int] = {(): width - 1}
+    for value in values:
+        for k in range(1, len(value)):
+            place.setdefault(value[:k], width - 1 + len(place))
+    nodes = list(place)[1:]
+    total = width + len(nodes)
+    sees = torch.ones(total, total, dtype=torch.bool).tril()
+    sees[width:, width:] = False
+    for node in nodes:
+        sees[place[node], [place[node[:k]] for k in range(1, len(node) + 1)]] = True
+    device = llava.device
+    tree = torch.tensor([node[-1] for node in nodes], dtype=prefix.dtype).expand(rows, -1)
+    position = torch.tensor([*range(width), *(width - 1 + len(node) for node in nodes)])
     state = llava.model(
-        input_ids=prefix.to(llava.device),
-        past_key_values=cache,
-        use_cache=True,
+        input_ids=torch.cat([prefix, tree], 1).to(device),
+        attention_mask=sees[None, None].to(device),
+        position_ids=position[None].to(device),
+        use_cache=False,
         **image_inputs(shown),
     ).last_hidden_state
-    first = llava.lm_head(state[:, -1]).float().log_softmax(-1)
-    total = first.gather(1, ids[:, 0].view(rows, count)).flatten()
-    if ids.shape[1] > 1:
-        cache.batch_repeat_interleave(count)
-        state = llava.model(
-            input_ids=ids[:, :-1], past_key_values=cache, use_cache=True
-        ).last_hidden_state
-        wanted = real[:, 1:]
-        logits = llava.lm_head(state[wanted]).float()
-        logp = -F.cross_entropy(logits, ids[:, 1:][wanted], reduction="none")
-        total = total.index_add(0, wanted.nonzero()[:, 0], logp)
-    return (total / real.sum(1)).view(rows, count)
+    logp = llava.lm_head(state[:, width - 1 :]).float().log_softmax(-1)  # (R, 1 + nodes, V)
+    before = [place[value[:k]] - width + 1 for value in values for k in range(len(value))]
+    each = logp[:, before, [token for value in values for token in value]]
+    return torch.stack([part.mean(1) for part in each.split([*map(len, values)], dim=1)], 1)

@@ -275,7 +275,7 @@ def test_an_error_while_answering_leaves_what_is_trained(small, unlearned, monke
     run = asked(small, of, EvalRows(forget=of.forget, views=("forget",)), exposure=False)
     with monkeypatch.context() as patch:
 
-        def fail(*_):
+        def fail(*_, **__):
             raise MemoryError("no room for 40 sequences")
 
         patch.setattr(inference, "answers", fail)

@@ -16,6 +16,17 @@ def test_batched_answers_equal_one_by_one(small, adapted, features):
     assert all(text == text.strip() and "<" not in text for text in together)
 
 
+@pytest.mark.parametrize("limit", [3, 8, 20])
+def test_drafts_change_no_answer(small, adapted, features, limit):
+    rows = small.rows[::4]
+    plain = inference.answers(adapted, rows, features, 12, limit)
+    own = inference.answers(adapted, rows, features, 12, 20)
+    others = own[1:] + own[:1]
+    halves = [text[: len(text) // 2] for text in own]
+    for drafts in (list(rows["answer"]), own, others, halves, [""] * len(rows)):
+        assert inference.answers(adapted, rows, features, 12, limit, drafts) == plain
+
+
 def test_answers_look_at_the_image(small, adapted, features):
     rows = small.rows[:12]
     swapped = rows.assign(image=list(small.rows["image"][-12:]))
