@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
+from torch import Tensor, nn
 
 from remem.model.loading import CannotLoad, Network
 
@@ -80,3 +83,68 @@ def as_reference(network: Network) -> Iterator[None]:
             yield
     finally:
         peft.set_adapter("default", inference_mode=not trainable)
+
+
+class EffectiveWeights:
+    """A network in training, with one weight for each adapted projection, W + (alpha / r) B A, in
+    place of the products with W, A and B beside each other: the same numbers but for rounding.
+
+    A projection from i to o numbers then takes 3 i o multiplications a token, forward and back, and
+    otherwise 2 i o + 3 r (i + o). Where the latter are fewer, as in LLaVA with any usual rank, PEFT
+    goes on as it does; and in half precision, where the sum would be rounded.
+    """
+
+    def __init__(self, network: Network):
+        """`network` may have an adapter "default" and a frozen one, "reference"."""
+        self.network = network
+        layers: list[Any] = [
+            module for module in network.model.modules() if hasattr(module, "get_delta_weight")
+        ]
+        one = sum(each.in_features * each.out_features for each in layers)
+        three = sum(
+            3 * each.r["default"] * (each.in_features + each.out_features) for each in layers
+        )
+        self._layers = layers if one < three and network.llava.dtype == torch.float32 else []
+        self._plain = [layer.base_layer.weight for layer in self._layers]
+
+    @contextlib.contextmanager
+    def step(self) -> Iterator[None]:
+        """Inside, the gradients of a step add up; when it ends they have reached the adapter."""
+        sums = self._sums("default")
+        weights = [nn.Parameter(each.detach()) for each in sums]
+        with self._standing(weights, "default"):
+            yield
+        if sums:
+            torch.autograd.backward(sums, [each.grad for each in weights])
+
+    @contextlib.contextmanager
+    def as_reference(self) -> Iterator[None]:
+        """Inside, the frozen adapter answers, as in `as_reference` for a network."""
+        if not self._layers:
+            with as_reference(self.network):
+                yield
+        else:
+            with torch.no_grad(), self._standing(self._reference, "reference"):
+                yield
+
+    @functools.cached_property
+    def _reference(self) -> list[nn.Parameter]:
+        return [nn.Parameter(each.detach(), False) for each in self._sums("reference")]
+
+    def _sums(self, adapter: str) -> list[Tensor]:
+        pairs = zip(self._layers, self._plain, strict=True)
+        return [weight + layer.get_delta_weight(adapter) for layer, weight in pairs]
+
+    @contextlib.contextmanager
+    def _standing(self, weights: Sequence[nn.Parameter], adapter: str) -> Iterator[None]:
+        """Inside, `weights` stand where the base's do, and PEFT takes `adapter` for merged."""
+        before = [layer.base_layer.weight for layer in self._layers]
+        for layer, weight in zip(self._layers, weights, strict=True):
+            layer.base_layer.weight = weight
+            layer.merged_adapters.append(adapter)
+        try:
+            yield
+        finally:
+            for layer, weight in zip(self._layers, before, strict=True):
+                layer.base_layer.weight = weight
+                layer.merged_adapters.pop()

@@ -16,7 +16,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from remem.config.sections import Optimiser
-from remem.model import adapters, scores, tokens
+from remem.model import scores, tokens
+from remem.model.adapters import EffectiveWeights
 from remem.model.features import Features
 from remem.model.loading import Network
 from remem.model.scores import Scores
@@ -131,7 +132,7 @@ def fit(
     Raises BadMethod where the loss gives no single number that depends on the network, and
     FloatingPointError where it is NaN or infinite; `name` is how messages call it.
     """
-    model = network.model
+    model, effective = network.model, EffectiveWeights(network)
     steps = sum(map(len, plan))
     weights = [p for p in model.parameters() if p.requires_grad]
     adamw = torch.optim.AdamW(
@@ -150,7 +151,7 @@ def fit(
             model.train()
             for step in epoch_steps:
                 started = time.perf_counter()
-                value = _add_gradients(network, examples, step, loss, optimiser.micro_batch, name)
+                value = _add_gradients(effective, examples, step, loss, optimiser.micro_batch, name)
                 if not math.isfinite(value):
                     raise FloatingPointError(
                         f"{name} is {value} at step {len(history) + 1} of {steps}: the learning "
@@ -175,7 +176,7 @@ def fit(
 
 
 def _add_gradients(
-    network: Network,
+    effective: EffectiveWeights,
     examples: Mapping[str, Examples],
     step: Step,
     loss: Callable[[Ask], Tensor],
@@ -187,12 +188,13 @@ def _add_gradients(
     lengths = next(examples[key].lengths[chosen] for key, chosen in step.items())
     order, value = lengths.argsort(kind="stable"), 0.0
     step = {key: chosen[order] for key, chosen in step.items()}
-    for first in range(0, len(lengths), micro_batch):
-        part = slice(first, first + micro_batch)
-        share = loss(functools.partial(_scores, network, examples, step, part))
-        _check(share, name)
-        share.backward()
-        value += share.item()
+    with effective.step():
+        for first in range(0, len(lengths), micro_batch):
+            part = slice(first, first + micro_batch)
+            share = loss(functools.partial(_scores, effective, examples, step, part))
+            _check(share, name)
+            share.backward()
+            value += share.item()
     return value
 
 
@@ -212,7 +214,7 @@ def _check(share: object, name: str) -> None:
 
 
 def _scores(
-    network: Network,
+    effective: EffectiveWeights,
     examples: Mapping[str, Examples],
     step: Step,
     part: slice,
@@ -227,11 +229,11 @@ def _scores(
     chosen = step[rows][part]
     batch = examples[rows].batch(chosen, step[rows])
     if not reference:
-        return scores.score(network, batch, positions)
+        return scores.score(effective.network, batch, positions)
 
     def ask() -> Scores:
-        with adapters.as_reference(network):
-            return scores.score(network, batch, positions)
+        with effective.as_reference():
+            return scores.score(effective.network, batch, positions)
 
-    found: Any = Reference(ask, examples[rows], chosen, network.llava.device)
+    found: Any = Reference(ask, examples[rows], chosen, effective.network.llava.device)
     return found  # it has whatever Scores has

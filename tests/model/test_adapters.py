@@ -105,3 +105,70 @@ def test_in_half_precision_nothing_is_merged(small, adapter):
     network = adapters.load_adapter(loading.load(small.base, dtype="bfloat16"), adapter)
     adapters.merge_adapter(network)
     assert not merged(network)
+
+
+@pytest.fixture
+def wide(small, tmp_path):
+    """A function that gives a network with an adapter of a rank, and a reference that differs."""
+
+    def make(rank, dtype="float32"):
+        network = adapters.add_adapter(loading.load(small.base, dtype=dtype), rank, 2 * rank, 3)
+        for name, weight in network.model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(weight, std=0.1)
+        adapters.save_adapter(network, tmp_path)
+        network = loading.load(small.base, dtype=dtype)
+        network = adapters.load_adapter(network, tmp_path, trainable=True, reference=True)
+        for _, weight in weights(network, trainable=True):
+            weight.data.mul_(0.8)
+        return network
+
+    return make
+
+
+def test_one_weight_for_three_products_gives_the_same_scores_and_gradients(small, wide, features):
+    network = wide(rank=16)
+    before = {name: weight.clone() for name, weight in network.model.state_dict().items()}
+    effective = adapters.EffectiveWeights(network)
+
+    def parts(as_reference):
+        for count in (3, 5):
+            with as_reference():
+                _, reference = scored(small, network, features, count)
+            _, policy = scored(small, network, features, count)
+            (policy.ce() + policy.kl_from(reference)).backward()
+            yield policy.logits.detach(), reference.logits
+
+    def gradients():
+        found = {name: weight.grad for name, weight in weights(network) if weight.grad is not None}
+        network.model.zero_grad()
+        return found
+
+    plain = list(parts(lambda: adapters.as_reference(network)))
+    expected = gradients()
+    with effective.step():
+        assert len(merged(network)) == 14
+        found = list(parts(effective.as_reference))
+    torch.testing.assert_close(found, plain, atol=1e-4, rtol=1e-4)
+    assert len(expected) == 28 and all(".default." in name for name in expected)
+    torch.testing.assert_close(gradients(), expected, atol=1e-5, rtol=1e-4)
+    after = network.model.state_dict()  # the base as it was, to the last bit
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+    assert not merged(network) and after.keys() == before.keys()
+
+
+def test_a_step_that_fails_leaves_the_base_as_it_was(wide):
+    network = wide(rank=16)
+    before = {name: weight.clone() for name, weight in network.model.state_dict().items()}
+    with pytest.raises(ZeroDivisionError), adapters.EffectiveWeights(network).step():
+        raise ZeroDivisionError
+    after = network.model.state_dict()
+    assert all(torch.equal(after[name], weight) for name, weight in before.items())
+    assert not merged(network)
+
+
+@pytest.mark.parametrize(("rank", "dtype"), [(4, "float32"), (16, "bfloat16")])
+def test_where_three_products_are_better_they_stay(wide, rank, dtype):
+    network = wide(rank, dtype)
+    with adapters.EffectiveWeights(network).step():
+        assert not merged(network)

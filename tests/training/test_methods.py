@@ -296,7 +296,9 @@ def gradients(network, examples, chosen, size):
     for start in range(0, 12, size):
 
         def scores(name, positions="answer", reference=False, part=slice(start, start + size)):
-            return loop._scores(network, examples, step, part, name, positions, reference)
+            return loop._scores(
+                adapters.EffectiveWeights(network), examples, step, part, name, positions, reference
+            )
 
         loss = chosen.loss(scores)
         loss.backward()
@@ -436,7 +438,9 @@ def test_the_reference_is_stage_1_and_stays_it(small, adapter, features, stepped
 
     def sums(of, reference=False):
         with torch.no_grad():
-            return loop._scores(of, examples, step, part, "forget", reference=reference).sequence()
+            return loop._scores(
+                adapters.EffectiveWeights(of), examples, step, part, "forget", reference=reference
+            ).sequence()
 
     policy, reference = sums(network), sums(network, reference=True)
     bare = sums(loading.load(small.base))
