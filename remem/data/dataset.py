@@ -40,8 +40,8 @@ class SyntheticData(sections.Dataset, Run):
     verified_once: ClassVar[bool] = True
     source: Literal["synthetic", "public"] = "synthetic"
     identities: int = Field(20, ge=1, lt=10_000)  # section 5 trains on one person alone
-    names: int | None = Field(None, ge=0)
-    pictures: int | None = Field(None, ge=1)
+    names: int | None = Field(default=None, ge=0)
+    pictures: int | None = Field(default=None, ge=1)
 
     def make(self, out: Path, runs_root: Path) -> None:
         """Draw the people, their pictures and questions."""

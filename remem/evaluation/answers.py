@@ -37,7 +37,7 @@ class EvalRows(Spec):
     forget: tuple[str, ...] = ()
     views: tuple[str, ...] = ()
     splits: tuple[str, ...] = SPLITS
-    people: int | None = Field(None, ge=1)
+    people: int | None = Field(default=None, ge=1)
 
     def of(self, rows: pd.DataFrame, subset: TrainSubset | None = None) -> pd.DataFrame:
         """The rows to answer, of all rows of the data."""
