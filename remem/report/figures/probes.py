@@ -116,12 +116,12 @@ def _trace(
     panel.grid(visible=False)
     panel.set_xticks(range(len(positions)), positions, rotation=90)
     every = -(-len(layers) // 8)
-    panel.set_yticks(range(0, len(layers), every), layers[::every])
+    panel.set_yticks(range(0, len(layers), every), map(str, layers[::every]))
     if rows.measurable.any():
         effects = rows.pivot(index="layer", columns="position", values="effect")
         effects = effects.reindex(index=layers, columns=positions).to_numpy()
         panel.imshow(effects, cmap="cividis", norm=norm, aspect="auto", origin="lower")
-        y, x = np.unravel_index(np.nanargmax(effects), effects.shape)
+        y, x = map(int, np.unravel_index(np.nanargmax(effects), effects.shape))
         shade = "black" if norm(effects[y, x]) > 0.55 else "white"
         panel.text(x, y, f"{effects[y, x]:.0f}", color=shade, ha="center", va="center")
         return
