@@ -157,10 +157,9 @@ out.table("memorised", memorised, show=memorised[~memorised.known])
 
 # %% [markdown]
 # ## Verdict
-# A claim is a set of comparisons. It holds when the 95 % interval of each lies beyond a margin that
-# was written down before the run; the weakest comparison is shown. Notebook 9 says more. The same
-# people come back with each seed, so an interval speaks about them, not about others; with one
-# stage 1 for all seeds it holds no noise of training.
+# A claim is one comparison, a mean over sizes and hops, with a margin that was written down before
+# the run. Notebook 9 says more. An interval speaks of new people and new runs; of one stage 1 alone
+# it holds no noise of training.
 
 # %%
 other = config.diagnosis_scope

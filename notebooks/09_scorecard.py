@@ -28,34 +28,37 @@ from IPython.display import Markdown
 from remem import metrics
 from remem.report import claims, figures, tables
 from remem.report.output import begin
-from remem.report.verdicts import Verdicts
+from remem.report.verdicts import WORDS, Verdicts, preconditions, word
 
 config, out = begin("09_scorecard", scale, overrides)
 
 # %% [markdown]
 # ## How to read a verdict
-# A claim is a set of comparisons, each with a margin that was written down before the run.
+# A claim is one comparison, the mean over the sizes, hops and methods that its sentence speaks of,
+# with a margin. All of it was written down before the run; `docs/verdicts.md` has every rule.
 #
-# - **holds**: the 95 % interval of every comparison lies beyond its margin. **does not hold**: that
-#   of one of them lies short of it, at a level that allows for their number. **cannot be told**:
-#   anything else, such as too few units (a unit is one person under one seed; in Table 4, one
-#   question), or a GPT score that only the offline rule has given: it decides nothing. **not run**:
-#   no file has it.
-# - The verdict on many comparisons at once is strict. The one shown is the weakest; where there are
-#   many, its upper end is at the stricter level that "does not hold" asks for.
+# - **holds**: the 95 % interval lies above 0, or above the margin where the sentence says *much*,
+#   or within the margin where it says *alike*. **reversed**: it lies below 0, the other way round.
+#   **smaller than the margin**: too little to matter. **cannot be told**: the interval is too wide,
+#   there are too few units, only the offline rule has given a GPT score, or a **precondition** is
+#   missed, which is then named: a fact about LLaVA or the paper's set-up that the world has to have
+#   before any number from it says something of the claim.
+# - *Highest* and *between* are worth what the nearest rival leaves of them. How many of the cells
+#   behind a mean agree is told beside it, and decides nothing.
+# - A unit is one person under one run; intervals speak of new people and new runs, where there was
+#   more than one run. `p_adjusted` allows for there being so many claims.
 # - *In the tiny world* is said of small networks that were trained here from nothing; only a run of
-#   the paper's models can say *reproduced*. A claim that fails in the tiny world may be true of
-#   LLaVA, and one that holds may be false of it.
+#   the paper's models can say *reproduced*. A claim that is reversed in the tiny world may be true
+#   of LLaVA, and one that holds may be false of it.
 # - *Paper bears out*: whether the paper's printed numbers show what its text says, as point
 #   estimates, for it prints no intervals. "Not in the paper" is said of what it only draws.
 # - Sections that begin with *ours* hold what the paper does not say: its own claims under a control
-#   (equal updates, several people, held-out questions), or one of its numbers put into words.
-# - An interval speaks about these people, not about others. Where all seeds share one stage 1, it
-#   is over the people of one trained network: another training may differ by more than it says.
+#   (equal updates, equal forgetting, several people, held-out questions, facts that were taught),
+#   or one of its numbers put into words.
 
 # %%
 found = {path.stem: pd.read_csv(path) for path in sorted(out.folders.verdicts.glob("*.csv"))}
-scorecard = claims.scorecard(found)
+scorecard = claims.scorecard(found, preconditions(out.folders))
 ran = scorecard[scorecard.notebook != ""]
 Markdown(
     f"{len(ran)} of {len(scorecard)} claims were put to the test, by "
@@ -72,13 +75,24 @@ out.figure("scorecard", figures.scorecard(scorecard))
 
 # %%
 whose = scorecard.section.str.startswith("ours").map({False: "the paper's", True: "ours"})
+words = pd.Categorical(scorecard.verdict.map(word), WORDS)
 rows = [whose.rename("claims"), scorecard["paper bears out"]]
-tables.show(pd.crosstab(rows, scorecard.verdict.rename(None)).reset_index())
+tables.show(pd.crosstab(rows, words).rename_axis(columns=None).reset_index())
+
+# %% [markdown]
+# ## What changed since 0.2
+# Under 0.2 a claim was a conjunction: every cell had to hold by itself, and one that failed was
+# enough. So a verdict can differ because of the *rule*, because a *precondition* is asked for now,
+# or because the *world* is another one: then 0.2's rule gives another word on today's numbers too.
+
+# %%
+changes = claims.changes(scorecard)
+out.table("verdict_changes", changes, show=changes[changes.reason != ""])
 
 # %% [markdown]
 # ## Every number
-# `ours` with its interval `lo` to `hi` is the weakest comparison's, named beside it; `paper` is the
-# same comparison in the paper.
+# `ours`, with its interval `lo` to `hi`, is of the comparison that is named; `paper` is the same in
+# the paper.
 
 # %%
 out.table("scorecard", scorecard, digits=2)

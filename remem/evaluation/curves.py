@@ -57,10 +57,10 @@ class CurveRun(ModelRun):
         pd.concat(parts, ignore_index=True).to_parquet(out / "answers.parquet", index=False)
 
     def read(self, folder: Path) -> pd.DataFrame:
-        """epoch, view, hop, em (mean exact match, 0..1)."""
+        """epoch, view, hop, identity, em (mean exact match, 0..1)."""
         rows = pd.read_parquet(folder / "answers.parquet")
         em = map(metrics.exact_match, rows["answer_given"], rows["target"])
-        by = ["epoch", "view", "hop"]
+        by = ["epoch", "view", "hop", "identity"]
         return rows.assign(em=list(em)).groupby(by, as_index=False)["em"].mean()
 
 

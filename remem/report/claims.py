@@ -1,18 +1,9 @@
 """The verdict on each of the paper's claims, from scored rows.
 
-A claim is a conjunction of contrasts: "GD retains most" is GD above each other method, at each
-size and hop. It *holds* when the 95 % interval of every contrast lies beyond its margin; as all of
-them have to, their number m needs no correction. It *does not hold* when one of them falls short,
-and the more there are the likelier one does so by chance: there the upper end is that of the
-1 - 0.05/m interval (Bonferroni). Anything else *cannot be told*: too few units (below eight), a
-contrast that was not run, a total effect too small to be shared out, and every GPT score that only
-the rule has judged.
-
-The unit is one (seed, identity), and differences are paired within it, except between sets of
-different people. Each seed forgets other people; but in Table 3, and among the retained of Table 2,
-the same twenty come back seed after seed. Intervals over those rows speak about these people under
-new runs, not about new people; and with one seed they hold no noise of training, but only how the
-people of one trained network differ. `seeds` says how many there are.
+`check` gives one line per claim: the paper's value of its contrast, ours with its interval, and the
+word (report.contrasts says by which rule). `gate` then takes the word back where a precondition of
+the claim is missed: what the world does not meet, no number from it can tell. `scorecard` puts all
+of them in one table, and `changes` beside the verdicts of 0.2.
 """
 
 from __future__ import annotations
@@ -24,92 +15,37 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remem import metrics
-from remem.paper import MODELS, RULE, counterpart
+from remem import paths
+from remem.paper import MODELS, counterpart
+from remem.report.cells import FLOOR, cells_of
 from remem.report.claim_list import CLAIMS, Claim, of
-from remem.report.contrasts import FAILS, HOLDS, UNTOLD, Cells, Verdict, verdict
+from remem.report.contrasts import Cells, Groups, mean_of
+from remem.report.intervals import HOLDS, REVERSED, SMALLER, UNTOLD, estimate, verdict
 
-__all__ = ["CLAIMS", "FAILS", "HOLDS", "NOT_RUN", "UNTOLD", "Claim", "check", "of", "scorecard"]
+__all__ = [
+    "CLAIMS",
+    "HOLDS",
+    "NOT_RUN",
+    "REVERSED",
+    "SMALLER",
+    "UNTOLD",
+    "Claim",
+    "changes",
+    "check",
+    "gate",
+    "of",
+    "scorecard",
+]
 
 NOT_RUN = "not run"
-
-FLOOR = 0.05  # total effect (a probability) below which a causal trace tells nothing
-
-# Item -> (column that names the view, columns of the row key, column -> (view, measure)).
-_SIGNATURES = {name: (None, name) for name in ("min_k", "inverse_perplexity")}
-
-ITEMS = {
-    "fig1": ("split", ["benchmark"], metrics.TABLE3),
-    "fig2a": (None, ["set"], _SIGNATURES),
-    "fig3a": (None, ["control", "samples"], {"ROUGE": (None, "rouge"), "EM": (None, "em")}),
-    "fig3b": (None, ["control", "samples"], {"perplexity": (None, "perplexity")}),
-    "fig3c": (None, ["setting", "share", "hop"], {"EM": (None, "em")}),
-    "table2": ("view", ["model", "method", "hop"], metrics.TABLE2),
-    "table3": ("split", ["model", "stage"], metrics.TABLE3),
-    "table4": (None, ["model", "method"], {"MMBench": (None, "plain")}),
-    "table5": (None, ["set"], _SIGNATURES),
-    "fig6": ("view", ["model", "method", "ratio", "control"], metrics.TABLE2),  # and 7: 13B
-    "fig2b": (None, ["set", "corruption", "state"], {"peak": (None, "effect")}),
-    "fig5": (None, ["set", "corruption", "state"], {"peak": (None, "effect")}),
-}
 
 # Why a contrast on this column may be unmeasured though its row was run.
 NOTES = {
     "judge": "no GPT score: only the rule has judged",
     "share": "total effect below the floor",
     "peak": "total effect below the floor",
+    "EM_f_taught": "no row says whether stage 1 had taught it",
 }
-
-
-def _cells(item: str, rows: pd.DataFrame, floor: float) -> Cells:
-    """Per column of the table: percent where it is a share, (seed, identity) x row keys."""
-    where, names, columns = ITEMS[item]
-    needed = [*names, *(measure for _, measure in columns.values()), "model", "seed", "identity"]
-    needed += [where] * (where is not None) + ["judged_by"] * ("judge" in columns)
-    needed += ["layer", "position", "total"] * ("peak" in columns)
-    if missing := [name for name in dict.fromkeys(needed) if name not in rows]:
-        raise ValueError(f"the claims about {item} need the column(s) {', '.join(missing)}")
-    models = rows.model.map(counterpart)
-    if "model" not in names:  # shown for one model: 7B, where there are both
-        one = next(name for name in (*MODELS, *models) if name in set(models))
-        rows = rows[models == one]
-    keys = [models if name == "model" else rows[name].astype(str) for name in names]
-    rows = rows.assign(row=["/".join(key) for key in zip(*keys, strict=True)])
-    if "peak" in columns:
-        return _effects(rows, floor)
-    cells = {}
-    for column, (view, measure) in columns.items():
-        part = rows if view is None else rows[rows[where] == view]
-        if column == "judge":  # the rule decides no claim about the GPT score
-            part = part[part.judged_by != RULE]
-        cells[column] = _pivot(part, measure) * (1 if measure in metrics.AS_STATED else 100)
-    return cells
-
-
-def _pivot(rows: pd.DataFrame, measure: str, columns: str | list[str] = "row") -> pd.DataFrame:
-    return rows.pivot_table(
-        index=["seed", "identity"], columns=columns, values=measure, observed=True
-    )
-
-
-def _effects(rows: pd.DataFrame, floor: float) -> Cells:
-    """ "share": the mean effect over the early half of the layers, or the late half, all positions;
-    "peak": the effect in one window at one position. Percent of the set's mean total effect, not of
-    a person's own, which may be near zero. A set whose total is below `floor` has no cells.
-
-    The largest of many cells is large by chance. So a person's peak is taken where the *others*
-    have theirs: scattered effects have none.
-    """
-    total = rows.groupby("row").total.transform("mean")
-    rows = rows.assign(share=100 * rows.effect / total)[total >= floor]
-    middle = rows.groupby("row").layer.transform("max") / 2
-    half = np.select([rows.layer < middle, rows.layer > middle], ["/early", "/late"], "/middle")
-    peaks = {}
-    for row, part in rows.groupby("row"):
-        effects = _pivot(part, "share", ["layer", "position"]).fillna(0.0)
-        place = (effects.sum() - effects).to_numpy().argmax(axis=1)
-        peaks[row] = pd.Series(effects.to_numpy()[range(len(place)), place], effects.index)
-    return {"share": _pivot(rows.assign(row=rows.row + half), "share"), "peak": pd.DataFrame(peaks)}
 
 
 def check(
@@ -117,65 +53,180 @@ def check(
 ) -> pd.DataFrame:
     """One line per claim: what the paper's own numbers say, what ours say, and the verdict.
 
-    rows: as for the table of the item that the claims are about (report.tables); a paired contrast
-    is taken over the (seed, identity) that all of its rows have. From `paper` to `units` the
-    numbers are those of the weakest contrast (named in `weakest`), in `unit`; lo and hi are those
-    of `verdict`; `measured` counts the contrasts that could be measured, and `note` says why one
-    could not though its rows were there. `floor` is that of the traces' total effect. `scope`
-    says which data the verdict speaks of (Config.verdict_scope): only under "paper", and with the
-    paper's own models, can it be "reproduced". ValueError names the columns that are missing.
+    rows: as for the table of the item that the claims are about (report.tables), with the column
+    `stage1_seed` where seeds start from several stage 1s. `paper`, `ours`, `lo` and `hi` are of the
+    claim's contrast, named in `comparison`, in `unit`; `p` is two-sided, of its being at the margin
+    that the claim asks for; `cells` says how many of its cells agree with the claim, each by its
+    mean alone ("9 of 10"), `paper cells` the same of the paper's; `every cell` is the verdict by
+    the rule of 0.2, under which all of them had to hold. `note` says why something could not be
+    measured. `floor` is that of the traces' total effect. `scope` says which data the verdict
+    speaks of (Config.verdict_scope): only under "paper", and with the paper's own models, can it be
+    "reproduced". ValueError names the columns that are missing.
     """
-    cells = {item: _cells(item, rows, floor) for item in {claim.item for claim in claims}}
+    cells = {item: cells_of(item, rows, floor) for item in {claim.item for claim in claims}}
     names = {counterpart(model): model for model in rows.model.unique()}
     if len(names) < rows.model.nunique():
         raise ValueError(f"two of the models {sorted(rows.model.unique())} stand for one: drop one")
-    lines = []
-    for claim in claims:
-        found, seeds = {}, {}
-        for part in claim.contrasts:
-            groups = part.groups(cells[claim.item])
-            if all(map(len, groups)):
-                found[part] = verdict(groups, part.margin, len(claim.contrasts))
-                seeds[part] = min(group.index.unique(level=0).size for group in groups)
-        words = [each.word for each in found.values()]
-        if FAILS in words:
-            word = FAILS
-        else:
-            word = HOLDS if words == [HOLDS] * len(claim.contrasts) else UNTOLD
-        line = _line(claim)
-        if found:
-            weakest = min(found, key=lambda part: _strength(found[part], part.margin))
-            result = found[weakest]
-            line |= {"paper": claim.printed(weakest), "ours": result.mean, "lo": result.lo}
-            line |= {"hi": result.hi, "margin": weakest.margin, "unit": weakest.unit}
-            line |= {"units": result.units, "seeds": seeds[weakest], "weakest": str(weakest)}
-            for papers, ours in names.items():
-                line["weakest"] = line["weakest"].replace(papers, ours)
-        without = {getattr(part, "column", None) for part in claim.contrasts if part not in found}
-        line |= {"verdict": _say(word, scope, rows.model.isin(MODELS).all())}
-        line |= {"measured": f"{len(found)} of {len(claim.contrasts)}"}
-        line |= {"note": "; ".join(dict.fromkeys(NOTES[name] for name in NOTES if name in without))}
-        lines.append(line)
-    return pd.DataFrame(lines)
+    where = _where(scope, rows.model.isin(MODELS).all())
+    return pd.DataFrame([_told(claim, cells[claim.item], where) for claim in claims])
+
+
+def _told(claim: Claim, cells: Cells, where: str) -> dict[str, Any]:
+    line = _line(claim)
+    sides = [[part.groups(cells) for part in side.parts] for side in claim.test.sides]
+    found = [groups for side in sides for groups in side]
+    run = [groups for groups in found if groups]
+    columns = {part.column for part in claim.parts}
+    unmeasured = {
+        part.column for part, groups in zip(claim.parts, found, strict=True) if not groups
+    }
+    line["note"] = "; ".join(dict.fromkeys(NOTES[name] for name in NOTES if name in unmeasured))
+    line["measured"] = f"{len(run)} of {len(found)}"
+    word = UNTOLD
+    if len(run) == len(found):
+        result = verdict([estimate(mean_of(side)) for side in sides], claim.test)
+        word = result.word
+        agree = [claim.test.bears_out(_mean(groups)) for groups in found]
+        line |= {"ours": result.mean, "lo": result.lo, "hi": result.hi, "p": result.p}
+        line |= {"units": result.units, "people": result.people, "runs": result.runs}
+        line |= {"comparison": _comparison(claim, result.side, columns)}
+        line |= {"cells": f"{sum(agree)} of {len(agree)}", "every cell": _every(claim, found)}
+    line["verdict"] = _say(word, where)
+    return line
+
+
+def _mean(groups: Groups) -> float:
+    return float(sum(numbers.mean() for numbers in groups.values()))
+
+
+def _every(claim: Claim, found: Sequence[Groups]) -> str:
+    """The word of 0.2: all cells beyond the margin, or one short of it (Bonferroni)."""
+    each = [estimate(groups) for groups in found]
+    bounds = (
+        [one.bounds(0.025)[0] for one in each],
+        [one.bounds(0.025 / len(each))[1] for one in each],
+    )
+    if claim.test.rule == "alike":  # was two contrasts each, one for either side
+        lows = [min(one.bounds(0.025)[0], -one.bounds(0.025)[1]) for one in each]
+        highs = [
+            min(one.bounds(0.0125 / len(each))[1], -one.bounds(0.0125 / len(each))[0])
+            for one in each
+        ]
+        bounds = lows, highs
+    bound = claim.test.bound
+    if any(high <= bound for high in bounds[1]):
+        return "does not hold"
+    return HOLDS if all(low > bound for low in bounds[0]) else UNTOLD
+
+
+def _comparison(claim: Claim, side: int, columns: set[str]) -> str:
+    """ "GD - KL (EM_r, ROUGE; mean of 8)": the least side, its columns and its number of cells."""
+    name, parts = claim.test.sides[side]
+    many = f"; mean of {len(parts)}" if len(parts) > 1 else ""
+    return f"{name} ({', '.join(sorted(columns))}{many})"
 
 
 @cache
-def _borne_out(claim: Claim) -> str:
-    return claim.paper_bears_out()[0]
+def _of_paper(claim: Claim) -> dict[str, Any]:
+    effect, cells = claim.printed()
+    agree = sum(map(claim.test.bears_out, cells))
+    return {
+        "paper": effect,
+        "paper bears out": claim.paper_bears_out(),
+        "paper cells": f"{agree} of {len(cells)}" if cells else "",
+    }
 
 
 def _line(claim: Claim) -> dict[str, Any]:
     """A line of the scorecard, nothing run yet."""
     line = {"claim": claim.id, "section": claim.section, "text": claim.text}
-    line |= {"verdict": NOT_RUN, "paper": np.nan, "paper bears out": _borne_out(claim)}
-    line |= {"ours": np.nan, "lo": np.nan, "hi": np.nan, "margin": np.nan}
-    line |= {"unit": claim.contrasts[0].unit, "units": 0, "seeds": 0, "weakest": ""}
-    line |= {"measured": f"0 of {len(claim.contrasts)}", "note": ""}
-    return line
+    line |= {"verdict": NOT_RUN, **_of_paper(claim), "ours": np.nan, "lo": np.nan, "hi": np.nan}
+    line |= {"p": np.nan, "rule": claim.test.rule, "margin": claim.test.margin}
+    line |= {"unit": claim.test.unit, "units": 0, "people": 0, "runs": 0, "comparison": ""}
+    line |= {"measured": f"0 of {len(claim.parts)}", "cells": "", "every cell": NOT_RUN}
+    return line | {"needs": claim.needs, "remark": claim.remark, "note": ""}
 
 
-def scorecard(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Every claim in the paper's order, as `check` gives it, and the `notebook` that tested it.
+def _where(scope: str, papers_models: bool) -> str:
+    if scope != "paper":
+        return f"in the {scope} world: "
+    return "" if papers_models else "with other models: "
+
+
+def _say(word: str, where: str) -> str:
+    return f"{where}{word}" if where else {HOLDS: "reproduced"}.get(word, word)
+
+
+# ---------------------------------------------------------------- preconditions
+
+
+def gate(table: pd.DataFrame, preconditions: pd.DataFrame | None) -> pd.DataFrame:
+    """The verdicts of `check` or `scorecard`, "cannot be told: P1 ..." where a precondition that
+    the claim needs is missed; the verdict before that is kept as `without_preconditions`.
+
+    preconditions: `precondition` ("P1"), `what`, `model`, `met` ("yes", "no" or "not measured";
+    anything else decides nothing); None where they were not measured. A claim hangs on those of the
+    models that its contrast is about, or on those of no model; missed for one is missed.
+    `preconditions` says "met", "missed: P1, P3" or "not measured: P5"; what was not measured does
+    not take a verdict back.
+    """
+    if "needs" not in table or "preconditions" in table:
+        return table
+    found = _states(preconditions)
+    claims, lines = {claim.id: claim for claim in CLAIMS}, []
+    for line in table.to_dict("records"):
+        needs = line["needs"].split() if isinstance(line["needs"], str) else []
+        claim = claims.get(line["claim"])
+        models = _models(claim) if claim else set(MODELS)
+        states = {need: _state(found.get(need, []), models) for need in needs}
+        missed = {need: what for need, (state, what) in states.items() if state == "no"}
+        unknown = [need for need, (state, _) in states.items() if state == "not measured"]
+        said = [f"missed: {', '.join(missed)}"] * bool(missed)
+        said += [f"not measured: {', '.join(unknown)}"] * bool(unknown)
+        line |= {"without_preconditions": line["verdict"]}
+        line |= {"preconditions": "; ".join(said) or ("met" if needs else "")}
+        if missed and line["verdict"] != NOT_RUN:
+            where = line["verdict"].rpartition(": ")[0]
+            reasons = "; ".join(f"{need} {what}".strip() for need, what in missed.items())
+            line["verdict"] = f"{where}{': ' * bool(where)}{UNTOLD}: {reasons}"
+        lines.append(line)
+    return pd.DataFrame(lines, columns=[*table, "without_preconditions", "preconditions"])
+
+
+def _states(preconditions: pd.DataFrame | None) -> dict[str, list[tuple[str, str, str]]]:
+    """Precondition -> (the paper's model or "", met, what)."""
+    found: dict[str, list[tuple[str, str, str]]] = {}
+    if preconditions is not None:
+        table = preconditions[["precondition", "what", "model", "met"]].fillna("").astype(str)
+        for name, what, model, met in table.itertuples(index=False):
+            found.setdefault(name, []).append((counterpart(model), met, what))
+    return found
+
+
+def _state(lines: Sequence[tuple[str, str, str]], models: set[str]) -> tuple[str, str]:
+    """("no", what is missed) or ("yes" | "not measured", "")."""
+    mine = [(met, what) for model, met, what in lines if model in models or model not in MODELS]
+    missed = [what for met, what in mine if met == "no"]
+    if missed:
+        return "no", missed[0]
+    states = {met for met, _ in mine} & {"yes", "not measured"}
+    return ("yes" if states == {"yes"} else "not measured"), ""
+
+
+def _models(claim: Claim) -> set[str]:
+    """The paper's models that a claim's rows name; the first for what is shown of one model."""
+    text = repr(claim.test)
+    return {model for model in MODELS if f"{model}/" in text} or {MODELS[0]}
+
+
+# ---------------------------------------------------------------- all of them
+
+
+def scorecard(
+    tables: Mapping[str, pd.DataFrame], preconditions: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Every claim in the paper's order, as `check` gives it and `gate` leaves it, the `notebook`
+    that tested it, and `p_adjusted`: p by Benjamini and Hochberg over all that were told.
 
     tables: notebook -> its verdicts, those on other matters among them. What none of them has is
     "not run"; what two have raises ValueError.
@@ -191,17 +242,59 @@ def scorecard(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
                 )
             line |= {key: found[key] for key in line if pd.notna(found.get(key))}
             line["notebook"] = notebook
-    return pd.DataFrame(list(lines.values()))
+    table = pd.DataFrame(list(lines.values()))
+    table.insert(table.columns.get_loc("p") + 1, "p_adjusted", _adjusted(table.p))
+    return gate(table, preconditions)
 
 
-def _strength(found: Verdict, margin: float) -> tuple[int, float]:
-    """What fails is weakest, then what cannot be told; among equals, the mean above the margin."""
-    return (FAILS, UNTOLD, HOLDS).index(found.word), found.mean - margin
+def _adjusted(p: pd.Series) -> pd.Series:
+    from scipy.stats import false_discovery_control
+
+    known = p.notna()
+    adjusted = pd.Series(np.nan, p.index)
+    if known.any():
+        adjusted[known] = false_discovery_control(p[known].astype(float))
+    return adjusted
 
 
-def _say(word: str, scope: str, papers_models: bool) -> str:
-    if scope != "paper":
-        return f"in the {scope} world: {word}"
-    if not papers_models:
-        return f"with other models: {word}"
-    return {HOLDS: "reproduced", FAILS: "not reproduced"}.get(word, word)
+def changes(table: pd.DataFrame) -> pd.DataFrame:
+    """The scorecard beside that of 0.2: claim, section, text, old, new, and why it changed.
+
+    "precondition": it would have come out as `without_preconditions`. "word": it is the same, said
+    more closely. "rule": 0.2's rule (all cells must hold) on today's numbers still gives the old
+    verdict. "world": it does not; the numbers are other ones. "new": the claim is; one that was a
+    part of another in 0.2 (`part_of`) is compared with that one.
+    """
+    file = paths.PAPER.with_name("verdicts_0.2.csv")
+    old = pd.read_csv(file, index_col="claim")["verdict"].to_dict()
+    was = {claim.id: claim.was for claim in CLAIMS}
+    lines = []
+    for line in table.to_dict("records"):
+        before = old.get(was.get(line["claim"], ""), "")
+        after = line["verdict"]
+        lines.append(
+            {"claim": line["claim"], "section": line["section"], "text": line["text"]}
+            | {"part_of": was[line["claim"]] if was[line["claim"]] != line["claim"] else ""}
+            | {"old": before, "new": after, "reason": _reason(before, line)}
+        )
+    return pd.DataFrame(lines)
+
+
+def _reason(before: str, line: Mapping[str, Any]) -> str:
+    after = line["verdict"]
+    if not before:
+        return "new: 0.2 had no such claim"
+    if after == NOT_RUN:
+        return "not run"
+    if after.endswith(before):
+        return ""
+    if str(line["preconditions"]).startswith("missed"):
+        return f"precondition {line['preconditions'].partition(';')[0]}"
+    if before == "does not hold" and after.endswith((REVERSED, SMALLER)):
+        return "word: 0.2 said so of whatever fell short of its margin"
+    if line["every cell"] == NOT_RUN:
+        return line["note"] or "some of its comparisons were not run"
+    if line["every cell"] == before:
+        rule = "each cell had to hold, or one to fail; now their mean decides"
+        return f"rule: {rule} ({line['cells']} agree)"
+    return f"world: 0.2's rule would now say {line['every cell']} ({line['cells']} cells agree)"

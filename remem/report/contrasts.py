@@ -1,29 +1,24 @@
-"""Comparisons with a margin, and the verdict on one: the statistics beneath the claims.
+"""What a claim compares: its contrast, in parts.
 
-A contrast gives one number per unit (seed, identity), or two groups of them, from *cells*: for each
-column of a table, units x row keys. A row or column that was not run gives none.
-
-It *holds* when its mean's 95 % interval lies above the margin, *does not hold* when that lies
-below, and otherwise *cannot be told*: as with fewer than eight units, for which there is no
-interval.
+A *cell* compares rows of one table in each unit: one person under one run, say GD less KL at 7B,
+single-hop, in retain EM. A *side* is the mean of such cells over what the claim speaks of (sizes,
+hops, methods). A claim has one side; one that says "highest" or "between" has a side for each rival
+and is worth no more than the least of them, so that nothing is called highest with another above.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
-from remem import metrics
+UNIT = ["run", "seed", "identity"]  # the index of cells
 
-HOLDS, FAILS, UNTOLD = "holds", "does not hold", "cannot be told"
+Cells = Mapping[str, pd.DataFrame]  # column -> numbers, UNIT x row key
 
-Cells = Mapping[str, pd.DataFrame]  # column -> numbers, (seed, identity) x row key
-
-Group = pd.Series  # one number per unit; a contrast gives one, or two of which people differ
+Groups = dict[str, pd.Series]  # people of one kind -> one number per unit; the effect sums them
 
 
 def _take(cells: Cells, column: str, rows: Sequence[str | float]) -> pd.DataFrame:
@@ -33,8 +28,13 @@ def _take(cells: Cells, column: str, rows: Sequence[str | float]) -> pd.DataFram
     return table.astype(float).fillna(levels)
 
 
+def _same(numbers: pd.Series) -> Groups:
+    """The groups of what is paired within units; none where there is no unit."""
+    return {"": numbers.dropna()} if numbers.notna().any() else {}
+
+
 class Contrast(NamedTuple):
-    """`column` at row `left` less its mean over rows `right`, in each unit, against `margin`.
+    """`column` at row `left` less its mean over rows `right`, in each unit.
 
     A number in place of a row is a level: 50 less "FIUBench" asks whether that is below 50.
     """
@@ -42,39 +42,33 @@ class Contrast(NamedTuple):
     column: str
     left: str | float
     right: tuple[str | float, ...]
-    margin: float = 0.0
 
-    def __str__(self) -> str:
-        """As a verdict's column `weakest` names it."""
-        return f"{self.column}: {self.left} - {' & '.join(map(str, self.right))}"
-
-    @property
-    def unit(self) -> str:
-        """Of the difference: percentage points, or what perplexity is counted in."""
-        return "perplexity" if self.column == "perplexity" else "points"
-
-    def groups(self, cells: Cells) -> tuple[Group, ...]:
-        """Differences by (seed, identity); empty when a row was not run."""
+    def groups(self, cells: Cells) -> Groups:
+        """Differences by unit; none when a row was not run."""
         table = _take(cells, self.column, [self.left, *self.right])
-        return ((table.iloc[:, 0] - table.iloc[:, 1:].mean(axis=1, skipna=False)).dropna(),)
+        return _same(table.iloc[:, 0] - table.iloc[:, 1:].mean(axis=1, skipna=False))
 
 
 class Between(NamedTuple):
-    """`column` at row `left` less at row `right`, whose people are others, though called alike."""
+    """`column` at row `left` less at row `right`, whose people are others, though called alike.
+    Either may be a level."""
 
     column: str
-    left: str
-    right: str
-    margin: float = 0.0
-    unit = "points"
+    left: str | float
+    right: str | float
 
-    def __str__(self) -> str:
-        """As a verdict's column `weakest` names it."""
-        return f"{self.column}: people of {self.left} - people of {self.right}"
-
-    def groups(self, cells: Cells) -> tuple[Group, ...]:
-        """The numbers of the two rows, each by its own (seed, identity)."""
-        return tuple(_take(cells, self.column, [row])[row].dropna() for row in self[1:3])
+    def groups(self, cells: Cells) -> Groups:
+        """The numbers of the two rows, each by its own units, the right one's negative; none when
+        one was not run."""
+        level, found = 0.0, {}
+        for row, sign in ((self.left, 1), (self.right, -1)):
+            if isinstance(row, str):
+                found[row] = sign * _take(cells, self.column, [row])[row].dropna()
+            else:
+                level += sign * row
+        first = next(iter(found))
+        found[first] = found[first] + level
+        return found if all(map(len, found.values())) else {}
 
 
 class Excess(NamedTuple):
@@ -82,112 +76,185 @@ class Excess(NamedTuple):
 
     first: Contrast
     second: Contrast
-    margin: float = 0.0
-    unit = "points"
-
-    def __str__(self) -> str:
-        """As a verdict's column `weakest` names it."""
-        return f"({self.first}) - ({self.second})"
 
     @property
     def column(self) -> str:
-        """The table's column that both contrasts are about."""
-        return self.first.column
+        """The table's column that it is about."""
+        return self.second.column
 
-    def groups(self, cells: Cells) -> tuple[Group, ...]:
-        """Differences of the differences, by (seed, identity); empty when a row was not run."""
-        [first], [second] = self.first.groups(cells), self.second.groups(cells)
-        return ((first - second).dropna(),)
+    def groups(self, cells: Cells) -> Groups:
+        """Differences of the differences, by unit; none when a row was not run."""
+        first, second = self.first.groups(cells), self.second.groups(cells)
+        return _same(first[""] - second[""]) if first and second else {}
+
+
+class Change(NamedTuple):
+    """By how much `column` rises from the first of `rows` to the last, along the line of least
+    squares through them at places `at`, in each unit that has both ends."""
+
+    column: str
+    rows: tuple[str, ...]
+    at: tuple[float, ...]
+
+    def groups(self, cells: Cells) -> Groups:
+        """Changes by unit; none when an end was not run."""
+        table = _take(cells, self.column, self.rows)
+        table = table.dropna(subset=[self.rows[0], self.rows[-1]])
+        places = table.notna() * np.asarray(self.at, dtype=float)
+        places = places.where(table.notna())
+        off = places.sub(places.mean(axis=1), axis=0)
+        slope = (off * table).sum(axis=1) / (off**2).sum(axis=1)
+        return _same(slope * (self.at[-1] - self.at[0]))
 
 
 class Trend(NamedTuple):
-    """Spearman's rank correlation of `column` with the order of `rows`, in each unit.
+    """Spearman's rank correlation of `column` with the order of `rows`, in each unit that has all.
 
-    Above 0 it rises along the rows; a constant has 0. A unit counts with the rows that it has, if
-    two: who is forgotten at 15 % is not yet at 5 %.
+    Above 0 it rises along the rows; a constant has 0.
     """
 
     column: str
     rows: tuple[str, ...]
-    margin: float = 0.0
-    unit = "rank correlation"
 
-    def __str__(self) -> str:
-        """As a verdict's column `weakest` names it."""
-        return f"{self.column} along {self.rows[0]} ... {self.rows[-1]}"
-
-    def groups(self, cells: Cells) -> tuple[Group, ...]:
-        """Rank correlations by (seed, identity)."""
-        ranks = _take(cells, self.column, self.rows).rank(axis=1)
-        ranks = ranks[ranks.notna().sum(axis=1) > 1]
-        places = ranks.notna().cumsum(axis=1).where(ranks.notna())
-        return (ranks.corrwith(places, axis=1).fillna(0.0),)
+    def groups(self, cells: Cells) -> Groups:
+        """Rank correlations by unit."""
+        ranks = _take(cells, self.column, self.rows).dropna().rank(axis=1)
+        places = pd.Series(np.arange(len(self.rows)), index=ranks.columns)
+        return _same(
+            ranks.corrwith(places, axis=1).fillna(0.0) if len(ranks) else ranks.sum(axis=1)
+        )
 
 
 class Correlation(NamedTuple):
     """Pearson's r between columns `first` and `second` over `rows` (methods of one size and hop).
 
-    The two columns are about different people, so a unit (seed, identity) of `second` meets the
-    mean of `first` over that seed's people.
+    The two columns are about different people, so a unit of `second` meets the mean of `first` over
+    its seed's people.
     """
 
     first: str
     second: str
     rows: tuple[str, ...]
-    margin: float = 0.0
-    unit = "correlation r"
 
-    def __str__(self) -> str:
-        """As a verdict's column `weakest` names it."""
-        return f"r({self.first}, {self.second}): {self.rows[0]} ... {self.rows[-1]}"
+    @property
+    def column(self) -> str:
+        """Both columns."""
+        return f"{self.first}, {self.second}"
 
-    def groups(self, cells: Cells) -> tuple[Group, ...]:
-        """Correlations by (seed, identity) of `second`; empty when a row was not run."""
-        first = _take(cells, self.first, self.rows).groupby(level=0).mean()
-        second = _take(cells, self.second, self.rows)
-        first = first.reindex(second.index.get_level_values(0))
-        pairs = zip(first.to_numpy(), second.to_numpy(), strict=True)
-        return (pd.Series([_pearson(*pair) for pair in pairs], second.index, dtype=float).dropna(),)
-
-
-def _pearson(first: np.ndarray, second: np.ndarray) -> float:
-    if np.ptp(first) > 0 and np.ptp(second) > 0:
-        return float(np.corrcoef(first, second)[0, 1])
-    return np.nan  # a constant, or a method that was not run, has no correlation
+    def groups(self, cells: Cells) -> Groups:
+        """Correlations by unit of `second`; none when a row was not run."""
+        first, second = (_take(cells, name, self.rows) for name in self[:2])
+        if first.empty or second.empty:
+            return {}
+        mean = first.groupby(level="seed").mean().reindex(second.index.get_level_values("seed"))
+        x, y = (t.to_numpy() - t.to_numpy().mean(axis=1, keepdims=True) for t in (mean, second))
+        spread = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
+        with np.errstate(invalid="ignore"):  # a constant has no correlation
+            r = np.where(spread > 1e-9, (x * y).sum(axis=1) / spread, np.nan)
+        return _same(pd.Series(r, second.index))
 
 
-def gap(first: ArrayLike, second: ArrayLike = (0.0,), *, axis: int = -1):
-    """The mean, or the difference of two means."""
-    return np.asarray(first).mean(axis) - np.asarray(second).mean(axis)
+class Matched(NamedTuple):
+    """`column` (of retained people) with method and size `left` less with `right`, at equal forget
+    EM: where each way over the epochs first falls to the least forget EM that both reach.
 
-
-class Verdict(NamedTuple):
-    """HOLDS, FAILS or UNTOLD, and the mean difference, its interval and its units behind it."""
-
-    word: str
-    mean: float
-    lo: float
-    hi: float
-    units: int
-
-
-def verdict(groups: Sequence[Sequence[float]], margin: float, contrasts: int = 1) -> Verdict:
-    """On one of a claim's `contrasts`: holds when `lo` is above `margin`, fails when `hi` is not.
-
-    groups: one difference per unit, or the values of two independent groups, whose means are
-    compared; below eight units (in the smaller) there is no interval, and nothing can be told. By
-    percentile bootstrap of each group, lo is the lower end of the 95 % interval, hi the upper end
-    at 1 - 0.05 / contrasts (Bonferroni; report/claims.py says why).
+    cells: from the curves over epochs, rows such as "tiny-7b/GD/3" (the epoch) of `column`, and of
+    "EM_f" for the forgotten. Each run is read at its own place, by linear interpolation.
     """
-    values = [np.asarray(group, dtype=float) for group in groups]
-    units = min(map(len, values))
-    lo = hi = np.nan
-    if units >= metrics.FEWEST:
-        from scipy.stats import bootstrap
 
-        drawn = bootstrap(
-            values, gap, n_resamples=10_000, method="percentile", rng=0, vectorized=True
-        ).bootstrap_distribution
-        lo, hi = np.quantile(drawn, [0.025, 1 - 0.025 / contrasts])
-    word = HOLDS if lo > margin else FAILS if hi <= margin else UNTOLD
-    return Verdict(word, gap(*values) if units else np.nan, lo, hi, units)
+    column: str
+    left: str
+    right: str
+
+    def groups(self, cells: Cells) -> Groups:
+        """Differences by unit of `column`; none when a way was not run."""
+        ways = {}
+        for row in (self.left, self.right):
+            epochs = sorted(
+                int(key.rpartition("/")[2])
+                for key in cells.get("EM_f", ())
+                if key.rpartition("/")[0] == row
+            )
+            keys = [f"{row}/{epoch}" for epoch in epochs]
+            if not keys:
+                return {}
+            forgotten = _take(cells, "EM_f", keys).groupby(level="seed").mean().dropna()
+            ways[row] = forgotten, _take(cells, self.column, keys).dropna()
+        seeds = sorted(set.intersection(*(set(way.index) for way, _ in ways.values())))
+        parts = []
+        for seed in seeds:
+            down = {row: way.loc[seed].to_numpy() for row, (way, _) in ways.items()}
+            level = max(way.min() for way in down.values())
+            read = [
+                _at(kept.xs(seed, level="seed", drop_level=False), down[row], level)
+                for row, (_, kept) in ways.items()
+            ]
+            parts.append(read[0] - read[1])
+        return _same(pd.concat(parts)) if parts else {}
+
+
+def _at(kept: pd.DataFrame, way: np.ndarray, level: float) -> pd.Series:
+    """Each unit's number where the `way` (epochs,) first falls to `level`."""
+    after = int(np.argmax(way <= level + 1e-9))
+    if after == 0:
+        return kept.iloc[:, 0]
+    share = (way[after - 1] - level) / (way[after - 1] - way[after])
+    return kept.iloc[:, after - 1] * (1 - share) + kept.iloc[:, after] * share
+
+
+Part = Contrast | Between | Excess | Change | Trend | Correlation | Matched
+
+
+class Side(NamedTuple):
+    """The mean over `parts`; `name` says in words what is compared: "GD - KL"."""
+
+    name: str
+    parts: tuple[Part, ...]
+
+
+class Test(NamedTuple):
+    """What a claim comes to: its sides, and when the least of them bears it out.
+
+    "above": above 0, where less than `margin` either way is too little to matter. "beyond": above
+    `margin`. "alike": within `margin` of 0, either way.
+    """
+
+    __test__ = False  # pytest's collection
+    sides: tuple[Side, ...]
+    rule: Literal["above", "beyond", "alike"]
+    margin: float
+    unit: str = "points"
+
+    @property
+    def bound(self) -> float:
+        """What the effect has to lie above (of "alike" the margin, from below)."""
+        return {"above": 0.0, "beyond": self.margin, "alike": -self.margin}[self.rule]
+
+    def bears_out(self, effect: float) -> bool:
+        """Whether a number without noise bears the claim out."""
+        return abs(effect) < self.margin if self.rule == "alike" else effect > self.bound
+
+
+def above(*sides: Side, margin: float = 5.0, unit: str = "points") -> Test:
+    """The claim orders two things."""
+    return Test(sides, "above", margin, unit)
+
+
+def beyond(*sides: Side, margin: float, unit: str = "points") -> Test:
+    """The claim says by how much, or that it is much."""
+    return Test(sides, "beyond", margin, unit)
+
+
+def alike(*sides: Side, margin: float, unit: str = "points") -> Test:
+    """The claim says that there is no difference."""
+    return Test(sides, "alike", margin, unit)
+
+
+def mean_of(found: Sequence[Groups]) -> Groups:
+    """The mean of cells that were all run, over those that a unit has; by kinds of people."""
+    kinds = dict.fromkeys(kind for groups in found for kind in groups)
+    means = {}
+    for kind in kinds:
+        each = [groups[kind] for groups in found if kind in groups]
+        means[kind] = pd.concat(each, axis=1).mean(axis=1) * len(each) / len(found)
+    return means

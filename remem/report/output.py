@@ -16,7 +16,7 @@ from pandas.io.formats.style import Styler
 from remem import paths, runs
 from remem.config import Config, load_config, sections
 from remem.config.loading import changes
-from remem.report import page
+from remem.report import claims, page, verdicts
 from remem.report.show import show as show_table
 from remem.report.verdicts import Verdicts
 
@@ -57,14 +57,16 @@ class Output:
 
     def verdicts(self, frame: pd.DataFrame, about: str = "claims") -> Verdicts:
         """Write all columns of `frame` as verdicts/<notebook>.csv; returns sentences that say how
-        its lines, called `about`, came out, with the table of the columns that matter most.
+        its lines, called `about`, came out, with the table of the columns that matter most. What
+        is shown is gated by the preconditions that are known by then (claims.gate); what is written
+        is not: notebook 9 gates it when all are.
 
         A named index is written as the first column.
         """
         if frame.index.name is not None:
             frame = frame.reset_index()
         paths.write(self.folders.verdicts / f"{self.notebook}.csv", frame.to_csv(index=False))
-        return Verdicts(frame, about)
+        return Verdicts(claims.gate(frame, verdicts.preconditions(self.folders)), about)
 
 
 def begin(

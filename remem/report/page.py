@@ -25,7 +25,7 @@ from markupsafe import Markup
 from pandas.api.types import is_numeric_dtype
 
 from remem import paper, paths, runs
-from remem.report import show, tables, verdicts
+from remem.report import claims, show, tables, verdicts
 
 # What the paper shows, in the order in which it first does: (title, the notebook that makes it).
 # Its Figure 4 and Tables 6 to 8 are not in the source text that we work from.
@@ -78,7 +78,10 @@ def write(folders: paths.Folders, since: float = 0.0) -> Path:
         scorecard=next(item for item in items if item["id"] == SCORECARD),
         paper=[item for item in items if item["paper"]],
         ours=[item for item in items if not item["paper"] and item["id"] != SCORECARD],
-        verdicts=[_table(path, since) for path in sorted(folders.verdicts.glob("*.csv"))],
+        verdicts=[
+            _table(path, since, verdicts.preconditions(folders))
+            for path in sorted(folders.verdicts.glob("*.csv"))
+        ],
         notebooks=list(_notebook_rows(folders, since)),
         times=_times(folders),
         few_runs=_few_runs(folders) if scale == "quick" else [],
@@ -263,8 +266,9 @@ def _label(stem: str) -> str:
     return f"{label}, {rest.replace('_', ' ')}" if rest else label
 
 
-def _table(path: Path, since: float) -> dict[str, Any]:
+def _table(path: Path, since: float, preconditions: pd.DataFrame | None = None) -> dict[str, Any]:
     table = tables.main(_read(path)) if path.stem in PAPER else _read(path)
+    table = claims.gate(table, preconditions)
     marks = Counter(map(verdicts.mark, map(str, table.get("verdict", ()))))
     return {
         "label": _label(path.stem),

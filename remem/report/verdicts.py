@@ -8,19 +8,20 @@ from html import escape
 
 import pandas as pd
 
-from remem import metrics
+from remem import metrics, paths
 from remem.report import show
-from remem.report.claims import FAILS, HOLDS, NOT_RUN, UNTOLD
+from remem.report.claims import HOLDS, NOT_RUN, REVERSED, SMALLER, UNTOLD
 
-# How a verdict ends -> (how the page marks it, how one is counted, how several are).
+# The word of a verdict -> (how the page marks it, how one is counted, how several are).
 WORDS = {
     HOLDS: ("holds", "holds", "hold"),
     "reproduced": ("holds", "is reproduced", "are reproduced"),
     "reached": ("holds", "is reached", "are reached"),
-    FAILS: ("fails", "does not hold", "do not hold"),
-    "not reproduced": ("fails", "is not reproduced", "are not reproduced"),
+    REVERSED: ("fails", "is reversed", "are reversed"),
+    "does not hold": ("fails", "does not hold", "do not hold"),
     "missed": ("fails", "is missed", "are missed"),
     "differs": ("fails", "differs", "differ"),
+    SMALLER: ("small", "is smaller than its margin", "are smaller than their margins"),
     UNTOLD: ("untold", "cannot be told", "cannot be told"),
     "cannot be checked": ("untold", "cannot be checked", "cannot be checked"),
     NOT_RUN: ("idle", "was not run", "were not run"),
@@ -29,8 +30,15 @@ MARKS = tuple(dict.fromkeys(mark for mark, _, _ in WORDS.values()))
 
 
 def word(verdict: str) -> str:
-    """The word of WORDS that a verdict ends with ("in the tiny world: holds"), or ""."""
-    return next((end for end in sorted(WORDS, key=len, reverse=True) if verdict.endswith(end)), "")
+    """The word of WORDS in a verdict, or "": "holds" in "in the tiny world: holds", "cannot be
+    told" in "in the tiny world: cannot be told: P1 ..."."""
+    return next((part for part in verdict.split(": ") if part in WORDS), "")
+
+
+def preconditions(folders: paths.Folders) -> pd.DataFrame | None:
+    """tables/preconditions.csv, by which claims.gate takes verdicts back; None where it is not."""
+    file = folders.tables / "preconditions.csv"
+    return pd.read_csv(file, dtype=str) if file.is_file() else None
 
 
 def mark(verdict: str) -> str:
@@ -63,7 +71,7 @@ def sentences(frame: pd.DataFrame, about: str = "claims") -> list[str]:
     """
     lines = frame.reset_index(drop=True).assign(
         word=[word(verdict) for verdict in frame["verdict"]],
-        scope=[verdict.rpartition(": ")[0] for verdict in frame["verdict"]],
+        scope=[verdict.partition(word(verdict))[0].rstrip(": ") for verdict in frame["verdict"]],
         text=list(_texts(frame)),
     )
     counts = Counter(lines["word"])
@@ -75,7 +83,7 @@ def sentences(frame: pd.DataFrame, about: str = "claims") -> list[str]:
     found = [f"Of {len(lines)} {about} put to the test here{where}, {_listed(parts)}."]
     for end in WORDS:
         chosen = list(lines.index[lines["word"] == end])
-        if chosen and mark(end) in ("holds", "fails"):
+        if chosen and mark(end) in ("holds", "fails", "small"):
             found.append(f"What {WORDS[end][1]}: {'; '.join(_named(lines, chosen))}.")
     untold = lines[lines["word"].map(mark) == "untold"]
     if len(untold) and "note" in lines:
@@ -90,7 +98,6 @@ def short(frame: pd.DataFrame) -> pd.DataFrame:
     """At most six columns of verdicts: of claims, what the verdict needs to be followed."""
     if "text" not in frame:
         return frame[list(frame)[:6]]
-    units = zip(frame["margin"], frame["unit"], strict=True)
     table = pd.DataFrame(
         {
             "claim": frame["text"] + " (" + frame["section"] + ")",
@@ -99,12 +106,28 @@ def short(frame: pd.DataFrame) -> pd.DataFrame:
             "ours_lo": frame["lo"],
             "ours_hi": frame["hi"],
             "paper_ours": frame["paper"],
-            "margin": ["" if pd.isna(margin) else f"{margin:g} {unit}" for margin, unit in units],
-            "weakest comparison": frame["weakest"],
+            "to be": [_asked(line) for line in frame.to_dict("records")],
+            "compared": [_compared(line) for line in frame.to_dict("records")],
             "verdict": frame["verdict"],
         }
     )
     return table.reset_index(drop=True)
+
+
+def _asked(line: dict) -> str:
+    amount = f"{line['margin']:g} {line['unit']}"
+    return {
+        "above": f"above 0 (small: {amount})",
+        "beyond": f"above {amount}",
+        "alike": f"within {amount}",
+    }[line["rule"]]
+
+
+def _compared(line: dict) -> str:
+    if not isinstance(line["cells"], str) or not line["cells"]:
+        return ""
+    one = line["cells"].endswith(" of 1")
+    return line["comparison"] if one else f"{line['comparison']}: {line['cells']} cells agree"
 
 
 def _texts(frame: pd.DataFrame) -> pd.Series:
@@ -129,14 +152,17 @@ def _named(lines: pd.DataFrame, chosen: Sequence[int]) -> list[str]:
 
 def _reason(line: dict) -> str:
     """Why a claim cannot be told, from its line: the first cause that would be enough alone."""
-    measured, _, contrasts = str(line["measured"]).partition(" of ")
+    measured, _, cells = str(line["measured"]).partition(" of ")
+    because = line["verdict"].partition(f"{UNTOLD}: ")[2]
+    if because:
+        return because
     if isinstance(line["note"], str) and line["note"]:
         return line["note"]
-    if measured != contrasts:
+    if measured != cells:
         return "some of its comparisons were not run"
     if line["units"] < metrics.FEWEST:
         return f"fewer than {metrics.FEWEST} people"
-    return "the interval spans the margin"
+    return "the interval is too wide"
 
 
 def _listed(parts: list[str]) -> str:

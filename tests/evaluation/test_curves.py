@@ -51,9 +51,10 @@ def test_a_curve_goes_from_the_start_to_the_last_adapter(small, unlearned, monke
     run = CurveRun(of=unlearned, max_new_tokens=6, batch=40)
     folder = runs.get_or_create(run, small.runs)
     curve = run.read(folder)
-    assert list(curve.columns) == ["epoch", "view", "hop", "em"]
+    assert list(curve.columns) == ["epoch", "view", "hop", "identity", "em"]
     assert set(curve["epoch"]) == {0, 1, 2} and set(curve["view"]) == {"forget", "retain_eval"}
-    assert len(curve) == 3 * 2 * 2 and curve["em"].between(0, 1).all()
+    people = curve[curve["view"] == "forget"]["identity"].unique()
+    assert tuple(people) == unlearned.forget and curve["em"].between(0, 1).all()
 
     kept = pd.read_parquet(folder / "answers.parquet")
     sample = probe(splits.views(small.rows, unlearned.forget), 1, seed=1)

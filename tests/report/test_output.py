@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from remem import config, paths
-from remem.report import output
+from remem.report import claims, output
 
 
 @pytest.fixture
@@ -126,10 +126,25 @@ def test_figure_is_saved_twice_and_handed_back(out):
     assert sorted(path.name for path in out.folders.figures.iterdir()) == ["fig1.pdf", "fig1.png"]
 
 
-@pytest.mark.parametrize("name", ["00_base_model", "04_dataset", "07_stage2", "08_forget_ratio"])
+@pytest.mark.parametrize("name", ["00_base_model", "04_dataset"])
 def test_verdicts_are_written_as_they_were(out, name):
     file = paths.REFERENCE / "verdicts" / f"{name}.csv"
     frame = pd.read_csv(file)
     shown = out.verdicts(frame.set_index("claim") if name == "04_dataset" else frame, "claims")
     assert (out.folders.verdicts / "07_stage2.csv").read_bytes() == file.read_bytes()
     assert repr(shown).startswith(f"Of {len(frame)} claims put to the test here")
+
+
+def test_verdicts_are_gated_where_they_are_shown_and_not_where_they_are_kept(out):
+    frame = claims.scorecard({})[["claim", "section", "text", "verdict", "needs"]].head(1)
+    frame = frame.assign(verdict="in the tiny world: holds", needs="P5", margin=5.0, rule="above")
+    frame = frame.assign(unit="points", cells="", comparison="", ours=1.0, lo=0.5, hi=1.5)
+    frame = frame.assign(paper=0.0, measured="1 of 1", units=20, note="")
+    frame["paper bears out"] = "yes"
+    assert "1 holds" in repr(out.verdicts(frame))
+    missed = "precondition,what,model,met\nP5,training EM,tiny-7b,no\n"
+    paths.write(out.folders.tables / "preconditions.csv", missed)
+    said = repr(out.verdicts(frame))
+    assert "1 cannot be told" in said and "P5 training EM (1)" in said
+    written = pd.read_csv(out.folders.verdicts / "07_stage2.csv")
+    assert written.verdict.tolist() == ["in the tiny world: holds"]

@@ -158,8 +158,8 @@ def test_the_page_says_first_who_was_not_memorised(folders):
 
 VERDICTS = """claim,section,text,verdict,ours
 a,§1,One,in the tiny world: holds,1
-b,§2,Two,in the tiny world: does not hold,2
-c,§3,Three,in the tiny world: does not hold,3
+b,§2,Two,in the tiny world: reversed,2
+c,§3,Three,in the tiny world: smaller than the margin,3
 d,§4,Four,in the tiny world: cannot be told,4
 e,§5,Five,not run,
 """
@@ -172,18 +172,18 @@ def test_the_scorecard_comes_first_and_is_summed_up_in_a_line(folders):
     paths.write(folders.verdicts / "07_stage2.csv", VERDICTS)
     text = page.write(folders).read_text()
     plain = " ".join(re.sub(r"<[^>]*>", "", text).split())
-    told = "1 hold, 2 do not hold, 1 cannot be told, 1 not run"
+    told = "1 hold, 1 reversed, 1 smaller than the margin, 1 cannot be told, 1 not run"
     assert f"Of 5 claims, the paper's and ours, {told} in the tiny world." in plain
     assert f"07 stage2: {told}" in plain
     shown = section(text, "scorecard")
     assert re.findall(r'class="data row\d col2 verdict (\w+)"', shown) == [
         "holds",
         "fails",
-        "fails",
+        "small",
         "untold",
         "idle",
     ]
-    for outcome in ("holds", "fails", "untold"):  # a sign, so that colour is not alone
+    for outcome in ("holds", "fails", "small", "untold"):  # a sign, so that colour is not alone
         assert f".{outcome}::before" in text
     assert ">One (§1)<" in shown
     assert text.index('<section id="scorecard">') < text.index('<section id="fig1">')
@@ -193,7 +193,9 @@ def test_the_scorecard_comes_first_and_is_summed_up_in_a_line(folders):
     "word, outcome",
     [
         ("reproduced", "holds"),
-        ("not reproduced", "fails"),
+        ("in the tiny world: reversed", "fails"),
+        ("smaller than the margin", "small"),
+        ("cannot be told: P1 the name is used", "untold"),
         ("reached", "holds"),
         ("missed", "fails"),
         ("with other models: does not hold", "fails"),

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,21 +15,25 @@ def _lines(*lines):
     names = ["text", "verdict", "measured", "units", "note"]
     frame = pd.DataFrame(lines, columns=names)
     frame["verdict"] = "in the tiny world: " + frame["verdict"]
-    return frame.assign(claim=[*"abcdefgh"][: len(lines)], section="§1", margin=5.0, unit="points")
+    frame = frame.assign(claim=[*"abcdefgh"][: len(lines)], section="§1", margin=5.0, unit="points")
+    return frame.assign(rule="above", cells="3 of 4", comparison="GD - KL (EM_r)")
 
 
 def test_sentences_count_and_name_what_holds_and_what_does_not():
     told = verdicts.sentences(
         _lines(
             ("One", "holds", "1 of 1", 20, ""),
-            ("Two", "does not hold", "1 of 1", 20, ""),
-            ("Three", "does not hold", "1 of 1", 20, ""),
+            ("Two", "reversed", "1 of 1", 20, ""),
+            ("Three", "reversed", "1 of 1", 20, ""),
+            ("Four", "smaller than the margin", "1 of 1", 20, ""),
         )
     )
     assert told == [
-        "Of 3 claims put to the test here, in the tiny world, 1 holds and 2 do not hold.",
+        "Of 4 claims put to the test here, in the tiny world, 1 holds, 2 are reversed and 1 is "
+        "smaller than its margin.",
         "What holds: One.",
-        "What does not hold: Two; Three.",
+        "What is reversed: Two; Three.",
+        "What is smaller than its margin: Four.",
     ]
 
 
@@ -40,18 +45,20 @@ def test_what_cannot_be_told_has_its_reasons_counted():
             ("Three", "cannot be told", "1 of 1", 7, ""),
             ("Four", "cannot be told", "1 of 2", 20, ""),
             ("Five", "cannot be told", "1 of 2", 3, "total effect below the floor"),
+            ("Six", "cannot be told: P1 the name is used", "1 of 1", 20, ""),
         )
     )
     assert last == (
-        "Why they cannot be told: the interval spans the margin (2); fewer than 8 people (1); "
-        "some of its comparisons were not run (1); total effect below the floor (1)."
+        "Why they cannot be told: the interval is too wide (2); fewer than 8 people (1); "
+        "some of its comparisons were not run (1); total effect below the floor (1); "
+        "P1 the name is used (1)."
     )
 
 
 def test_a_text_that_goes_on_from_another_is_not_left_alone():
     both = [("A fails", "holds", "1 of 1", 20, ""), ("... and so does B", "holds", "", 20, "")]
     assert verdicts.sentences(_lines(*both))[1] == "What holds: A fails; ... and so does B."
-    both[0] = ("A fails", "does not hold", "1 of 1", 20, "")
+    both[0] = ("A fails", "reversed", "1 of 1", 20, "")
     assert verdicts.sentences(_lines(*both))[1] == "What holds: A fails ... and so does B."
 
 
@@ -63,14 +70,6 @@ def test_lines_of_two_tables_under_one_another_are_kept_apart():
 @pytest.mark.parametrize(
     "name, first",
     [
-        (
-            "01_diagnosis",
-            "Of 8 things put to the test here, in the tiny world, 4 hold and 4 ",
-        ),
-        (
-            "07_stage2",
-            "Of 20 things put to the test here, in the tiny world, 2 hold, 10 do ",
-        ),
         ("00_base_model", "Of 4 things put to the test here, 3 are reached and 1 is missed."),
         ("04_dataset", "Of 14 things put to the test here, 14 hold."),
     ],
@@ -87,10 +86,30 @@ def test_each_shape_of_verdicts_is_shown(name, first):
 
 
 def test_the_table_of_claims_holds_what_a_verdict_rests_on():
-    html = verdicts.Verdicts(_reference("06_stage1"))._repr_html_()
-    assert "Stage 1 effectively memorises the identities (§7.2)" in html
-    assert "99.00 <small>[97.45, 99.95]</small><br><small>paper 78.17</small>" in html
-    assert "50 points" in html and "EM: tiny-7b/stage 1 - tiny-7b/base" in html
+    frame = _lines(("One", "holds", "4 of 4", 20, ""), ("Two", "not run", "0 of 4", 0, ""))
+    frame = frame.assign(**{"paper bears out": "yes"}, ours=29.0, lo=27.45, hi=31.95, paper=8.17)
+    frame.loc[1, ["ours", "lo", "hi", "cells", "comparison"]] = np.nan
+    shown = verdicts.Verdicts(frame)
+    assert list(shown.table.data) == [
+        "claim",
+        "paper bears out",
+        "ours",
+        "to be",
+        "compared",
+        "verdict",
+    ]
+    html = shown._repr_html_()
+    assert "One (§1)" in html and "above 0 (small: 5 points)" in html
+    assert "29.00 <small>[27.45, 31.95]</small><br><small>paper 8.17</small>" in html
+    assert "GD - KL (EM_r): 3 of 4 cells agree" in html
+
+
+def test_preconditions_are_read_where_they_are(tmp_path):
+    folders = paths.Folders(tmp_path, tmp_path / "runs")
+    assert verdicts.preconditions(folders) is None
+    paths.write(folders.tables / "preconditions.csv", "precondition,met\nP1,no\n")
+    table = verdicts.preconditions(folders)
+    assert table is not None and table.met.tolist() == ["no"]
 
 
 def test_texts_are_escaped():
@@ -98,8 +117,9 @@ def test_texts_are_escaped():
     assert "<b>" not in shown._repr_html_() and "&lt;b&gt;" in shown._repr_html_()
 
 
-def test_words_that_end_alike_are_told_apart():
+def test_the_word_stands_between_the_scope_and_the_reason():
     assert verdicts.word("in the tiny world: does not hold") == "does not hold"
-    assert verdicts.word("not reproduced") == "not reproduced"
     assert verdicts.word("with other models: holds") == "holds"
+    told = "in the tiny world: cannot be told: P1 the name is used: 43 of 90"
+    assert verdicts.word(told) == "cannot be told" and verdicts.mark(told) == "untold"
     assert verdicts.word("nonsense") == verdicts.mark("nonsense") == ""

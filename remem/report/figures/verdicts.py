@@ -8,11 +8,12 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from remem.report import claims, style
+from remem.report import claims, style, verdicts
 
-_VERDICTS = {  # the last words of a verdict -> its mark
+_VERDICTS = {  # the word of a verdict -> its mark
     **dict.fromkeys([claims.HOLDS, "reproduced"], style.Marker("#009E73", "o")),
-    **dict.fromkeys([claims.FAILS, "not reproduced"], style.Marker("#D55E00", "X")),
+    claims.REVERSED: style.Marker("#D55E00", "X"),
+    claims.SMALLER: style.Marker("#8C6BB1", "$\\approx$"),
     claims.UNTOLD: style.Marker("#777777", "$?$"),
     claims.NOT_RUN: style.Marker("#AAAAAA", "_"),
 }
@@ -27,7 +28,7 @@ def scorecard(table: pd.DataFrame) -> Figure:
 
     table: claims.scorecard; claim, section, text, "paper bears out" and verdict are shown.
     """
-    width, line, letters = 7.75, 0.185, 54  # of the page and of a line, in inches
+    width, line, letters = 8.6, 0.185, 54  # of the page and of a line, in inches
     left, text_at, paper_at, mark_at = 0.12, 0.86, 5.05, 6.42
     about = table.claim.map({claim.id: claim.item for claim in claims.CLAIMS})
     blocks = []  # (lines of text, its row or None for a heading)
@@ -44,7 +45,10 @@ def scorecard(table: pd.DataFrame) -> Figure:
     panel = figure.add_axes((0, 0, 1, 1))  # its unit is the inch, downwards
     panel.set(xlim=(0, width), ylim=(height, 0))
     panel.set_axis_off()
-    scopes = {verdict.rpartition(": ")[0] for verdict in table.verdict} - {""}
+    scopes = {
+        verdict.partition(verdicts.word(verdict))[0].rstrip(": ") for verdict in table.verdict
+    }
+    scopes -= {""}
     heads = {
         text_at: "claim",
         paper_at: "borne out by\nthe paper's\nnumbers?",
@@ -59,8 +63,10 @@ def scorecard(table: pd.DataFrame) -> Figure:
             panel.text(left, middle, lines[0], weight="bold", va="center", fontsize=10)
             panel.plot([left, width - left], [top - 0.02] * 2, color="#BBBBBB", linewidth=0.8)
         else:
-            word = row["verdict"].rpartition(": ")[2]
+            word = verdicts.word(row["verdict"])
             colour, marker = _VERDICTS[word]
+            missed = str(row.get("preconditions", "")).partition("missed: ")[2].partition(";")[0]
+            said = f"{word} ({missed})" if missed and word == claims.UNTOLD else word
             panel.text(left, middle, row["section"], color="#666666", va="center", fontsize=8)
             for place, text in enumerate(lines):
                 panel.text(
@@ -73,6 +79,6 @@ def scorecard(table: pd.DataFrame) -> Figure:
                 )
             panel.text(paper_at, middle, row["paper bears out"], va="center", fontsize=9.5)
             panel.plot(mark_at, middle, marker=marker, color=colour, markersize=8)
-            panel.text(mark_at + 0.15, middle, word, color=colour, va="center", fontsize=9.5)
+            panel.text(mark_at + 0.15, middle, said, color=colour, va="center", fontsize=9.5)
         top += (len(lines) + 0.4) * line
     return figure

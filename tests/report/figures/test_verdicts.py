@@ -5,8 +5,8 @@ from remem.report import claims, figures
 
 def test_scorecard_has_a_line_per_claim_with_mark_and_word():
     table = claims.scorecard({})
-    words = [claims.HOLDS, claims.FAILS, claims.UNTOLD]
-    table["verdict"] = [f"in the tiny world: {words[i % 3]}" for i in range(len(table))]
+    words = [claims.HOLDS, claims.REVERSED, claims.SMALLER, claims.UNTOLD]
+    table["verdict"] = [f"in the tiny world: {words[i % 4]}" for i in range(len(table))]
     table.loc[len(table) - 1, "verdict"] = claims.NOT_RUN
     figure = figures.scorecard(table)
     [panel] = figure.axes
@@ -15,17 +15,19 @@ def test_scorecard_has_a_line_per_claim_with_mark_and_word():
     for word in words:
         assert texts.count(word) == table.verdict.str.endswith(f": {word}").sum()
     marks = [line for line in panel.lines if len(line.get_xdata()) == 1]
-    assert len(marks) == len(table) and len({mark.get_marker() for mark in marks}) == 4
+    assert len(marks) == len(table) and len({mark.get_marker() for mark in marks}) == 5
     headings = [text.get_text() for text in panel.texts if text.get_weight() == "bold"]
     assert {"Table 2", "Fig 3a", "Fig 6, Fig 7"} <= set(headings)
     assert all(text.get_fontsize() >= 8 for text in panel.texts)
     inside(figure)
 
 
-def test_scorecard_of_the_papers_models_says_reproduced():
-    table = claims.scorecard({}).head(2).assign(verdict=["reproduced", "not reproduced"])
+def test_scorecard_names_the_precondition_that_is_missed():
+    table = claims.scorecard({}).head(2)
+    table["verdict"] = ["reproduced", "cannot be told: P1 the name is used"]
+    table["preconditions"] = ["met", "missed: P1, P3; not measured: P2"]
     texts = [text.get_text() for text in figures.scorecard(table).axes[0].texts]
-    assert {"reproduced", "not reproduced", "verdict"} <= set(texts)
+    assert {"reproduced", "cannot be told (P1, P3)", "verdict"} <= set(texts)
 
 
 def test_scorecard_text_does_not_run_into_the_next_column():
