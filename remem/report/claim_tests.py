@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Any
 
 from remem.paper import BEFORE, EPOCHS, HOPS, METHODS, MODELS, REMEM, SETS, UPDATES
 from remem.report.contrasts import (
@@ -17,6 +18,7 @@ from remem.report.contrasts import (
     Excess,
     Matched,
     Part,
+    Pooled,
     Side,
     Test,
     Trend,
@@ -40,22 +42,27 @@ def _pairs(
     columns: Sequence[str],
     ends: Sequence[str] = HOPS,
     models: Sequence[str] = MODELS,
+    pooled: bool = False,
 ) -> tuple[Part, ...]:
-    """Each of `left` less each of `right`: for each column, size and end of a row's key."""
+    """Each of `left` less each of `right`: for each column, size and end of a row's key; `pooled`
+    over the ends that were run."""
     tails = [f"/{end}" for end in ends] or [""]
-    return tuple(
-        Contrast(column, f"{model}/{one}{tail}", (f"{model}/{other}{tail}",))
-        for column, model, tail, one, other in product(columns, models, tails, left, right)
-    )
+    found = []
+    for column, model, one, other in product(columns, models, left, right):
+        points = tuple(
+            Contrast(column, f"{model}/{one}{tail}", (f"{model}/{other}{tail}",)) for tail in tails
+        )
+        found += [Pooled(points)] if pooled else points
+    return tuple(found)
 
 
-def _highest(method: str, columns: Sequence[str], **keys: Sequence[str]) -> tuple[Side, ...]:
+def _highest(method: str, columns: Sequence[str], **keys: Any) -> tuple[Side, ...]:
     """A side for each rival: `method` less it."""
     rivals = [other for other in METHODS if other != method]
     return tuple(Side(f"{method} - {o}", _pairs([method], [o], columns, **keys)) for o in rivals)
 
 
-def _lowest(method: str, columns: Sequence[str], **keys: Sequence[str]) -> tuple[Side, ...]:
+def _lowest(method: str, columns: Sequence[str], **keys: Any) -> tuple[Side, ...]:
     rivals = [other for other in METHODS if other != method]
     return tuple(Side(f"{o} - {method}", _pairs([o], [method], columns, **keys)) for o in rivals)
 
@@ -117,10 +124,15 @@ def _correlates(control: str) -> Side:
 
 
 def _shares(setting: str, best: Sequence[int], others: Sequence[int]) -> tuple[Part, ...]:
-    """EM at the shares `best` of single-hop questions less at each other one, for both hops."""
+    """EM at the shares `best` of single-hop questions less at the other ones, for both hops."""
     return tuple(
-        Contrast("EM", f"{setting}/{share}/{hop}", (f"{setting}/{other}/{hop}",))
-        for hop, share, other in product(HOPS, best, others)
+        Pooled(
+            tuple(
+                Contrast("EM", f"{setting}/{share}/{hop}", (f"{setting}/{other}/{hop}",))
+                for share, other in product(best, others)
+            )
+        )
+        for hop in HOPS
     )
 
 
@@ -188,7 +200,7 @@ def _ratios(control: str, tail: str, models: Sequence[str]) -> dict[str, Test]:
     def drop(column: str, model: str, method: str) -> Contrast:
         return Contrast(column, f"{model}/{method}/{ends[0]}", (f"{model}/{method}/{ends[-1]}",))
 
-    keys = {"ends": ends, "models": models}
+    keys = {"ends": ends, "models": models, "pooled": True}
     found = {
         "ratio-forgets": above(change(GONE)),
         "ratio-judge": above(change(["judge"])),

@@ -33,6 +33,16 @@ def _same(numbers: pd.Series) -> Groups:
     return {"": numbers.dropna()} if numbers.notna().any() else {}
 
 
+def mean_of(found: Sequence[Groups]) -> Groups:
+    """The mean of cells that were all run, over those that a unit has; by kinds of people."""
+    kinds = dict.fromkeys(kind for groups in found for kind in groups)
+    means = {}
+    for kind in kinds:
+        each = [groups[kind] for groups in found if kind in groups]
+        means[kind] = pd.concat(each, axis=1).mean(axis=1) * len(each) / len(found)
+    return means
+
+
 class Contrast(NamedTuple):
     """`column` at row `left` less its mean over rows `right`, in each unit.
 
@@ -108,7 +118,8 @@ class Change(NamedTuple):
 
 
 class Trend(NamedTuple):
-    """Spearman's rank correlation of `column` with the order of `rows`, in each unit that has all.
+    """Spearman's rank correlation of `column` with the order of `rows`, those that were run, both
+    ends among them, in each unit that has all of these.
 
     Above 0 it rises along the rows; a constant has 0.
     """
@@ -117,9 +128,12 @@ class Trend(NamedTuple):
     rows: tuple[str, ...]
 
     def groups(self, cells: Cells) -> Groups:
-        """Rank correlations by unit."""
-        ranks = _take(cells, self.column, self.rows).dropna().rank(axis=1)
-        places = pd.Series(np.arange(len(self.rows)), index=ranks.columns)
+        """Rank correlations by unit; none when an end was not run."""
+        table = _take(cells, self.column, self.rows).dropna(axis=1, how="all")
+        if not {self.rows[0], self.rows[-1]} <= {*table}:
+            return {}
+        ranks = table.dropna().rank(axis=1)
+        places = pd.Series(np.arange(table.shape[1]), index=ranks.columns)
         return _same(
             ranks.corrwith(places, axis=1).fillna(0.0) if len(ranks) else ranks.sum(axis=1)
         )
@@ -202,7 +216,23 @@ def _at(kept: pd.DataFrame, way: np.ndarray, level: float) -> pd.Series:
     return kept.iloc[:, after - 1] * (1 - share) + kept.iloc[:, after] * share
 
 
-Part = Contrast | Between | Excess | Change | Trend | Correlation | Matched
+class Pooled(NamedTuple):
+    """The mean over the points of a grid (shares, forget ratios) that were run: not all are, at
+    every scale. One at least."""
+
+    points: tuple[Contrast, ...]
+
+    @property
+    def column(self) -> str:
+        """The table's column that it is about."""
+        return self.points[0].column
+
+    def groups(self, cells: Cells) -> Groups:
+        """Means by unit, over the points that it has; none when no point was run."""
+        return mean_of([groups for each in self.points if (groups := each.groups(cells))])
+
+
+Part = Contrast | Between | Excess | Pooled | Change | Trend | Correlation | Matched
 
 
 class Side(NamedTuple):
@@ -248,13 +278,3 @@ def beyond(*sides: Side, margin: float, unit: str = "points") -> Test:
 def alike(*sides: Side, margin: float, unit: str = "points") -> Test:
     """The claim says that there is no difference."""
     return Test(sides, "alike", margin, unit)
-
-
-def mean_of(found: Sequence[Groups]) -> Groups:
-    """The mean of cells that were all run, over those that a unit has; by kinds of people."""
-    kinds = dict.fromkeys(kind for groups in found for kind in groups)
-    means = {}
-    for kind in kinds:
-        each = [groups[kind] for groups in found if kind in groups]
-        means[kind] = pd.concat(each, axis=1).mean(axis=1) * len(each) / len(found)
-    return means

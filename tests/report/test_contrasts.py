@@ -12,6 +12,7 @@ from remem.report.contrasts import (
     Correlation,
     Excess,
     Matched,
+    Pooled,
     Side,
     Trend,
     above,
@@ -116,6 +117,15 @@ def test_trend():
     assert falling.tolist() == pytest.approx([-1, -0.5, 0, 1])
 
 
+def test_points_of_a_grid_need_not_all_be_run():
+    cells = _cells("EM", a5=[9.0, 8], b5=[1.0, 1], a20=[5.0, 5, 5], b20=[3.0, 3, 3])
+    pairs = tuple(Contrast("EM", f"a{n}", (f"b{n}",)) for n in (5, 10, 20))
+    assert Pooled(pairs).groups(cells)[""].tolist() == [5, 4.5, 2]
+    part = Trend("EM", ("a5", "a10", "a20"))
+    assert part.groups(cells)[""].tolist() == [-1, -1]
+    assert Trend("EM", ("a5", "a20", "a25")).groups(cells) == {}  # an end was not run
+
+
 def test_matched_reads_both_ways_where_forgetting_is_equal():
     people = pd.MultiIndex.from_tuples([("1", 1, "p0"), ("1", 1, "p1")], names=UNIT)
     forgotten = {"m/A/0": 90.0, "m/A/1": 50, "m/A/2": 10, "m/B/0": 90, "m/B/1": 70, "m/B/2": 30}
@@ -140,6 +150,7 @@ def test_a_column_that_was_not_run_gives_nothing():
         Excess(one, one),
         Change("EM", ("a", "b"), (1, 2)),
         Trend("EM", ("a", "b")),
+        Pooled((one,)),
         Between("EM", "a", "b"),
         Correlation("EM", "EM", ("a", "b")),
         Matched("EM", "a", "b"),
