@@ -118,11 +118,6 @@ def _effects(rows: pd.DataFrame, floor: float) -> Cells:
     peaks = {}
     for row, part in rows.groupby("row"):
         effects = _pivot(part, "share", ["state", "layer", "position"]).fillna(0.0)
-        odd = pd.factorize(effects.index.get_level_values("identity"), sort=True)[0] % 2 == 1
-        at = {side: int(effects[odd == side].sum().to_numpy().argmax()) for side in (False, True)}
-        values = effects.to_numpy()
-        peaks[row] = pd.Series(
-            np.where(odd, values[:, at[False]], values[:, at[True]]), effects.index
-        )
+        peaks[row] = metrics.split_half_peaks(effects)["value"]
     halves = rows.row + "/" + rows.state.astype(str) + half
     return {"share": _pivot(rows.assign(row=halves), "share"), "peak": pd.DataFrame(peaks)}

@@ -18,7 +18,10 @@ _VERDICTS = {  # the word of a verdict -> its mark
     claims.NOT_RUN: style.Marker("#AAAAAA", "_"),
 }
 
-_ITEMS = {"fig6": "Fig 6, Fig 7"}  # a claim's item -> its heading, where it is not the item's name
+_ITEMS = {
+    "fig6": "Fig 6, Fig 7",
+    "table2_curves": "Table 2",
+}  # a claim's item -> its heading, where it is not the item's name
 
 
 @style.styled
@@ -30,12 +33,10 @@ def scorecard(table: pd.DataFrame) -> Figure:
     """
     width, line, letters = 8.6, 0.185, 54  # of the page and of a line, in inches
     left, text_at, paper_at, mark_at = 0.12, 0.86, 5.05, 6.42
-    about = table.claim.map({claim.id: claim.item for claim in claims.CLAIMS})
+    about = table.claim.map({claim.id: _heading(claim.item) for claim in claims.CLAIMS})
     blocks = []  # (lines of text, its row or None for a heading)
     for _, rows in table.groupby(about.ne(about.shift()).cumsum()):
-        item = about[rows.index[0]]
-        name = item.replace("fig", "Fig ").replace("table", "Table ")
-        blocks.append(([_ITEMS.get(item, name)], None))
+        blocks.append(([about[rows.index[0]]], None))
         blocks += [
             (wrap(row["text"].replace(" %", "\u00a0%"), letters, break_on_hyphens=False), row)
             for row in rows.to_dict("records")
@@ -82,3 +83,7 @@ def scorecard(table: pd.DataFrame) -> Figure:
             panel.text(mark_at + 0.15, middle, said, color=colour, va="center", fontsize=9.5)
         top += (len(lines) + 0.4) * line
     return figure
+
+
+def _heading(item: str) -> str:
+    return _ITEMS.get(item, item.replace("fig", "Fig ").replace("table", "Table "))
