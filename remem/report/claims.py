@@ -80,6 +80,8 @@ def _told(claim: Claim, cells: Cells, where: str) -> dict[str, Any]:
     unmeasured = {
         part.column for part, groups in zip(claim.parts, found, strict=True) if not groups
     }
+    if "EM_f_taught" in cells:  # its rows were not run, but they do say so
+        unmeasured.discard("EM_f_taught")
     line["note"] = "; ".join(dict.fromkeys(NOTES[name] for name in NOTES if name in unmeasured))
     line["measured"] = f"{len(run)} of {len(found)}"
     word = UNTOLD
