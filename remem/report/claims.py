@@ -179,7 +179,7 @@ def gate(table: pd.DataFrame, preconditions: pd.DataFrame | None) -> pd.DataFram
     for line in table.to_dict("records"):
         needs = line["needs"].split() if isinstance(line["needs"], str) else []
         claim = claims.get(line["claim"])
-        models = _models(claim) if claim else set(MODELS)
+        models: set[str] = _models(claim) if claim else {*MODELS}
         states = {need: _state(found.get(need, []), models) for need in needs}
         missed = {need: what for need, (state, what) in states.items() if state == "no"}
         unknown = [need for need, (state, _) in states.items() if state == "not measured"]

@@ -82,8 +82,7 @@ def test_people_called_alike_are_not_paired():
     # paired, the difference would be 10 for everybody, without any spread
     found = estimate(Between("min_k", "a", "b").groups(cells))
     welch = stats.ttest_ind(FAR, NEAR, equal_var=False)
-    assert found.mean == 10 and found.df == pytest.approx(welch.df)
-    assert found.bounds(0.025) == pytest.approx(tuple(welch.confidence_interval()))
+    assert found.mean == 10 and 2 * found.tails(0)[0] == pytest.approx(welch.pvalue)
     both = estimate(mean_of([Between("min_k", "a", other).groups(cells) for other in "bc"]))
     assert both.mean == 10 and both.error == pytest.approx(found.error * np.sqrt(0.75))
     few = _cells("min_k", a=FAR, b=NEAR[:7])

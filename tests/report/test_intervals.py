@@ -10,6 +10,8 @@ from remem.report import intervals
 from remem.report.contrasts import UNIT, Test
 from remem.report.intervals import estimate
 
+Rule = Literal["above", "beyond", "alike"]
+
 
 def _index(count, runs=1):
     """`count` people, dealt out to runs."""
@@ -25,7 +27,7 @@ def _told(values, test, runs=1):
     return intervals.verdict([estimate({"": _numbers(each, runs)}) for each in values], test)
 
 
-def _test(rule: Literal["above", "beyond", "alike"], margin) -> Test:
+def _test(rule: Rule, margin) -> Test:
     return Test((), rule, margin)
 
 
@@ -59,7 +61,8 @@ def test_words(rule, margin, mean, word):
 
 def test_p_agrees_with_the_interval():
     rng = np.random.default_rng(1)
-    for rule, margin in (("above", 5), ("beyond", 1), ("alike", 1)):
+    rules: list[tuple[Rule, int]] = [("above", 5), ("beyond", 1), ("alike", 1)]
+    for rule, margin in rules:
         for _ in range(40):
             many = 1 if rule == "alike" else int(rng.integers(1, 4))
             sides = [rng.normal(rng.uniform(-2, 2), 1, 12) for _ in range(many)]
