@@ -45,6 +45,7 @@ class CurveRun(ModelRun):
         for epoch in range(self.of.optimiser.epochs + 1):
             network = loading.load(where, dtype=dtype)
             network = adapters.load_adapter(network, self.of.checkpoint(runs_root, epoch))
+            adapters.merge_adapter(network)
             given = inference.answers(
                 network,
                 sample,
