@@ -11,7 +11,7 @@ from typing import Any, get_args
 from remem import paper, runs
 from remem.config.sections import Config, Draws, PrefixTemplate
 from remem.data import splits
-from remem.evaluation.answers import EvalRows
+from remem.evaluation.answers import AnswerRun, EvalRows
 from remem.evaluation.curves import CurveRun
 from remem.experiments import setup
 from remem.jobs import Job, Jobs
@@ -92,7 +92,7 @@ def sensitivity(config: Config) -> Jobs:
     model, seed = config.models[0], config.seeds[0]
     start, forget = stages.stage1(model, seed), stages.forget(seed)
     table2 = unlearning(config, models=[model], seeds=[seed])
-    asked = {runs.name(job.spec.of): job.spec for job in table2}
+    asked = {runs.name(run.of): run for job in table2 if isinstance(run := job.spec, AnswerRun)}
     for label, method in setup.methods(config).items():
         if not isinstance(method, DPO | NPO):
             continue

@@ -50,7 +50,7 @@ def predictions(ours: pd.DataFrame) -> pd.DataFrame:
     people = int(paper.paper_table("setup").identities["dataset"])
     below = np.arange(2, people + 1)
     for formula, column in FORMULAS.items():
-        even = metrics.exposure(below, np.full(len(below), people), formula).mean()
+        even = np.mean(metrics.exposure(below, np.full(len(below), people), formula))
         table[formula] = 100 * share + even * (1 - share)
         level = ours[column].unstack("answered").reindex(hops, columns=["right", "wrong"])
         right, wrong = level.to_numpy().T
