@@ -30,8 +30,8 @@ from remem.training.methods import method
 from remem.training.stage2 import Stage2Run
 
 SEED = 0
-STAGE1_RATES = (5e-4, 7e-4, 1e-3, 1.4e-3, 2e-3)
-STAGE2_RATES = (6e-5, 1e-4, 1.5e-4, 2e-4, 2.6e-4)
+STAGE1_RATES = (7e-4, 1e-3, 1.4e-3, 2e-3)
+STAGE2_RATES = (8e-5, 1.1e-4, 1.4e-4, 1.6e-4, 1.8e-4)
 
 
 def memorised() -> float:

@@ -27,7 +27,7 @@ def test_every_key_is_there_once_with_its_value_and_a_word_on_it(scale):
 
 def test_the_value_is_the_files_or_the_schemas():
     tiny = listed("tiny")
-    assert tiny["stage1.lr"][0] == "0.006" and tiny["stage1.checkpointing"][0] == "false"
+    assert tiny["stage1.lr"][0] == "0.0014" and tiny["stage1.checkpointing"][0] == "false"
     assert tiny["base.networks.tiny-7b.vocabulary"][0] == "2400"
     assert tiny["experiments.diagnosis.shapes.FIUBench.identities"][0] == "400"
     assert tiny["benchmark"][0] == "null"
@@ -36,8 +36,8 @@ def test_the_value_is_the_files_or_the_schemas():
 
 def test_comments_above_behind_and_below_a_value_are_its_own():
     tiny = listed("tiny")
-    assert tiny["stage1.lr"][1].startswith("peak learning rate; ours: small networks need large")
-    assert tiny["stage1.lr"][1].endswith("of 44, 76 and 82.")
+    assert tiny["stage1.lr"][1].startswith("peak learning rate; nearest to the paper's training EM")
+    assert tiny["stage1.lr"][1].endswith("params/tuning_stage1.csv")
     assert "rows of like length" in tiny["stage1.micro_batch"][1]
     assert "small networks" not in tiny["stage1.micro_batch"][1]
     assert tiny["judge.model"][1].endswith("is set")  # its second line

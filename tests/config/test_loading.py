@@ -226,7 +226,7 @@ def test_a_file_with_a_mistake_is_named(tmp_path, old, new, told):
 
 
 def test_a_file_of_ones_own_takes_overrides_as_well(tmp_path):
-    path = edited(tmp_path, "lr: 6.0e-3", "lr: 5e-5")
+    path = edited(tmp_path, "lr: 1.4e-3", "lr: 5e-5")
     assert load_config(path).stage1.lr == 5e-5
     assert load_config(str(path), {"stage1.lr": 1e-3}).stage1.lr == 1e-3
 

@@ -201,10 +201,10 @@ def test_the_data_of_a_section_is_drawn_by_its_fields():
 def test_nobody_of_the_dataset_is_known_to_the_base_models(monkeypatch):
     """Faces and people come from numbers: those of any dataset lie below all those of corpus.py."""
     numbers, seeds = [], []
-    sample, write = faces.sample_appearance, people.write
+    sample, write = faces.sample_appearance, people._write
     monkeypatch.setattr(faces, "sample_appearance", lambda n: numbers.append(n) or sample(n))
     monkeypatch.setattr(
-        people, "write", lambda n, seed, *a, **k: seeds.append(seed) or write(n, seed, *a, **k)
+        people, "_write", lambda n, seed, *a, **k: seeds.append(seed) or write(n, seed, *a, **k)
     )
     known = corpus.Corpus(public=2, others=2, size=16, views=1, strangers=2)
     corpus.examination(known.public, 16, 2)

@@ -3,7 +3,7 @@ from tiny_base import NETWORK, SPEC, TOWER
 
 from remem import paths, runs
 from remem.config import load_config
-from remem.experiments import bases, setup
+from remem.experiments import bases
 from remem.training import base_model, shipped
 from remem.training.base_model import BaseRun
 from remem.training.vision_tower import TowerRun
@@ -50,17 +50,3 @@ def test_shipping_again_drops_what_no_scale_wants_any_more(config):
     bases.rebuild(config)
     bases.ship(config)
     assert not old.exists() and len(list(paths.BASES.iterdir())) == 2
-
-
-def test_every_base_of_the_scales_that_are_reported_comes_with_the_repository():
-    for scale in ("tiny", "quick"):
-        config = load_config(scale)
-        for name in config.models:
-            folder = shipped.folder(setup.base(config, name))
-            assert folder is not None, f"{scale}: {name}"
-            assert {"model.safetensors", "report.json", "recipe.json"} <= {
-                f.name for f in folder.iterdir()
-            }
-        assert shipped.folder(TowerRun(tower=config.base.tower)) is not None
-    files = [file for file in paths.BASES.rglob("*") if file.is_file()]
-    assert sum(file.stat().st_size for file in files) < 20e6

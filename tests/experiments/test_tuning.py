@@ -27,13 +27,19 @@ def test_the_rate_nearest_to_the_aim_is_chosen_and_every_rate_is_kept(
     assert set(table[start]) == {runs.digest(usual if stage == 2 else usual.base)}
 
     earlier = pd.DataFrame(
-        {"scale": ["smoke", "tiny"], start: ["old", "other"], "lr": [1.0, 1.0], "chosen": True}
+        {
+            "scale": ["smoke", "tiny"],
+            start: ["old", "other"],
+            "lr": [1.0, 1.0],
+            "chosen": True,
+            "seed": 0,
+        }
     )
     monkeypatch.setattr(paths, "PARAMS", tmp_path)
     earlier.to_csv(tmp_path / name, index=False)
     monkeypatch.setattr(stage2, "fit", None)  # what was tried is not trained again
     found = tuning.tune(config, stage, (1e-4, 1e-2))
-    pd.testing.assert_frame_equal(found[list(table)], table)
+    pd.testing.assert_frame_equal(found[list(table)], table, check_dtype=False)
     log = pd.read_csv(tmp_path / name)
     assert sorted(log.scale) == ["smoke", "smoke", "smoke", "tiny"]
     assert log[log.chosen].scale.tolist() == ["smoke", "tiny"]  # one of each scale
@@ -44,14 +50,19 @@ def test_the_rate_nearest_to_the_aim_is_chosen_and_every_rate_is_kept(
 def test_a_rate_found_later_may_be_the_nearer_one(small_config, tmp_path, monkeypatch):
     config = small_config()
     monkeypatch.setattr(paths, "PARAMS", tmp_path)
-    first = tuning.tune(config, 1, (1e-6,))
-    assert first.chosen.all()
-    both = tuning.tune(config, 1, (1e-2,))
-    assert list(both.lr) == [1e-6, 1e-2]
-    assert (
-        both.chosen.tolist()
-        == ((both.EM_t - both.aim).abs() == (both.EM_t - both.aim).abs().min()).tolist()
-    )
+    monkeypatch.setattr(tuning, "memorised", lambda: 100.0)
+    found = iter([40.0, 90.0, 95.0])
+
+    def search(config, rates):
+        measured = {"EM_t": pd.Series(next(found), index=rates)}
+        return tuning._table(config, rates, {"base": "b"}, measured, pd.Series(100.0, index=rates))
+
+    monkeypatch.setitem(tuning.LOGS, 1, (search, "tuning_stage1.csv", "base"))
+    assert tuning.tune(config, 1, (1e-2,)).chosen.all()
+    both = tuning.tune(config, 1, (1e-3,))
+    assert list(both.lr) == [1e-3, 1e-2] and list(both.chosen) == [True, False]
+    again = tuning.tune(config, 1, (1e-2,))  # tried once more: the later number counts
+    assert len(again) == 2 and list(again.chosen) == [False, True]
 
 
 @pytest.mark.parametrize("stage", [1, 2])
