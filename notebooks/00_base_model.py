@@ -28,11 +28,11 @@ overrides = {}
 # %%
 import pandas as pd
 
-from remem import experiments
+from remem import experiments, paper
 from remem.evaluation import base_abilities
-from remem.jobs import sweep
+from remem.jobs import collect, sweep
 from remem.model import loading
-from remem.report import figures
+from remem.report import controls, figures, measured
 from remem.report.output import begin
 from remem.synthetic import people
 from remem.training import corpus
@@ -94,12 +94,29 @@ out.table("base_conversation", talk)
 # - *Real Set*: does the answer contain the value (exact match, EM)? Sections 4 and A.1 compare
 #   these "properly memorised" people with those of stage 1.
 # - *Visual questions, multiple choice*: what Table 4 later asks for again.
-# - *Refusals*: the share of questions about unknown people that are declined. DPO teaches to
-#   decline, so the base must be able to.
+# - *Refusals*: the share of questions about unknown people that are declined. LLaVA mostly guesses;
+#   a base that declines everybody would have nothing for DPO to teach.
 
 # %%
 abilities = base_abilities.abilities(places)
 out.table("base_model", abilities)
+
+# %% [markdown]
+# ## Preconditions
+# What has to be true of the base before a claim may be looked at. The aims are ours, argued from
+# the paper, and are no claim of it; notebooks 1, 6 and 7 add theirs. A claim that needs one that
+# is missed cannot be told.
+#
+# A single-hop question names a person: beside *another's picture*, or without one, the answer
+# should stay. A multi-hop question names nobody: with another's picture it should follow the face.
+
+# %%
+asked = collect(experiments.controls(config, only=[paper.BASE]))
+answers = collect(experiments.memorising(config, [paper.BASE]))
+out.table("base_controls", controls.table(asked))
+
+# %%
+out.preconditions(measured.of_base(asked, answers, abilities))
 
 # %% [markdown]
 # ## Verdict

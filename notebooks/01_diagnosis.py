@@ -29,7 +29,7 @@ import pandas as pd
 from remem import experiments, paper
 from remem.evaluation import judge
 from remem.jobs import collect, sweep
-from remem.report import claims, figures, tables
+from remem.report import claims, figures, measured, tables
 from remem.report.output import begin
 
 config, out = begin("01_diagnosis", scale, overrides)
@@ -138,10 +138,14 @@ if (table.asked == "fact").any():
 # %% [markdown]
 # Below the floor of `params/` a total effect is nothing that could be shared out. A peak is where
 # one half of the people have their highest effect, and its height is what the *other* half has
-# there: the highest of many numbers is high by chance, this is not.
+# there: the highest of many numbers is high by chance, this is not. Whether the Real Set has
+# anything to trace at all is a precondition of every claim about traces.
 
 # %%
 out.table("fig2b_peaks", tables.trace_peaks(traced, floor))
+
+# %%
+out.preconditions(measured.of_traces(traced))
 
 # %% [markdown]
 # The paper's figure is not in its text. What scale `paper` should find is what another group found

@@ -31,7 +31,7 @@ from remem import experiments, metrics, paper
 from remem.data.validation import load_images
 from remem.evaluation import judge
 from remem.jobs import collect, sweep
-from remem.report import claims, figures, tables
+from remem.report import claims, controls, figures, measured, tables
 from remem.report.output import begin
 
 config, out = begin("06_stage1", scale, overrides)
@@ -54,9 +54,11 @@ Markdown(
 
 # %%
 jobs, names = experiments.memorising(config), experiments.signatures(config)
+before = [paper.BASE, paper.BEFORE]
+control, ability = (f(config, only=before) for f in (experiments.controls, experiments.ability))
 both = [name for name in experiments.sets(config) if name in ("MLLMU-Bench", config.data_name)]
 traces = experiments.traces(config, tuple(both))
-made = sweep(names + traces + jobs, "stage 1")
+made = sweep(names + traces + ability + control + jobs, "stage 1")
 
 # %%
 rows = collect(jobs)
@@ -154,6 +156,21 @@ out.table("fig5_peaks", tables.trace_peaks(traced, floor))
 memorised = metrics.memorised(after)
 print(tables.warning(after))
 out.table("memorised", memorised, show=memorised[~memorised.known])
+
+# %% [markdown]
+# ## Preconditions
+# Is the name of a single-hop question used, and the face of a multi-hop one (asked with another's
+# picture, or with none)? And does stage 1 leave the base standing: what it can do beside, by the
+# likelihood of the right option (Table 4's measure), and its public figures, the Real Set? A claim
+# that needs a precondition that is missed cannot be told.
+
+# %%
+asked = collect(control)
+out.table("stage1_controls", controls.table(asked))
+
+# %%
+scores = experiments.ability_scores(collect(ability))
+out.preconditions(measured.of_stage1(asked, after, scores, config.scale))
 
 # %% [markdown]
 # ## Verdict

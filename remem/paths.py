@@ -19,6 +19,8 @@ PARAMS = ROOT / "params"
 
 PAPER = ROOT / "remem" / "paper.csv"
 
+PRECONDITIONS = PAPER.with_name("preconditions.csv")  # the aims
+
 REFERENCE = ROOT / "outputs" / "reference"  # a run of every notebook at scale tiny
 
 BASES = REFERENCE / "base"  # the tiny base models, from which everybody starts

@@ -162,11 +162,21 @@ class Trace(Spec):
         return self
 
 
+class Controls(Spec):
+    """Name swap, picture swap, no picture: do answers come from the name, and from the face?"""
+
+    per_person: int = Field(ge=1, description="held-out questions of each hop about each person")
+    seeds: int = Field(ge=1, description="by how many of the seeds the methods are asked")
+
+
 class Ability(Spec):
     """General ability (Table 4): multiple-choice questions in MMBench's format."""
 
     source: str = Field("synthetic", description="synthetic, or an MMBench TSV file")
     questions: int = Field(ge=1, description="how many are drawn, where they are synthetic")
+    generated: int = Field(
+        ge=0, description="of how many, the first, an answer is generated in each rotation as well"
+    )
     image_size: int = Field(ge=16, description="pixels of a drawn picture")
     seed: int = Field(ge=0, description="of the drawn questions")
     instruction: str = Field("", description="a last line under the options")
@@ -214,6 +224,7 @@ class Experiments(Spec):
     scaling: Scaling
     hops: Hops
     trace: Trace
+    controls: Controls
     ability: Ability
     curves: Curves
     ratios: Ratios

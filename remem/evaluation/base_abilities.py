@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -14,23 +13,27 @@ from remem.model import loading
 from remem.model.inference import answer_pictures
 from remem.model.loading import Network
 
-# What the base should reach, set before the first was trained; percent.
-AIMS = {
-    "recognising an unseen face": 92,
-    "Real Set, single-hop EM": 95,
-    "Real Set, multi-hop EM": 90,
-    "visual questions": 85,
-    "answers that stop after one sentence": 95,
-    "refusals, unknown faces": 50,
-    "refusals, unknown names": 50,
+# Between what each ability should lie, set before the base was trained; percent. A base that
+# refuses everybody is none that guesses, as LLaVA does (remem/preconditions.csv, P4); one that
+# takes no face for another has nothing that is harder by face than by name (P3).
+AIMS: dict[str, tuple[float, float]] = {
+    "recognising an unseen face": (80, 90),
+    "Real Set, single-hop EM": (95, 100),
+    "Real Set, single-hop EM under another's picture": (85.5, 100),  # 90 % of the 95 above
+    "Real Set, multi-hop EM": (90, 100),
+    "visual questions": (85, 100),
+    "answers that stop after one sentence": (95, 100),
+    "refusals, unknown faces": (0, 33.3),
+    "refusals, unknown names": (0, 33.3),
+    "e-mail of an unknown name": (80, 100),  # made from the name, which has to be read
 }
 
 
 def abilities(places: Mapping[str, Path | str]) -> pd.DataFrame:
-    """ability, model, percent, n, aim, verdict ("reached", "missed", or "" where there is no aim)
-    of each network trained here, by name; `places` are those of base_model.place. A network from
-    the Hub is "not examined": its own public figures would be real people, whose pictures do not
-    come with this repository."""
+    """ability, model, percent, n, aim (in words) and verdict ("reached", "missed", or "" where
+    there is no aim) of each network trained here, by name; `places` are those of base_model.place.
+    A network from the Hub is "not examined": its own public figures would be real people, whose
+    pictures do not come with this repository."""
     rows = []
     for name, place in places.items():
         report = Path(place) / "report.json"
@@ -38,11 +41,12 @@ def abilities(places: Mapping[str, Path | str]) -> pd.DataFrame:
             rows.append({"ability": "all", "model": name, "verdict": "not examined"})
             continue
         for ability, found in runs.read_json(report).items():
-            aim = AIMS.get(ability, np.nan)
-            verdict = "" if np.isnan(aim) else "reached" if found["percent"] >= aim else "missed"
-            rows.append(
-                {"ability": ability, "model": name, **found, "aim": aim, "verdict": verdict}
-            )
+            line = {"ability": ability, "model": name, **found, "aim": "", "verdict": ""}
+            if ability in AIMS:
+                low, high = AIMS[ability]
+                line["aim"] = f"{low:g} to {high:g}"
+                line["verdict"] = "reached" if low <= found["percent"] <= high else "missed"
+            rows.append(line)
     table = pd.DataFrame(rows, columns=["ability", "model", "percent", "n", "aim", "verdict"])
     return table.sort_values("ability", kind="stable", ignore_index=True)
 

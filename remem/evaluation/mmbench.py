@@ -1,5 +1,8 @@
 """General ability (Table 4): multiple-choice questions in MMBench's format.
 
+The likeliest option decides: stage 1 changes how a model answers, and who says the right thing in
+another form than the one asked for has lost no ability. What it generates is scored beside it.
+
 MMBench (Liu et al. 2024) is one TSV file of multiple-choice questions, pictures and all. Offline,
 questions about drawn pictures are written in that format and read back by the same reader.
 """
@@ -11,9 +14,9 @@ import hashlib
 import io
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -118,13 +121,19 @@ def _content(path: Path) -> str:
 
 
 class AbilityRun(ModelRun):
-    """The choices of one model: predictions.parquet, the rows of `rotations` without image and
-    options, with answer_given, chosen (a letter, or "") and right. `instruction` is a last line
-    under the options; the tiny networks answer in a sentence and need none."""
+    """The choices of one model: predictions.parquet, the rows of `rotations` without image, those
+    of the first `generated` questions in every rotation, of the others as they stand alone.
+
+    `likeliest` is the letter of the option that is the most probable answer, of each question as
+    it stands; answer_given and `chosen` (a letter, or "") are what the model says by itself, of
+    the first `generated`. `instruction` is a last line under the options; the tiny networks answer
+    in a sentence and need none.
+    """
 
     kind: ClassVar[str] = "ability"
     questions: Questions
     instruction: str = ""
+    generated: int = Field(ge=0)
     max_new_tokens: int = Field(ge=1)
     batch: Annotated[int, Field(ge=1), NOT_IN_DIGEST]
 
@@ -134,9 +143,10 @@ class AbilityRun(ModelRun):
         return (*base_needs(self.of.base), *(run for run in runs_before if isinstance(run, Run)))
 
     def make(self, out: Path, runs_root: Path) -> None:
-        """Ask every rotation of every question."""
+        """Ask every question, and of the first ones every rotation."""
         table = read_questions(self.questions, runs_root)
         network = load_trained(self.of, runs_root)
+        drawn = isinstance(self.questions, QuestionsRun)
         parts = []
         # A few questions at a time: MMBench's features together may be as large as the network.
         for first in tqdm(range(0, len(table), self.batch), desc="questions", leave=False):
@@ -144,19 +154,40 @@ class AbilityRun(ModelRun):
             shown = image_features(network, [picture(cell) for cell in part["image"]])
             features = Features.of(list(part["index"]), shown)
             turns = rotations(part, self.instruction)
-            turns["answer_given"] = inference.answers(
-                network, turns, features, self.batch, self.max_new_tokens
+            again = turns["index"].isin(table["index"][: self.generated])
+            spoken, plain = turns[again], turns[turns["rotation"] == 0]
+            given = inference.answers(network, spoken, features, self.batch, self.max_new_tokens)
+            said = [replies(row, self.instruction, drawn) for row in plain.to_dict("records")]
+            logps = inference.reply_logps(network, plain, features, said, self.batch)
+            likeliest = [LETTERS[int(np.argmax(found))] for found in logps]
+            turns = turns.assign(
+                answer_given=pd.Series(given, spoken.index, dtype=object),
+                likeliest=pd.Series(likeliest, plain.index, dtype=object),
             )
-            parts.append(turns)
-        found = pd.concat(parts, ignore_index=True).drop(columns="image")
-        pairs = zip(found["answer_given"], found.pop("options"), strict=True)
-        found["chosen"] = [chosen(given, options) for given, options in pairs]
-        found["right"] = found["chosen"] == found["answer"]
-        found.to_parquet(out / "predictions.parquet", index=False)
+            parts.append(turns[again | (turns["rotation"] == 0)])
+        pd.concat(parts, ignore_index=True).drop(columns="image").to_parquet(
+            out / "predictions.parquet", index=False
+        )
 
     def read(self, folder: Path) -> pd.DataFrame:
-        """index, category, rotation, question, answer, answer_given, chosen, right."""
-        return pd.read_parquet(folder / "predictions.parquet")
+        """index, category, rotation, question, options, answer, answer_given, chosen, likeliest,
+        and whether these are right: right, right_likeliest (0, 1, NaN where not asked)."""
+        found = pd.read_parquet(folder / "predictions.parquet")
+        pairs = zip(found["answer_given"], found["options"], strict=True)
+        found["chosen"] = [None if pd.isna(given) else chosen(given, opts) for given, opts in pairs]
+        for name, choice in (("right", "chosen"), ("right_likeliest", "likeliest")):
+            right = (found[choice] == found["answer"]).astype(float)
+            found[name] = right.where(found[choice].notna())
+        return found
+
+
+def replies(row: Mapping[str, Any], instruction: str, drawn: bool) -> list[str]:
+    """What a model would say to choose each option of a row of `rotations`: its letter where an
+    `instruction` asks for it, the sentence about a drawn picture, else the option's text."""
+    if instruction:
+        return list(LETTERS[: len(row["options"])])
+    sentence = corpus.VISUAL[row["category"]][1] if drawn else "{}"
+    return [sentence.format(option) for option in row["options"]]
 
 
 def rotations(table: pd.DataFrame, instruction: str = "") -> pd.DataFrame:
@@ -207,18 +238,27 @@ def chosen(given: str, options: Sequence[str]) -> str:
 
 
 def scored(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The rows of Table 4, one per question: identity (its index), category, plain (right as it
-    stands), circular (right in every rotation), both 0 or 1."""
+    """The rows of Table 4, one per question: identity (its index), category, then 0 or 1: plain
+    (the likeliest option is right), generated (the answer is), circular (it is in every rotation);
+    the latter two NaN where no answer was asked for."""
     groups = predictions.sort_values("rotation", kind="stable").groupby("index", sort=False)
     table = groups.agg(
-        category=("category", "first"), plain=("right", "first"), circular=("right", "all")
+        category=("category", "first"),
+        plain=("right_likeliest", "first"),
+        generated=("right", lambda right: right.iloc[0]),
+        circular=("right", lambda right: right.min(skipna=False)),
     )
-    table = table.astype({"plain": float, "circular": float})
     return table.rename_axis("identity").reset_index()
 
 
 def chance(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The same rows for one who chooses at random: plain and circular are probabilities."""
+    """The same rows for one who chooses at random: probabilities."""
     table = scored(predictions)
-    options = predictions.groupby("index").size()[table["identity"]].to_numpy()
-    return table.assign(plain=1 / options, circular=(1 / options) ** options)
+    options = predictions.drop_duplicates("index").set_index("index")["options"].map(len)
+    guess = 1 / options[table["identity"]].to_numpy()
+    asked = table["generated"].notna()
+    return table.assign(
+        plain=guess,
+        generated=pd.Series(guess).where(asked),
+        circular=pd.Series(guess ** (1 / guess)).where(asked),
+    )

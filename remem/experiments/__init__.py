@@ -1,5 +1,6 @@
 """The experiments of the paper: each is a function of a Config, and gives Jobs."""
 
+from remem.experiments.controls import controls, refusals_shared
 from remem.experiments.general_ability import ability, ability_scores
 from remem.experiments.setup import check, dataset, forget_set, places
 from remem.experiments.stage1 import (

@@ -15,14 +15,18 @@ from remem.jobs import Job, Jobs
 from remem.training.methods import Method
 
 
-def ability(config: Config, methods: Sequence[Method | str] | None = None) -> Jobs:
+def ability(
+    config: Config,
+    methods: Sequence[Method | str] | None = None,
+    only: Sequence[str] | None = None,
+) -> Jobs:
     """Table 4: what the models of Table 2's first seed choose, labelled model, method, seed;
-    without the check of KL's other positions. Raises BadData where the file of questions is not
-    there."""
+    without the check of KL's other positions, or `only` the rows named. Raises BadData where the
+    file of questions is not there."""
     section, seed = config.experiments.ability, config.seeds[0]
     questions = mmbench.questions_of(section)
     rows = (paper.BASE, paper.BEFORE, paper.RETRAINED, *paper.METHODS)
-    shown = {*rows, *setup.methods(config, methods)}
+    shown = {*rows, *setup.methods(config, methods)} if only is None else {*only}
     return setup.jobs(
         config,
         (
@@ -31,6 +35,7 @@ def ability(config: Config, methods: Sequence[Method | str] | None = None) -> Jo
                     of=of,
                     questions=questions,
                     instruction=section.instruction,
+                    generated=section.generated,
                     max_new_tokens=section.max_new_tokens,
                     batch=section.batch,
                 ),

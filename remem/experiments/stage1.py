@@ -8,7 +8,7 @@ changed at a time, one person with more and more questions (Fig 3a, 3b), another
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -68,10 +68,11 @@ def base_models(config: Config) -> Jobs:
     return setup.jobs(config, found + bases)
 
 
-def memorising(config: Config) -> Jobs:
-    """Table 3: all rows, answered by the base and after stage 1; labelled stage, model, seed."""
+def memorising(config: Config, stages: Sequence[str] = paper.STAGES) -> Jobs:
+    """Table 3: all rows, answered by the base and after stage 1, or at one of these `stages` alone;
+    labelled stage, model, seed."""
     found = []
-    for stage, model, seed in itertools.product(paper.STAGES, config.models, config.stage1_seeds):
+    for stage, model, seed in itertools.product(stages, config.models, config.stage1_seeds):
         untrained = stage == paper.BASE
         of = setup.untrained(config, model) if untrained else setup.stage1_run(config, model, seed)
         labels = {"stage": stage, "model": model, "seed": seed}

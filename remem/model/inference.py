@@ -29,13 +29,13 @@ Spelled = tuple[tuple[int, ...], ...]  # the tokens of candidates
 def answers(
     network: Network,
     rows: pd.DataFrame,
-    features: Features,
+    features: Features | None,
     batch: int,
     max_new_tokens: int,
     drafts: Sequence[str] | None = None,
 ) -> list[str]:
-    """The greedy answer to each row's `question` about its `image`, special tokens left out.
-    `batch` prompts are in memory at once.
+    """The greedy answer to each row's `question` about its `image`, or without `features` to the
+    question alone; special tokens left out. `batch` prompts are in memory at once.
 
     `drafts`, a text for each row, save time and change nothing: what the network would have said
     itself of a draft is seen in one pass over the whole, and it is asked token by token from there
@@ -43,10 +43,11 @@ def answers(
     """
     processor, tokenizer = network.processor, network.processor.tokenizer
     asked, images = list(rows["question"]), list(rows["image"])
-    prompts = tokens.encode_all(processor, asked, [None] * len(asked), network.image_tokens)
+    image_tokens = 0 if features is None else network.image_tokens
+    prompts = tokens.encode_all(processor, asked, [None] * len(asked), image_tokens)
     said = [np.empty(0, dtype=np.int64)] * len(asked)
     if drafts is not None:
-        whole = tokens.encode_all(processor, asked, drafts, network.image_tokens)
+        whole = tokens.encode_all(processor, asked, drafts, image_tokens)
         cut = [each._replace(ids=each.ids[: each.n_prompt + max_new_tokens]) for each in whole]
         said = _agreed(network, cut, images, features, batch)
     eos = tokenizer.eos_token_id
@@ -55,7 +56,9 @@ def answers(
     for part in _alike(begun, batch):
         chosen = [going_on[k] for k in part]
         ids, mask = _left_padded([begun[k] for k in part], tokenizer.pad_token_id)
-        shown = features[[images[i] for i in chosen]].to(network.llava.device)
+        shown = None
+        if features is not None:
+            shown = features[[images[i] for i in chosen]].to(network.llava.device)
         out = network.llava.generate(
             input_ids=ids.to(network.llava.device),
             attention_mask=mask.to(network.llava.device),
@@ -74,7 +77,7 @@ def _agreed(
     network: Network,
     drafts: Sequence[Encoded],
     images: Sequence[str],
-    features: Features,
+    features: Features | None,
     batch: int,
 ) -> list[np.ndarray]:
     """Of each draft the tokens that the network would have said itself, and what it says next."""
@@ -92,13 +95,13 @@ def _scored(
     network: Network,
     encoded: Sequence[Encoded],
     images: Sequence[str],
-    features: Features,
+    features: Features | None,
     batch: int,
 ) -> Iterator[tuple[list[int], Scores]]:
     """The scores of all conversations, `batch` at a time, with their numbers."""
     pad_id = network.processor.tokenizer.pad_token_id
     for part in _alike([each.ids for each in encoded], batch):
-        shown = features[[images[i] for i in part]]
+        shown = None if features is None else features[[images[i] for i in part]]
         yield part, score(network, tokens.collate([encoded[i] for i in part], shown, pad_id))
 
 
@@ -212,6 +215,40 @@ def candidate_logps(
             means = torch.cat(parts, dim=1)
             for i, row in zip(chosen, means.double().cpu().numpy(), strict=True):
                 result[i] = row
+    return result
+
+
+@torch.inference_mode()
+def reply_logps(
+    network: Network,
+    rows: pd.DataFrame,
+    features: Features,
+    replies: Sequence[Sequence[str]],
+    batch: int,
+) -> list[np.ndarray]:
+    """For each row the log-probability, in nats, of each of its `replies` as the whole answer to
+    its `question` about its `image`, end-of-sequence included (as many numbers as replies). At most
+    `batch` replies are in memory at once."""
+    asked = [question for question, own in zip(rows["question"], replies, strict=True) for _ in own]
+    said = [reply for own in replies for reply in own]
+    encoded = iter(tokens.encode_all(network.processor, asked, said, network.image_tokens))
+    wholes = [[next(encoded) for _ in own] for own in replies]
+    tails = [[tuple(each.ids[each.n_prompt :].tolist()) for each in own] for own in wholes]
+    images, result = list(rows["image"]), [np.empty(0)] * len(rows)
+    # As for candidates: equally long before the same replies, in whatever order.
+    groups: dict[tuple[int, Spelled], list[int]] = {}
+    for i, own in enumerate(wholes):
+        groups.setdefault((own[0].n_prompt, tuple(sorted(tails[i]))), []).append(i)
+    for (length, values), members in groups.items():
+        step = max(1, batch // len(values))
+        for first in range(0, len(members), step):
+            chosen = members[first : first + step]
+            ids = torch.from_numpy(np.stack([wholes[i][0].ids[:length] for i in chosen]))
+            shown = features[[images[i] for i in chosen]]
+            means = _mean_logps(network.llava, ids, shown, values).double().cpu().numpy()
+            for i, row in zip(chosen, means, strict=True):
+                sums = dict(zip(values, row * [*map(len, values)], strict=True))
+                result[i] = np.array([sums[tail] for tail in tails[i]])
     return result
 
 

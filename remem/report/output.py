@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from pandas.io.formats.style import Styler
 from remem import paths, runs
 from remem.config import Config, load_config, sections
 from remem.config.loading import changes
-from remem.report import claims, page, verdicts
+from remem.report import claims, page, preconditions, verdicts
+from remem.report.preconditions import Preconditions
 from remem.report.show import show as show_table
 from remem.report.verdicts import Verdicts
 
@@ -54,6 +55,13 @@ class Output:
         """Save a figure as figures/<name>.png and .pdf, and return it."""
         paths.save_figure(figure, self.folders.figures / name)
         return figure
+
+    def preconditions(self, lines: Iterable[Mapping[str, Any]]) -> Preconditions:
+        """Put this notebook's lines (report.preconditions) into tables/preconditions.csv, beside
+        those of other notebooks; returns them for reading."""
+        table = preconditions.join(self.folders.tables, self.notebook, lines)
+        self.table("preconditions", table)
+        return Preconditions(table[table["notebook"] == self.notebook])
 
     def verdicts(self, frame: pd.DataFrame, about: str = "claims") -> Verdicts:
         """Write all columns of `frame` as verdicts/<notebook>.csv; returns sentences that say how

@@ -25,7 +25,7 @@ from markupsafe import Markup
 from pandas.api.types import is_numeric_dtype
 
 from remem import paper, paths, runs
-from remem.report import claims, show, tables, verdicts
+from remem.report import claims, preconditions, show, tables, verdicts
 
 # What the paper shows, in the order in which it first does: (title, the notebook that makes it).
 # Its Figure 4 and Tables 6 to 8 are not in the source text that we work from.
@@ -47,6 +47,10 @@ PAPER = {
 }
 
 SCORECARD, ITS_NOTEBOOK = "scorecard", "09"
+
+PRECONDITIONS = "preconditions"
+
+HEAD = (SCORECARD, PRECONDITIONS)  # items that stand before all others
 
 FAR = (2, 5, 10, 20, 40)  # points between ours and the paper's, where a cell's shade changes
 
@@ -76,8 +80,10 @@ def write(folders: paths.Folders, since: float = 0.0) -> Path:
         scale=scale,
         scope=layout.get("data", scale).rpartition(" ")[0] or scale,
         scorecard=next(item for item in items if item["id"] == SCORECARD),
+        preconditions=next(item for item in items if item["id"] == PRECONDITIONS),
+        conditions=_conditions(folders),
         paper=[item for item in items if item["paper"]],
-        ours=[item for item in items if not item["paper"] and item["id"] != SCORECARD],
+        ours=[item for item in items if not item["paper"] and item["id"] not in HEAD],
         verdicts=[
             _table(path, since, verdicts.preconditions(folders))
             for path in sorted(folders.verdicts.glob("*.csv"))
@@ -228,12 +234,18 @@ def _times(folders: paths.Folders) -> dict[str, Any]:
     return {"html": _html(pd.DataFrame(lines), "times"), "link": "times.csv" if made else None}
 
 
+def _conditions(folders: paths.Folders) -> list[str]:
+    """Which preconditions are met, and how each that is missed is missed."""
+    file = folders.tables / f"{PRECONDITIONS}.csv"
+    return preconditions.sentences(preconditions.read(file)) if file.is_file() else []
+
+
 def _items(folders: paths.Folders, since: float) -> Iterator[dict[str, Any]]:
     figures = {path.stem: path for path in folders.figures.glob("*.png")}
     numbers = {path.stem: path for path in folders.tables.glob("*.csv")}
-    for stem in sorted({*figures, *numbers, *PAPER, SCORECARD}, key=_place):
+    for stem in sorted({*figures, *numbers, *PAPER, *HEAD}, key=_place):
         figure, table = figures.get(stem), numbers.get(stem)
-        title, notebook = PAPER.get(stem, ("", ITS_NOTEBOOK))
+        title, notebook = PAPER.get(stem, ("", "00" if stem == PRECONDITIONS else ITS_NOTEBOOK))
         pdf = figure and figure.with_suffix(".pdf")
         item = {
             "id": stem,
@@ -246,7 +258,7 @@ def _items(folders: paths.Folders, since: float) -> Iterator[dict[str, Any]]:
             "table": table and _table(table, since),
             "older": any(path and path.stat().st_mtime < since for path in (figure, table)),
         }
-        many = table and item["table"]["rows"] > FOLDED
+        many = stem == PRECONDITIONS or (table and item["table"]["rows"] > FOLDED)
         item["folded"] = many or (figure is not None and not stem.startswith(("table", SCORECARD)))
         yield item
 
@@ -266,9 +278,11 @@ def _label(stem: str) -> str:
     return f"{label}, {rest.replace('_', ' ')}" if rest else label
 
 
-def _table(path: Path, since: float, preconditions: pd.DataFrame | None = None) -> dict[str, Any]:
+def _table(path: Path, since: float, known: pd.DataFrame | None = None) -> dict[str, Any]:
     table = tables.main(_read(path)) if path.stem in PAPER else _read(path)
-    table = claims.gate(table, preconditions)
+    table = claims.gate(table, known)
+    if path.stem == PRECONDITIONS:
+        table = preconditions.for_reading(table)
     marks = Counter(map(verdicts.mark, map(str, table.get("verdict", ()))))
     return {
         "label": _label(path.stem),
@@ -301,6 +315,10 @@ def _html(table: pd.DataFrame, name: str) -> Markup:
         keys += leading
         if column == "verdict":
             marks[head] = [f"verdict {verdicts.mark(str(word))}" for word in table[column]]
+        elif column == "met":
+            signs = {preconditions.YES: "holds", preconditions.NO: "fails"}
+            signs |= {preconditions.OUTSIDE: "fails", preconditions.UNMEASURED: "untold"}
+            marks[head] = [f"verdict {signs.get(word, '')}" for word in table[column]]
         elif text and longest > 40:
             marks[head] = "long"
         elif is_numeric_dtype(table.get(f"paper_{column}")) and not (column == "judge" and by_rule):

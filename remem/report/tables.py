@@ -173,12 +173,17 @@ def _best(curves: np.ndarray, at: Sequence[float]) -> np.ndarray:
 
 
 def table4(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
-    """Table 4: model, method, MMBench (plain accuracy), MMBench_circular.
+    """Table 4: model, method, MMBench (whether the likeliest option is right), MMBench_generated
+    (whether the answer is), MMBench_circular (whether it is in every rotation).
 
     rows: identity is the question. All seeds and models get the same questions; the intervals
     speak about these.
     """
-    measures = {"MMBench": (None, "plain"), "MMBench_circular": (None, "circular")}
+    measures = {
+        "MMBench": (None, "plain"),
+        "MMBench_generated": (None, "generated"),
+        "MMBench_circular": (None, "circular"),
+    }
     table = measured(rows, ["model", "method"], measures)
     table = in_order(table, model=models_in_order(table), method=METHODS)
     return _beside_paper(table, "table4", _papers(table, "method"), paper)

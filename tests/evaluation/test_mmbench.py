@@ -12,14 +12,17 @@ from remem.data.readers.mmbench import COLUMNS, LETTERS, picture
 from remem.data.validation import BadData
 from remem.evaluation import mmbench
 from remem.evaluation.mmbench import AbilityRun, QuestionsRun
-from remem.model import inference
+from remem.model import inference, loading
+from remem.model.features import Features, image_features
 from remem.synthetic import faces
 from remem.training import corpus
 from remem.training.methods import GA
 from remem.training.stage1 import Untrained
 from remem.training.stage2 import Stage2Run
 
-SECTION = Ability(questions=7, image_size=32, seed=0, instruction="x", batch=4, max_new_tokens=4)
+SECTION = Ability(
+    questions=7, generated=7, image_size=32, seed=0, instruction="x", batch=4, max_new_tokens=4
+)
 QUESTIONS = QuestionsRun(questions=7, image_size=32, seed=0)
 
 
@@ -136,30 +139,41 @@ def test_of_options_inside_each_other_the_longer_is_chosen():
 
 
 def test_right_once_of_four_rotations_is_not_right():
+    nan = np.nan
     predictions = pd.DataFrame(
         [
-            ("5", "hair", 1, False),
-            ("5", "hair", 0, True),
-            ("5", "hair", 2, False),
-            ("5", "hair", 3, False),
-            ("12", "back", 0, True),
-            ("12", "back", 1, True),
-            ("3", "back", 0, False),
-            ("3", "back", 1, True),
+            ("5", "hair", 1, 0, nan),
+            ("5", "hair", 0, 1, 0),
+            ("5", "hair", 2, 0, nan),
+            ("5", "hair", 3, 0, nan),
+            ("12", "back", 0, 1, 1),
+            ("12", "back", 1, 1, nan),
+            ("3", "back", 0, 0, 1),
+            ("3", "back", 1, 1, nan),
+            ("4", "back", 0, nan, 1),  # nothing was generated
         ],
-        columns=["index", "category", "rotation", "right"],
+        columns=["index", "category", "rotation", "right", "right_likeliest"],
     )
+    counts = predictions["index"].map({"5": 4, "12": 2, "3": 2, "4": 4})
+    predictions["options"] = [[*LETTERS][:count] for count in counts]
     table = mmbench.scored(predictions)
-    assert table.to_dict("list") == {
-        "identity": ["5", "12", "3"],
-        "category": ["hair", "back", "back"],
-        "plain": [1, 1, 0],
-        "circular": [0, 1, 0],
-    }
+    assert list(table["identity"]) == ["5", "12", "3", "4"]
+    assert list(table["category"]) == ["hair", "back", "back", "back"]
+    np.testing.assert_array_equal(table["plain"], [0, 1, 1, 1])
+    np.testing.assert_array_equal(table["generated"], [1, 1, 0, nan])
+    np.testing.assert_array_equal(table["circular"], [0, 1, 0, nan])
     guess = mmbench.chance(predictions)
-    assert list(guess["identity"]) == ["5", "12", "3"]
-    assert list(guess["plain"]) == [1 / 4, 1 / 2, 1 / 2]
-    assert list(guess["circular"]) == [1 / 4**4, 1 / 2**2, 1 / 2**2]
+    assert list(guess["identity"]) == ["5", "12", "3", "4"]
+    assert list(guess["plain"]) == [1 / 4, 1 / 2, 1 / 2, 1 / 4]
+    np.testing.assert_array_equal(guess["generated"], [1 / 4, 1 / 2, 1 / 2, nan])
+    np.testing.assert_array_equal(guess["circular"], [1 / 4**4, 1 / 2**2, 1 / 2**2, nan])
+
+
+def test_what_a_model_would_say_to_choose():
+    row = {"category": "hair", "options": ["red", "black"]}
+    assert mmbench.replies(row, "", drawn=True) == ["The hair is red.", "The hair is black."]
+    assert mmbench.replies(row, "Answer with the letter.", drawn=False) == ["A", "B"]
+    assert mmbench.replies(row | {"category": "OCR"}, "", drawn=False) == ["red", "black"]
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +187,7 @@ def models(small):
 
 
 def run_of(model, **changes):
-    fields = {"questions": QUESTIONS, "max_new_tokens": 4, "batch": 4} | changes
+    fields = {"questions": QUESTIONS, "generated": 5, "max_new_tokens": 4, "batch": 4} | changes
     return AbilityRun(of=model, **fields)
 
 
@@ -184,18 +198,44 @@ def predictions(small, models):
     return {n: spec.read(runs.get_or_create(spec, small.runs)) for n, spec in specs.items()}
 
 
-def test_a_run_answers_every_rotation(predictions):
+def test_a_run_answers_every_rotation_of_the_first_and_weighs_the_options_of_all(predictions):
     for found in predictions.values():
-        columns = ("index", "category", "rotation", "answer_given", "chosen", "right")
-        assert {*columns} <= set(found)
-        assert (found["right"] == (found["chosen"] == found["answer"])).all()
+        spoken = found[found["answer_given"].notna()]
+        assert list(spoken["index"].unique()) == [*"01234"] and (spoken["rotation"] > 0).any()
+        assert (spoken["right"] == (spoken["chosen"] == spoken["answer"])).all()
+        weighed = found[found["likeliest"].notna()]
+        assert list(weighed["index"]) == [*"0123456"] and weighed["rotation"].eq(0).all()
+        expected = weighed["likeliest"] == weighed["answer"]
+        assert (weighed["right_likeliest"] == expected).all()
+        assert found["right"].isna().equals(found["answer_given"].isna())
         table, guess = mmbench.scored(found), mmbench.chance(found)
-        assert len(table) == 7 and list(table["identity"]) == [*"0123456"]
-        assert 1 / 4 < guess["plain"].mean() < 1 / 3 and guess["circular"].mean() < 1 / 27
+        assert list(table["identity"]) == [*"0123456"] and table["plain"].isin([0, 1]).all()
+        assert list(table["generated"].isna()) == [False] * 5 + [True] * 2
+        assert 1 / 4 <= guess["plain"].mean() < 1 / 3 and guess["circular"].mean() < 1 / 27
+
+
+def test_the_likeliest_option_is_the_reply_of_the_highest_probability(small, models):
+    """Against the scores of training, reply by reply and without a shared prefix."""
+    network = loading.load(small.base)
+    table = mmbench.read_questions(QUESTIONS, small.runs)
+    shown = image_features(network, [picture(cell) for cell in table["image"]])
+    features = Features.of(list(table["index"]), shown)
+    rows = mmbench.rotations(table)
+    rows = rows[rows["rotation"] == 0]
+    said = [mmbench.replies(row, "", True) for row in rows.to_dict("records")]
+    together = inference.reply_logps(network, rows, features, said, batch=9)
+    for place, options in enumerate(said):
+        one = rows.iloc[[place] * len(options)].assign(answer=options)
+        alone = [each.sum() for each in inference.token_logps(network, one, features, 2)]
+        np.testing.assert_allclose(together[place], alone, rtol=1e-4)
+    chosen = [LETTERS[int(np.argmax(logps))] for logps in together]
+    base = run_of(models["base"])
+    found = base.read(runs.get_or_create(base, small.runs))
+    assert list(found["likeliest"].dropna()) == chosen and len(set(chosen)) > 1
 
 
 def test_each_network_answers_for_itself(predictions):
-    given = {name: tuple(found["answer_given"]) for name, found in predictions.items()}
+    given = {n: tuple(found["answer_given"].dropna()) for n, found in predictions.items()}
     assert len(set(given.values())) == 3
     assert all(len(set(answers)) > 3 for answers in given.values())  # it looks at the picture
 
@@ -205,8 +245,9 @@ def test_only_what_changes_an_answer_changes_the_address(models):
     assert runs.digest(run_of(base, batch=9)) == runs.digest(run_of(base))
     others = [run_of(model) for model in models.values()]
     others += [run_of(base, instruction="x"), run_of(base, max_new_tokens=5)]
+    others.append(run_of(base, generated=6))
     others.append(run_of(base, questions=QUESTIONS.model_copy(update={"seed": 1})))
-    assert len({runs.digest(other) for other in others}) == 6
+    assert len({runs.digest(other) for other in others}) == 7
 
 
 def test_a_network_that_knows_is_right_in_every_rotation(small, models, tmp_path, monkeypatch):
@@ -215,6 +256,17 @@ def test_a_network_that_knows_is_right_in_every_rotation(small, models, tmp_path
         return list("The answer is " + rows["answer"] + ".")
 
     monkeypatch.setattr(inference, "answers", knows)
-    spec = run_of(models["base"])
+
+    def sure(network, rows, features, replies, batch):
+        places = [LETTERS.index(letter) for letter in rows["answer"]]
+        return [-np.abs(np.arange(len(r)) - p) for r, p in zip(replies, places, strict=True)]
+
+    monkeypatch.setattr(inference, "reply_logps", sure)
+    spec = run_of(models["base"], generated=7)
     table = mmbench.scored(spec.read(runs.get_or_create(spec, tmp_path)))
-    assert table["plain"].eq(1).all() and table["circular"].eq(1).all()
+    assert table[["plain", "generated", "circular"]].eq(1).all(axis=None)
+
+    # who knows and says it in another form has lost no ability
+    monkeypatch.setattr(inference, "answers", lambda network, rows, *_: ["..."] * len(rows))
+    table = mmbench.scored(spec.read(runs.get_or_create(spec, tmp_path / "again")))
+    assert table["plain"].eq(1).all() and table["generated"].eq(0).all()

@@ -1,3 +1,4 @@
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,7 +11,7 @@ from remem.experiments import stage2
 @pytest.fixture
 def four(small_config):
     """The small config, with a few questions and one method."""
-    ability = {"questions": 4, "max_new_tokens": 6, "batch": 40}
+    ability = {"questions": 4, "generated": 3, "max_new_tokens": 6, "batch": 40}
     return small_config(
         stage2={"methods": ["GA", "KL"], "forget_ratio": 0.25},
         experiments={"diagnosis": {"real": None}, "ability": ability},
@@ -29,6 +30,8 @@ def test_table_4_is_table_2s_first_seed_without_its_check(four, nothing_is_loade
     section = four.experiments.ability
     assert {job.spec.max_new_tokens for job in found} == {section.max_new_tokens}
     assert len({job.spec.questions for job in found}) == 1
+    some = experiments.ability(four, only=[paper.BASE, paper.BEFORE])
+    assert list(some) == list(found)[:2]
 
 
 def test_scores_have_chance_beside_them(four):
@@ -39,23 +42,22 @@ def test_scores_have_chance_beside_them(four):
     assert table.groupby("method").size().eq(4).all()
     chance = table[table["method"] == paper.CHANCE]
     assert chance["plain"].between(0.2, 0.5).all()
-    assert (chance["circular"] < chance["plain"]).all()
+    assert (chance["circular"] < chance["plain"])[chance["circular"].notna()].all()
     assert set(table["model"]) == {"small"} and set(table["seed"]) == {1}
 
 
 def test_scores_by_hand():
-    options = [["a", "b"]] * 2
     rows = [
-        ("m", "GA", 1, index, "colour", turn, answer, right)
-        for index, rights in enumerate([(True, True), (True, False)])
-        for turn, (right, answer) in enumerate(zip(rights, "AB", strict=True))
+        ("m", "GA", 1, index, "colour", turn, ["a", "b"], right, np.nan if turn else 1.0)
+        for index, rights in enumerate([(1, 1), (1, 0)])
+        for turn, right in enumerate(rights)
     ]
-    columns = ["model", "method", "seed", "index", "category", "rotation", "answer", "right"]
-    table = experiments.ability_scores(pd.DataFrame(rows, columns=columns))
+    columns = ["model", "method", "seed", "index", "category", "rotation", "options", "right"]
+    table = experiments.ability_scores(pd.DataFrame(rows, columns=[*columns, "right_likeliest"]))
     ga, chance = (table[table["method"] == name] for name in ("GA", "chance"))
-    assert ga["plain"].tolist() == [1, 1] and ga["circular"].tolist() == [1, 0]
+    assert ga["plain"].tolist() == ga["generated"].tolist() == [1, 1]
+    assert ga["circular"].tolist() == [1, 0]
     assert chance["plain"].tolist() == [0.5, 0.5] and chance["circular"].tolist() == [0.25, 0.25]
-    assert len(options) == len(ga)
 
 
 def test_questions_that_are_not_there_are_told(outputs, tmp_path):

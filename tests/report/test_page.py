@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from remem import paths
-from remem.report import page, verdicts
+from remem.report import page, preconditions, verdicts
 
 
 @pytest.fixture
@@ -28,6 +28,7 @@ def test_the_order_is_the_papers_and_ours_comes_after(folders):
     text = page.write(folders).read_text()
     names = re.findall(r'<section id="(\w+)"', text)
     assert names == [
+        "preconditions",
         "scorecard",
         "fig1",
         "fig2a",
@@ -60,6 +61,27 @@ def test_the_order_is_the_papers_and_ours_comes_after(folders):
 def test_each_item_of_the_paper_has_a_title_and_a_notebook():
     for title, notebook in [*page.PAPER.values(), ("", page.ITS_NOTEBOOK)]:
         assert len(title) < 70 and re.fullmatch(r"0\d", notebook)
+
+
+def test_the_head_says_which_preconditions_are_missed(folders):
+    assert "Preconditions met" not in page.write(folders).read_text()
+    lines = [
+        preconditions.line("name-swap", "tiny-7b", preconditions.Measured(95.0)),
+        preconditions.line("picture-swap", "<b>", preconditions.Measured(81.2)),
+    ]
+    table = preconditions.join(folders.tables, "06_stage1", lines)
+    paths.write(folders.tables / "preconditions.csv", table.to_csv(index=False))
+    text = page.write(folders).read_text()
+    head = text.partition("<nav>")[0]
+    assert "Preconditions met: P1; missed: P2." in head
+    assert "<li>P2 missed, &lt;b&gt;: after stage 1: the pictured" in head
+    shown = section(text, "preconditions")
+    assert re.findall(r'class="[^"]*verdict (\w+)"[^>]*>(\w+)<', shown) == [
+        ("holds", "yes"),
+        ("fails", "no"),
+    ]
+    assert "06_stage1" not in shown and ">Ours<" not in text  # and not among what is ours
+    assert text.count('id="preconditions"') == 1
 
 
 def test_a_figure_is_inside_with_its_numbers_behind_it(folders):

@@ -386,7 +386,8 @@ def test_table4_by_hand():
                 "identity": str(i),
                 "category": "hair",
                 "plain": float(i < 6),
-                "circular": float(i < 3),
+                "generated": float(i < 4) if i < 8 else np.nan,
+                "circular": float(i < 2) if i < 8 else np.nan,
             }
             for model in ("tiny-13b", "tiny-7b")
             for method in ("retrained", "NPO", "before unlearning", "base")
@@ -396,6 +397,7 @@ def test_table4_by_hand():
     table = tables.table4(rows)
     assert table.method[:4].tolist() == ["base", "before unlearning", "NPO", "retrained"]
     assert table.MMBench.tolist() == [50] * 8 and table.MMBench_circular.tolist() == [25] * 8
+    assert table.MMBench_generated.tolist() == [50] * 8  # of the eight that were asked
     np.testing.assert_array_equal(table.paper_MMBench[:4], [71.30, np.nan, 68.72, np.nan])
     assert "paper_MMBench_circular" not in table
 

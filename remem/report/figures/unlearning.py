@@ -118,19 +118,22 @@ def forget_retain(curve: pd.DataFrame) -> Figure:
 
 @style.styled
 def table4(table: pd.DataFrame) -> Figure:
-    """Table 4: plain and circular accuracy per method, one panel per model, the paper's hollow."""
+    """Table 4: accuracy per method by likelihood and by the answer, one panel per model, the
+    paper's hollow."""
     names = list(dict.fromkeys(table.method))
     plain = style.PAIR[0]
     figure, axes, panels = style.row(table, width=3.6, height=0.7 + 0.28 * len(names))
     for panel, rows in panels:
         for line in rows.itertuples():
             y = names.index(line.method)
-            style.pair(panel, line, ("MMBench", "MMBench_circular"), y, 0.14)
+            style.pair(panel, line, ("MMBench", "MMBench_generated"), y, 0.14)
             panel.plot(line.paper_MMBench, y - 0.14, plain.marker, color=plain.colour, mfc="none")
         panel.set_yticks(range(len(names)), names)
         panel.set_ylim(len(names) - 0.5, -0.5)
     style.label(axes, "accuracy, %", "")
-    style.legend(figure, *map(style.sample, style.PAIR, ("plain", "circular")), style.hollow())
+    style.legend(
+        figure, *map(style.sample, style.PAIR, ("likeliest option", "answer")), style.hollow()
+    )
     return figure
 
 

@@ -131,10 +131,10 @@ def test_sensitivity_has_a_panel_for_each_hop_and_choice():
     assert points == [(0, 0), (0, 1), (1, 0.18), (1, 1.18)]
 
 
-def test_table4_has_plain_and_circular_and_the_papers_plain():
+def test_table4_has_the_likeliest_the_answer_and_the_papers():
     table = pd.DataFrame(
         [
-            with_intervals({"MMBench": 80.0, "MMBench_circular": 60.0}, model=model, method=method)
+            with_intervals({"MMBench": 80.0, "MMBench_generated": 60.0}, model=model, method=method)
             for model in ("tiny-7b", "tiny-13b")
             for method in ("base", "GA")
         ]
@@ -146,7 +146,7 @@ def test_table4_has_plain_and_circular_and_the_papers_plain():
     assert hollow(panel) == {(69.6, 0.86)}
     assert {(80, -0.14), (60, 0.14), (80, 0.86), (60, 1.14)} <= set(marks(panel))
     assert panel.get_xlabel() == "accuracy, %"
-    assert legend(figure) == ["plain", "circular", "hollow: the paper"]
+    assert legend(figure) == ["likeliest option", "answer", "hollow: the paper"]
     inside(figure)
 
 
