@@ -139,8 +139,12 @@ class Prompt(NamedTuple):
     groups: dict[str, np.ndarray]
 
 
+class NotWhole(ValueError):
+    """A tokenizer merges a mention of the subject with what stands around it."""
+
+
 def prompt(network: Network, query: Query) -> Prompt:
-    """The tokens of a query. Raises ValueError where a mention is not made of whole tokens."""
+    """The tokens of a query. Raises NotWhole where a mention is not made of whole tokens."""
 
     def written(mentions: tuple[str, str]) -> tuple[Encoded, list[slice]]:
         ask, prefill = (
@@ -154,7 +158,7 @@ def prompt(network: Network, query: Query) -> Prompt:
 
     clean, places = written(query.mentions)
     if not places:
-        raise ValueError(
+        raise NotWhole(
             f"{query.mentions} are not whole tokens in {query.question!r} and {query.prefill!r}: "
             "this tokenizer merges them with what stands around them"
         )
@@ -321,7 +325,8 @@ def table(
     columns of `effects` (means over pictures and samples of noise), total = clean - corrupted and
     effect = restored - corrupted.
 
-    The wrong picture and the wrong name are those of the next person whose answer is another.
+    The wrong picture and the wrong name are those of the next person whose answer is another. Of
+    a person whose name is not made of whole tokens no fact is traced.
     """
     parts, identities = [], list(people)
     traced = identities[: settings.people]
@@ -338,7 +343,12 @@ def table(
                 asked["fact"] = fact_query(attribute, person, names), different
         generator = torch.Generator().manual_seed(number)
         for kind, (query, different) in asked.items():
-            texts = prompt(network, query)
+            try:
+                texts = prompt(network, query)
+            except NotWhole:
+                if kind == "name":  # the words of the question, and so everybody's
+                    raise
+                continue
             subject = texts.groups["subject"] | texts.groups["subject again"]
             for k, image in enumerate(person.images[: settings.pictures]):
                 own, other = features[[image, different[0].images[k % len(different[0].images)]]]
