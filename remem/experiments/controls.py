@@ -12,7 +12,7 @@ from remem import metrics, paper
 from remem.config.sections import Config
 from remem.data import dataset as datasets
 from remem.data.dataset import Data
-from remem.evaluation.controls import ControlRun
+from remem.evaluation.controls import PICTURES, ControlRun, Shown
 from remem.experiments import setup, stage2
 from remem.jobs import Job, Jobs
 from remem.synthetic import templates
@@ -20,6 +20,7 @@ from remem.training.methods import Method
 from remem.training.stage2 import Model
 
 REAL = paper.SETS[0]
+ALL = PICTURES["single"]
 
 
 def controls(
@@ -65,10 +66,8 @@ def _jobs(
     real = config.experiments.diagnosis.real
     if real is not None:
         # What the base knows is asked in every way; afterwards, how much of it is left.
-        pictures = ControlRun.model_fields["pictures"].default
-        pictures = pictures if label == paper.BASE else pictures[:1]
-        data = datasets.data_of(real)
-        run = _run(config, of, data=data, pictures=pictures, ranked=True)
+        pictures = ALL if label == paper.BASE else ALL[:1]
+        run = _run(config, of, datasets.data_of(real), pictures, ranked=True)
         found.append(Job(run, labels, functools.partial(_whose, forget=None)))
     return found
 
@@ -77,19 +76,18 @@ def _run(
     config: Config,
     of: Model,
     data: Data | None = None,
-    pictures: tuple[str, ...] | None = None,
+    pictures: tuple[Shown, ...] = ALL,
     ranked: bool = False,
 ) -> ControlRun:
-    fields = {} if pictures is None else {"pictures": pictures}
     return ControlRun(
         of=of,
         data=data,
         per_person=config.experiments.controls.per_person,
+        pictures=pictures,
         ranked=ranked,
         prefix_template=config.evaluate.prefix_template,
         max_new_tokens=config.evaluate.max_new_tokens,
         batch=config.evaluate.batch,
-        **fields,
     )
 
 

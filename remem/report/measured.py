@@ -202,7 +202,7 @@ def _share(part: pd.Series, whole: pd.Series) -> Measured:
 def _of_units(values: Sequence[float] | pd.Series) -> Measured:
     found = np.asarray(values, dtype=float)
     found = found[~np.isnan(found)]
-    return Measured(found.mean(), *metrics.interval(found)) if len(found) else Measured()
+    return Measured(found.mean(), *metrics.interval(found.tolist())) if len(found) else Measured()
 
 
 def _mean(rows: pd.DataFrame, column: str) -> Measured:

@@ -68,9 +68,9 @@ def aims() -> Mapping[str, Aim]:
     found = {}
     with paths.PRECONDITIONS.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
-            bounds = (float(row[end] or "nan") for end in ("low", "high"))
-            gates = row["gates"] == "yes"
-            found[row["key"]] = Aim(row["precondition"], row["what"], *bounds, gates, row["reason"])
+            low, high = (float(row[end] or "nan") for end in ("low", "high"))
+            gates, reason = row["gates"] == "yes", row["reason"]
+            found[row["key"]] = Aim(row["precondition"], row["what"], low, high, gates, reason)
     return found
 
 
