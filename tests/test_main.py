@@ -155,14 +155,14 @@ def test_tune_searches_the_rates_that_are_named(monkeypatch, capsys):
 
     asked = []
 
-    def tune(config, rates):
-        asked.append((config.scale, tuple(rates)))
-        return pd.DataFrame({"lr": rates})
+    def tune(config, stage, rates):
+        asked.append((config.scale, stage, rates))
+        return pd.DataFrame({"lr": rates or []})
 
     monkeypatch.setattr(tuning, "tune", tune)
-    assert __main__.main(["tune", "--scale", "smoke", "--rates", "1e-4", "2e-4"]) == 0
-    assert __main__.main(["tune"]) == 0
-    assert asked == [("smoke", (1e-4, 2e-4)), ("tiny", tuning.RATES)]
+    assert __main__.main(["tune", "2", "--scale", "smoke", "--rates", "1e-4", "2e-4"]) == 0
+    assert __main__.main(["tune", "1"]) == 0
+    assert asked == [("smoke", 2, [1e-4, 2e-4]), ("tiny", 1, None)]
     assert "0.0002" in capsys.readouterr().out
 
 

@@ -120,11 +120,13 @@ def _table(
     """A line per rate; the first of the `measured` is to be near to its aim."""
     labels = {"scale": config.scale, "model": config.models[0], "seed": SEED}
     table = pd.DataFrame(
-        labels
-        | of
-        | {"lr": rate}
-        | {name: values[rate] for name, values in measured.items()}
-        | {"aim": aims[rate]}
+        {
+            **labels,
+            **of,
+            "lr": rate,
+            **{name: values[rate] for name, values in measured.items()},
+            "aim": aims[rate],
+        }
         for rate in rates
     )
     gap = (table[next(iter(measured))] - table["aim"]).abs()
