@@ -118,6 +118,7 @@ def _effects(rows: pd.DataFrame, floor: float) -> Cells:
     peaks = {}
     for row, part in rows.groupby("row"):
         effects = _pivot(part, "share", ["state", "layer", "position"]).fillna(0.0)
-        peaks[row] = metrics.split_half_peaks(effects)["value"]
+        if effects.index.get_level_values("identity").nunique() > 1:
+            peaks[row] = metrics.split_half_peaks(effects)["value"]
     halves = rows.row + "/" + rows.state.astype(str) + half
     return {"share": _pivot(rows.assign(row=halves), "share"), "peak": pd.DataFrame(peaks)}

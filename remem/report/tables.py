@@ -110,11 +110,13 @@ def trace_peaks(rows: pd.DataFrame, floor: float) -> pd.DataFrame:
     `share` of the total effect (%, empty below `floor`), `total`, `found at` (layer and position,
     by either half), people.
 
-    rows: as for `traces`. Two people of each set at least.
+    rows: as for `traces`. What was traced for one person alone has no halves, and no line.
     """
     lines = []
     states = rows[rows.state.isin(STATES[:2])]  # not the control, which peaks by construction
     for key, part in states.groupby([*_TRACED, "state"], sort=False):
+        if part["identity"].nunique() < 2:
+            continue
         units = ["seed", "identity"]
         effects = part.pivot_table(index=units, columns=["layer", "position"], values="effect")
         peaks = metrics.split_half_peaks(effects)
@@ -125,7 +127,9 @@ def trace_peaks(rows: pd.DataFrame, floor: float) -> pd.DataFrame:
         line |= {"peak": peak, "peak_lo": 100 * lo, "peak_hi": 100 * hi}
         line |= {"share": 100 * peak / total if total >= 100 * floor else np.nan, "total": total}
         lines.append(line | {"found at": "; ".join(places), "people": len(peaks)})
-    return in_order(pd.DataFrame(lines), **_TRACED, state=STATES)
+    measures = ["peak", "peak_lo", "peak_hi", "share", "total", "found at", "people"]
+    table = pd.DataFrame(lines, columns=[*_TRACED, "state", *measures])
+    return in_order(table, **_TRACED, state=STATES)
 
 
 def scaling(rows: pd.DataFrame) -> pd.DataFrame:

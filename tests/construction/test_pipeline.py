@@ -25,7 +25,11 @@ from remem.data import leakage, review_marks, validation
 from remem.services import gemini, ledger
 from remem.synthetic import faces, people
 
-PEOPLE = people.write(8, seed=5)
+# A service is asked for addresses that do not give the name away.
+PEOPLE = [
+    dataclasses.replace(person, email=f"amber.otter{number}7@example.com")
+    for number, person in enumerate(people.write(8, seed=5))
+]
 SETTINGS = Construction(
     text_model="words",
     image_model="pixels",
