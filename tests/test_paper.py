@@ -94,7 +94,8 @@ def test_what_is_assumed_is_what_is_done():
         for method in ("NPO", "DPO"):
             beta = p.stage2.hyperparameters[method]["beta"]
             assert f"beta {beta:g}," in ours["NPO and DPO"]
-        assert f"Seeds {', '.join(map(str, p.seeds))};" in ours["Seeds and folds"]
+        assert f"Seeds {p.seeds[0]} to {p.seeds[-1]};" in ours["Seeds and folds"]
+        assert list(p.seeds) == list(range(p.seeds[0], p.seeds[-1] + 1))
         for stage in (p.stage1, p.stage2):
             assert ours["Schedule"].startswith(stage.schedule.capitalize())
             assert f"{stage.warmup:.0%}".replace("%", " %") in ours["Schedule"]
