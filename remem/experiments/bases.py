@@ -9,11 +9,9 @@ import pandas as pd
 from safetensors.torch import load_file
 
 from remem import paths, runs
-from remem.config.networks import Hub
 from remem.config.sections import Config
 from remem.experiments import setup
 from remem.training import shipped
-from remem.training.base_model import BaseRun
 from remem.training.vision_tower import TowerRun
 
 # Of the files of a run: what made it is kept under another name, for its copies are runs again.
@@ -25,7 +23,7 @@ def rebuild(config: Config) -> pd.DataFrame:
     `rebuilt/` of the outputs (what is there already is kept). Gives model, what, in the repository,
     rebuilt: abilities in percent, and how far the weights lie apart, in percent of their size."""
     root, parts = _rebuilt(config), []
-    for name, run in _trained_here(config).items():
+    for name, run in setup.trained_here(config).items():
         folder = runs.create(run, lambda out, run=run: run.build(out, root), root)
         old = shipped.folder(run)
         report = runs.read_json(folder / "report.json")
@@ -45,7 +43,7 @@ def rebuild(config: Config) -> pd.DataFrame:
 def ship(config: Config) -> list[Path]:
     """Put what `rebuild` made into the repository, in place of what is there: the new folders."""
     root, found = _rebuilt(config), []
-    bases = _trained_here(config).values()
+    bases = setup.trained_here(config).values()
     for run in [*_towers(config), *bases]:
         source, target = runs.folder(run, root), paths.BASES / runs.name(run)
         with paths.new_folder(paths.make_folder(target.parent) / target.name) as part:
@@ -70,14 +68,6 @@ def _rebuilt(config: Config) -> Path:
 
 def _towers(config: Config) -> list[TowerRun]:
     return [TowerRun(tower=config.base.tower)] if config.base.tower else []
-
-
-def _trained_here(config: Config) -> dict[str, BaseRun]:
-    return {
-        name: setup.base(config, name)
-        for name in config.models
-        if not isinstance(config.base.networks[name], Hub)
-    }
 
 
 def _distance(first: Path, second: Path) -> float:

@@ -94,6 +94,15 @@ def base(config: Config, name: str) -> BaseRun:
     return BaseRun(network=network, tower=None)
 
 
+def trained_here(config: Config) -> dict[str, BaseRun]:
+    """Those of the base models, by name, that do not come from the Hub."""
+    return {
+        name: base(config, name)
+        for name in config.models
+        if not isinstance(config.base.networks[name], Hub)
+    }
+
+
 def places(config: Config) -> dict[str, Path | str]:
     """Where the base models lie, by name: a Hub id, or a folder, trained first where need be."""
     root = config.folders.runs

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from remem import paper
-from remem.config.networks import Hub
 from remem.config.sections import Config, Repeated
 from remem.data import dataset as datasets
 from remem.data.dataset import Data, SyntheticData
@@ -60,11 +59,7 @@ def base_models(config: Config) -> Jobs:
         Job(setup.answers(config, of), {"model": first, "seed": seed})
         for of in (setup.untrained(config, first), setup.stage1_run(config, first, seed))
     ]
-    bases = [
-        Job(setup.base(config, name), {"model": name})
-        for name in config.models
-        if not isinstance(config.base.networks[name], Hub)
-    ]
+    bases = [Job(run, {"model": name}) for name, run in setup.trained_here(config).items()]
     return setup.jobs(config, found + bases)
 
 

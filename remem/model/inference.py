@@ -197,25 +197,8 @@ def candidate_logps(
         network.processor, [""] * len(rows), [None] * len(rows), network.image_tokens, prefills
     )
     spelled = _spell(network.processor, zip(attributes, prefills, strict=True), candidates)
-    # Equally long prefixes before the same tokens need no padding, and one tree.
-    groups: dict[tuple[int, Spelled], list[int]] = {}
-    for i, start in enumerate(starts):
-        groups.setdefault((len(start.ids), spelled[attributes[i], prefills[i]]), []).append(i)
-    result: list[np.ndarray] = [np.empty(0)] * len(rows)
-    for (_, values), members in groups.items():
-        step = max(1, batch // len(values))
-        for first in range(0, len(members), step):
-            chosen = members[first : first + step]
-            ids = torch.from_numpy(np.stack([starts[i].ids for i in chosen]))
-            shown = features[[images[i] for i in chosen]]
-            parts = [
-                _mean_logps(network.llava, ids, shown, values[k : k + batch])
-                for k in range(0, len(values), batch)
-            ]
-            means = torch.cat(parts, dim=1)
-            for i, row in zip(chosen, means.double().cpu().numpy(), strict=True):
-                result[i] = row
-    return result
+    values = [spelled[place] for place in zip(attributes, prefills, strict=True)]
+    return _means(network, [start.ids for start in starts], values, images, features, batch)
 
 
 @torch.inference_mode()
@@ -234,21 +217,45 @@ def reply_logps(
     encoded = iter(tokens.encode_all(network.processor, asked, said, network.image_tokens))
     wholes = [[next(encoded) for _ in own] for own in replies]
     tails = [[tuple(each.ids[each.n_prompt :].tolist()) for each in own] for own in wholes]
-    images, result = list(rows["image"]), [np.empty(0)] * len(rows)
-    # As for candidates: equally long before the same replies, in whatever order.
+    starts = [own[0].ids[: own[0].n_prompt] for own in wholes]
+    # In an order of their own, so that the same replies are one tree however they stand.
+    values = [tuple(sorted(own)) for own in tails]
+    found = _means(network, starts, values, list(rows["image"]), features, batch)
+    result = []
+    for own, alike, means in zip(tails, values, found, strict=True):
+        sums = dict(zip(alike, means * [*map(len, alike)], strict=True))
+        result.append(np.array([sums[tail] for tail in own]))
+    return result
+
+
+def _means(
+    network: Network,
+    starts: Sequence[np.ndarray],
+    values: Sequence[Spelled],
+    images: Sequence[str],
+    features: Features,
+    batch: int,
+) -> list[np.ndarray]:
+    """For each row the mean log-probability per token, in nats, of each of its `values` (K,) after
+    the tokens in `starts`; at most `batch` values are in memory at once."""
+    # Equally long starts before the same values need no padding, and one tree.
     groups: dict[tuple[int, Spelled], list[int]] = {}
-    for i, own in enumerate(wholes):
-        groups.setdefault((own[0].n_prompt, tuple(sorted(tails[i]))), []).append(i)
-    for (length, values), members in groups.items():
-        step = max(1, batch // len(values))
+    for i, (start, own) in enumerate(zip(starts, values, strict=True)):
+        groups.setdefault((len(start), own), []).append(i)
+    result: list[np.ndarray] = [np.empty(0)] * len(starts)
+    for (_, own), members in groups.items():
+        step = max(1, batch // len(own))
         for first in range(0, len(members), step):
             chosen = members[first : first + step]
-            ids = torch.from_numpy(np.stack([wholes[i][0].ids[:length] for i in chosen]))
+            ids = torch.from_numpy(np.stack([starts[i] for i in chosen]))
             shown = features[[images[i] for i in chosen]]
-            means = _mean_logps(network.llava, ids, shown, values).double().cpu().numpy()
-            for i, row in zip(chosen, means, strict=True):
-                sums = dict(zip(values, row * [*map(len, values)], strict=True))
-                result[i] = np.array([sums[tail] for tail in tails[i]])
+            parts = [
+                _mean_logps(network.llava, ids, shown, own[k : k + batch])
+                for k in range(0, len(own), batch)
+            ]
+            means = torch.cat(parts, dim=1)
+            for i, row in zip(chosen, means.double().cpu().numpy(), strict=True):
+                result[i] = row
     return result
 
 

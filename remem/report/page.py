@@ -72,7 +72,7 @@ def write(folders: paths.Folders, since: float = 0.0) -> Path:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    items = list(_items(folders, since))
+    items, known = list(_items(folders, since)), verdicts.preconditions(folders)
     layout = runs.read_json(folders.layout) if folders.layout.exists() else {}
     scale = layout.get("scale", folders.root.name)
     text = environment.get_template("index.html.j2").render(
@@ -84,10 +84,7 @@ def write(folders: paths.Folders, since: float = 0.0) -> Path:
         conditions=_conditions(folders),
         paper=[item for item in items if item["paper"]],
         ours=[item for item in items if not item["paper"] and item["id"] not in HEAD],
-        verdicts=[
-            _table(path, since, verdicts.preconditions(folders))
-            for path in sorted(folders.verdicts.glob("*.csv"))
-        ],
+        verdicts=[_table(path, since, known) for path in sorted(folders.verdicts.glob("*.csv"))],
         notebooks=list(_notebook_rows(folders, since)),
         times=_times(folders),
         few_runs=_few_runs(folders) if scale == "quick" else [],

@@ -21,6 +21,7 @@ import pandas as pd
 from remem import paths
 from remem.paper import BASE, BEFORE, RETRAINED, SETS
 from remem.report import show
+from remem.report.claim_list import CLAIMS
 
 YES, NO, REPORTED, UNMEASURED = "yes", "no", "reported", "not measured"
 WITHIN, OUTSIDE = "within", "outside"  # yes and no of a line that no claim waits for
@@ -225,9 +226,4 @@ def after(method: str) -> str:
 @cache
 def _needing(precondition: str) -> tuple[str, ...]:
     """The claims that need a precondition (column `needs` of remem/claims.csv)."""
-    with paths.PAPER.with_name("claims.csv").open(newline="", encoding="utf-8") as file:
-        return tuple(
-            row["id"]
-            for row in csv.DictReader(file)
-            if precondition in (row.get("needs") or "").replace(";", " ").replace(",", " ").split()
-        )
+    return tuple(claim.id for claim in CLAIMS if precondition in claim.needs.split())

@@ -153,7 +153,7 @@ def passer_by(rng: random.Random) -> Profile:
     name = _name(rng)
     while _half(name) or name in _public_names():
         name = _name(rng)
-    return _person("", name, rng)
+    return Profile(identity="", **_facts(name, rng))
 
 
 def _write(
@@ -174,7 +174,7 @@ def _write(
         else:
             raise ValueError(_used_up("name", index, n))
         names.add(name)
-        values = dict(zip(ATTRIBUTES, _values(_person("", name, rng)), strict=True))
+        values = _facts(name, rng)
         if distinct:
             used |= set(name.split())
             for attribute, value in values.items():
@@ -190,13 +190,10 @@ def _write(
     return people
 
 
-def _person(identity: str, name: str, rng: random.Random) -> Profile:
-    values = {attribute: writer(rng) for attribute, writer in _WRITERS.items()}
-    return Profile(identity, name, email(name), **values)
-
-
-def _values(person: Profile) -> list[str]:
-    return [getattr(person, attribute) for attribute in ATTRIBUTES]
+def _facts(name: str, rng: random.Random) -> dict[str, str]:
+    """Of who bears `name` a value for each of ATTRIBUTES."""
+    drawn = {attribute: writer(rng) for attribute, writer in _WRITERS.items()}
+    return {"name": name, "email": email(name), **drawn}
 
 
 def _used_up(attribute: str, index: int, n: int) -> str:
