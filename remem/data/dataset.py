@@ -23,7 +23,7 @@ from tqdm import tqdm
 from remem import paths, runs
 from remem.config import sections
 from remem.data import validation
-from remem.data.validation import SPLITS, BadData
+from remem.data.validation import SPLITS, BadChoice, BadData
 from remem.runs import NOT_IN_DIGEST, Run, Spec
 from remem.synthetic import faces, people, questions
 
@@ -123,12 +123,12 @@ def data_of(section: sections.Dataset) -> Data:
 def folder_data(source: str) -> FolderData:
     """The data in a folder (relative to the repository, or absolute), hashed and not yet checked.
 
-    Nothing is downloaded: a source that is no dataset folder raises BadData, which says how to get
-    it and what it has to hold.
+    Nothing is downloaded: a source that is no folder raises BadChoice, which says how to get it and
+    what it has to hold; one that is no dataset folder, BadData.
     """
     folder = paths.ROOT / source
     if not folder.is_dir():
-        raise BadData(
+        raise BadChoice(
             f"dataset source {source!r}: there is no folder {folder}, and nothing is "
             "downloaded here. Fetch the dataset yourself (hf download NAME --repo-type dataset "
             "--local-dir FOLDER) and name that folder. It has to hold train/metadata.jsonl and "
@@ -188,12 +188,12 @@ def _content(folder: Path) -> str:
     or out of the folder, is left out: `validation` refuses it. Raises BadData without metadata."""
     metadata = [f"{split}/metadata.jsonl" for split in SPLITS]
     pictures: dict[str, None] = {}
-    for split, name in zip(SPLITS, metadata, strict=True):
+    for split in SPLITS:
         try:
-            lines = validation.inside(folder, name).read_bytes().splitlines()
-        except (BadData, OSError) as error:
-            raise BadData(f"{folder}: {validation.no_metadata(error)}") from error
-        rows = (validation.parse_row(line, split)[0] for line in lines)
+            lines = validation.metadata_lines(folder, split)
+        except BadData as error:
+            raise BadData(f"{folder}: {error}") from error
+        rows = (validation.parse_row(line, split)[0] for _, line in lines)
         pictures |= dict.fromkeys(row["image"] for row in rows if "image" in row)
     return hashed(folder, [*metadata, *filter(functools.partial(_is_there, folder), pictures)])
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from remem import metrics
 from remem.data import leakage, validation
+from remem.synthetic import questions
 
 
 def doubts(rows: pd.DataFrame, folder: Path) -> dict[str, list[str]]:
@@ -81,18 +82,52 @@ def _of_rows(rows: pd.DataFrame, folder: Path) -> dict[str, list[str]]:
 def _of_people(rows: pd.DataFrame) -> dict[str, list[str]]:
     people = rows.drop_duplicates("identity").set_index("identity")["name"].map(metrics.normalise)
     trained_on, tested = (
-        {*rows["identity"][rows["split"] == split]} for split in validation.SPLITS
+        [*dict.fromkeys(rows["identity"][rows["split"] == split])] for split in validation.SPLITS
     )
     values = rows.groupby("attribute")["target"].nunique()
     found = {
         "people who share their name": people.index[people.duplicated(keep=False)],
-        "people with test questions but none in training": sorted(tested - trained_on),
-        "people without a held-out question": sorted(trained_on - tested),
-        "a single person, so that no one would be left to retain": people.index[: len(people) == 1],
+        "people with test questions but none in training": sorted({*tested} - {*trained_on}),
+        "people without a held-out question": sorted({*trained_on} - {*tested}),
+        "a single person, so that no one would be left to retain": trained_on[
+            : len(trained_on) == 1
+        ],
         "attributes with one value in all (Exposure has nothing to rank it against, "
         "and leaves it out)": values.index[values < 2],
+        **_held_out_otherwise(rows),
     }
     return {what: list(where) for what, where in found.items() if len(where)}
+
+
+def _held_out_otherwise(rows: pd.DataFrame) -> dict[str, list[str]]:
+    """Where the two splits ask for different things, of data of which something is held out."""
+    train, test = (rows[rows["split"] == split] for split in validation.SPLITS)
+    if test.empty:
+        return {}
+    thin = {
+        f"people without a held-out {hop}-hop question, though others have one": sorted(
+            {*train["identity"][train["hop"] == hop]}.intersection(test["identity"])
+            - {*test["identity"][test["hop"] == hop]}
+        )
+        for hop in questions.HOPS
+        if hop in {*test["hop"]}
+    }
+    return thin | {
+        "what training asks for and no held-out question does (EM_t says nothing of it)": _asked(
+            train, test, ["hop", "attribute"]
+        ),
+        "what held-out questions ask for and training never does (it cannot be known)": _asked(
+            test, train, ["attribute"]
+        ),
+    }
+
+
+def _asked(rows: pd.DataFrame, others: pd.DataFrame, by: list[str]) -> list[str]:
+    """The kinds of question, in words, that `rows` have and `others` have not."""
+    ours, theirs = (
+        dict.fromkeys(table[by].itertuples(index=False, name=None)) for table in (rows, others)
+    )
+    return [" ".join(kind) for kind in ours if kind not in theirs]
 
 
 def _traits(picture: Path) -> tuple[str, bool]:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from remem import runs
 from remem.data.dataset import Data, SyntheticData, folder_of
-from remem.data.validation import BadData
+from remem.data.validation import BadChoice, BadData
 
 # What a reader calls an attribute that its benchmark does not name: the answers to such questions
 # are no values of one thing, so that they cannot be ranked against each other.
@@ -22,19 +22,26 @@ FOLDS = 5  # disjoint forget sets at the paper's 20 %
 
 
 def forget_set(rows: pd.DataFrame, ratio: float, seed: int, part: int = 0) -> tuple[str, ...]:
-    """The people to forget: `ratio` of all, at least one, in the order of being drawn.
+    """The people to forget: `ratio` of all who were trained on, at least one, in the order of being
+    drawn. Of others there is nothing to forget. Raises BadData.
 
     One fixed permutation of the people is cut into five folds; seed s begins with fold s mod 5. So
     at the paper's 20 % five seeds cover all of them once, a smaller ratio takes the first of the
     same fold (5, 10 and 15 % are 1, 2 and 3 of 20 people), and a larger one runs on into the next.
     `part` 1 is as many again, after those of part 0, and so on: another disjoint draw.
     """
-    identities = list(dict.fromkeys(rows["identity"]))
+    identities = list(dict.fromkeys(rows["identity"][rows["split"] == "train"]))
+    if len(identities) < 2:
+        who = f"about {identities[0]} alone" if identities else "about nobody"
+        raise BadData(
+            f"the training rows are {who}, and it takes two people at least to forget one and "
+            "retain another; add people to the split train"
+        )
     wanted = max(1, round(ratio * len(identities)))
     if not 0 < ratio < 1 or wanted * (part + 1) > len(identities) or wanted == len(identities):
         raise BadData(
-            f"forget ratio {ratio} of {len(identities)} people leaves no one to forget or no one "
-            "to retain; choose one between 0 and 1, such as 0.2"
+            f"forget ratio {ratio} of {len(identities)} people who were trained on leaves no one "
+            "to forget or no one to retain; choose one between 0 and 1, such as 0.2"
         )
     order = np.random.default_rng(0).permutation(len(identities))
     order = np.roll(order, -(seed % FOLDS * len(identities) // FOLDS) - part * wanted)
@@ -64,20 +71,53 @@ def views(rows: pd.DataFrame, forget: Sequence[str]) -> dict[str, pd.DataFrame]:
     "forget" and "retain" are training rows, "test_forget" and "test_retain" held-out ones.
     "retain_eval" is made of training rows of retained people: for each person, hop and attribute
     as many as the test split has, so 14 + 14 in the paper's dataset, all attributes in balance.
-    Where nothing is held out, it is all of them.
+    What the test split passes over (`_passed_over`) is there too, as many of each kind as the test
+    split has of any; where nothing is held out, it is all rows.
+
+    Raises BadChoice where `forget` names somebody of whom there is no training row.
     """
-    unknown = sorted(set(forget) - set(rows["identity"]))
-    if unknown:
-        raise BadData(f"no identity in the dataset is called {', '.join(unknown)}")
+    _check_trained_on(rows, forget)
     forgotten, train = rows["identity"].isin(forget), rows["split"] == "train"
-    retain, test_retain = rows[train & ~forgotten], rows[~train & ~forgotten]
+    retain, test, test_retain = rows[train & ~forgotten], rows[~train], rows[~train & ~forgotten]
+    ours, theirs = _counted(retain), _counted(test_retain)
+    held_out = _in(ours, theirs, [*ours])
+    passed_over = _passed_over(retain, test, test_retain)
+    if len(theirs):  # else there is no number to keep to
+        passed_over &= ours["k"] <= theirs["k"].max()
     return {
         "forget": rows[train & forgotten],
         "retain": retain,
-        "retain_eval": retain[_counted(retain).isin(_counted(test_retain)) | test_retain.empty],
+        "retain_eval": retain[held_out | passed_over],
         "test_forget": rows[~train & forgotten],
         "test_retain": test_retain,
     }
+
+
+def _check_trained_on(rows: pd.DataFrame, forget: Sequence[str]) -> None:
+    """Raise BadChoice unless there are training rows of everybody whom `forget` names."""
+    known = [*dict.fromkeys(rows["identity"])]
+    if unknown := sorted({*forget} - {*known}):
+        some = f"{', '.join(known[:10])}{', ...' if len(known) > 10 else ''}"
+        raise BadChoice(
+            f"no identity in the dataset is called {', '.join(unknown)}; there are {some}"
+        )
+    if untrained := sorted({*forget} - {*rows["identity"][rows["split"] == "train"]}):
+        raise BadChoice(
+            f"there is no training row about {', '.join(untrained)}, and what was never taught "
+            "cannot be forgotten; leave them out of the forget set, or add rows to the split train"
+        )
+
+
+def _passed_over(retain: pd.DataFrame, test: pd.DataFrame, test_retain: pd.DataFrame) -> pd.Series:
+    """Which of the rows `retain` are of a kind that the test split passes over: a hop by which it
+    never asks about this person, an attribute for which it asks none of the retained, or the two
+    together, for which it asks nobody. Without them a benchmark whose test split is of one hop
+    would have no EM_r of the other."""
+    return ~(
+        _in(retain, test_retain, ["identity", "hop"])
+        & _in(retain, test_retain, ["attribute"])
+        & _in(retain, test, ["hop", "attribute"])
+    )
 
 
 def evaluated(rows: pd.DataFrame, forget: Sequence[str], only: Sequence[str] = ()) -> pd.DataFrame:
@@ -108,18 +148,37 @@ def own_forget_set(data: Data, name: str, runs_root: Path) -> tuple[str, ...]:
     """The people of one of the forget sets that a benchmark brings (source.json of a folder that
     readers.convert made). Raises BadData where there is no such set."""
     made = isinstance(data, SyntheticData)
-    file = None if made else folder_of(data, runs_root) / "source.json"
-    source = runs.read_json(file) if file and file.is_file() else {}
-    sets = source.get("forget_sets", {}) if isinstance(source, dict) else {}
+    sets = {} if made else _own_forget_sets(folder_of(data, runs_root) / "source.json")
     if name not in sets:
-        raise BadData(
+        raise BadChoice(
             f"stage2.forget_set: the data has no forget set {name!r}; there are: "
             f"{', '.join(sets) or 'none'}. Without forget_set, forget_ratio draws one"
         )
-    return tuple(sets[name])
+    return sets[name]
 
 
-def _counted(rows: pd.DataFrame) -> pd.MultiIndex:
-    """(identity, hop, attribute, k) where the row is the k-th of its kind."""
+def _own_forget_sets(file: Path) -> dict[str, tuple[str, ...]]:
+    """name -> identities, of a source.json; none where there is no such file."""
+    try:
+        source = runs.read_json(file) if file.is_file() else {}
+    except ValueError as error:
+        raise BadData(f"{error}; delete it, or convert the benchmark again") from error
+    sets = source.get("forget_sets", {}) if isinstance(source, dict) else {}
+    lists = sets.values() if isinstance(sets, dict) else [sets]
+    if not all(isinstance(people, list) for people in lists) or not all(
+        isinstance(who, str) for people in lists for who in people
+    ):
+        raise BadData(f"{file}: forget_sets should be names, each with a list of identities")
+    return {name: tuple(people) for name, people in sets.items()}
+
+
+def _counted(rows: pd.DataFrame) -> pd.DataFrame:
+    """identity, hop, attribute, k: the row is the k-th of its kind, from 0."""
     kind = ["identity", "hop", "attribute"]
-    return pd.MultiIndex.from_frame(rows[kind].assign(k=rows.groupby(kind).cumcount()))
+    return rows[kind].assign(k=rows.groupby(kind).cumcount())
+
+
+def _in(rows: pd.DataFrame, others: pd.DataFrame, by: Sequence[str]) -> pd.Series:
+    """Which of `rows` have the values of the columns `by` of some row of `others`."""
+    ours, theirs = (pd.MultiIndex.from_frame(table[[*by]]) for table in (rows, others))
+    return pd.Series(ours.isin(theirs), rows.index)

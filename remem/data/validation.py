@@ -6,6 +6,7 @@ A dataset is a folder that `datasets.load_dataset("imagefolder", data_dir=folder
 
 from __future__ import annotations
 
+import codecs
 import functools
 import json
 import os
@@ -14,13 +15,14 @@ import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
 from remem import metrics
+from remem.data import instead
 from remem.synthetic import questions
 
 SPLITS = ("train", "test")
@@ -60,6 +62,15 @@ RESERVED = re.compile("<(image|/?s|unk|pad)>")  # LLaVA's
 class BadData(ValueError):
     """A dataset that cannot be used; the message names file, line and reason."""
 
+    exit_status: ClassVar[int] = 1  # of the command line: what it looked at is not in order
+
+
+class BadChoice(BadData):
+    """The data may be in order, but not what was asked of it: a folder, a person, a forget set that
+    is not there."""
+
+    exit_status: ClassVar[int] = 2  # as for any other argument that cannot be used
+
 
 def read(folder: Path) -> pd.DataFrame:
     """The rows of a dataset folder (`COLUMNS`, and those of `OPTIONAL` that it has, all text),
@@ -93,11 +104,11 @@ def inspect(folder: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     for split in SPLITS:
         file = f"{split}/metadata.jsonl"
         try:
-            lines = inside(folder, file).read_bytes().splitlines()
-        except (BadData, OSError) as error:
-            faults[file] = [no_metadata(error)]
+            lines = metadata_lines(folder, split)
+        except BadData as error:
+            faults[file] = [str(error)]
             continue
-        for number, line in enumerate(lines, start=1):
+        for number, line in lines:
             place = f"{file}, line {number}"
             row, faults[place] = parse_row(line, split)
             for what in (("id",), ("image", "question")):
@@ -129,19 +140,37 @@ def inspect(folder: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
                 )
     if not any(faults.values()) and not rows:
         faults["train/metadata.jsonl"] = ["there is no row in it, nor in that of test"]
+    files = instead.Files(folder)
     with ThreadPoolExecutor(THREADS) as pool:
         found = pool.map(functools.partial(_unusable, folder), pictures)
         bar = tqdm(found, desc="looking at pictures", total=len(pictures), delay=3, file=sys.stderr)
-        for place, reason in zip(pictures.values(), bar, strict=True):
-            faults[place] += [reason] if reason else []
+        for (name, place), reason in zip(pictures.items(), bar, strict=True):
+            if reason:
+                gone = not os.path.lexists(folder / name)
+                faults[place].append(reason + files.like(name) * gone)
     columns = [*COLUMNS, *there]
     table = pd.DataFrame(list(rows.values()), index=list(rows), columns=columns, dtype="str")
     return table, faults
 
 
-def no_metadata(error: Exception) -> str:
-    """What to say where a split has no metadata.jsonl that can be read."""
-    return f"{error}; a dataset folder holds one for each of {' and '.join(SPLITS)}"
+def metadata_lines(folder: Path, split: str) -> list[tuple[int, bytes]]:
+    """(number from 1, line) of a split's metadata.jsonl, without blank lines and a byte order mark.
+    BadData, with what there is instead, where it cannot be read as lines of JSON."""
+    name = f"{split}/metadata.jsonl"
+    try:
+        content = inside(folder, name).read_bytes()
+    except (BadData, OSError) as error:
+        there = instead.of_metadata(folder, split, SPLITS)
+        raise BadData(
+            f"{error}; a dataset folder holds one for each of {' and '.join(SPLITS)}{there}"
+        ) from error
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise BadData(f"{name} is not in UTF-8 but in UTF-16 or UTF-32; save it as UTF-8")
+    content = content.removeprefix(codecs.BOM_UTF8)
+    if content.lstrip().startswith(b"["):
+        raise BadData(f"{name} is one JSON list, but each of its lines should be one JSON object")
+    lines = enumerate(content.splitlines(), start=1)
+    return [(number, line) for number, line in lines if line.strip()]
 
 
 def load_images(folder: Path, names: Iterable[str]) -> list[Image.Image]:
@@ -199,9 +228,11 @@ def _fault(key: str, entry: dict[str, object], split: str) -> str | None:
         return f"the key {key!r} is missing; there are {_cut([*entry])}"
     value = entry[key]
     if not isinstance(value, str):
-        nested = isinstance(value, dict | list)  # maybe too deep to be written out
-        shown = f"a {type(value).__name__}" if nested else _cut(json.dumps(value), str)
-        return f"{key} should be text, but is {shown}"
+        if isinstance(value, dict | list):  # maybe too deep to be written out
+            return f"{key} should be text, but is a {type(value).__name__}"
+        shown = _cut(json.dumps(value), str)
+        quoted = "" if value is None else f'; put it in quotes: "{shown}"'
+        return f"{key} should be text, but is {shown}{quoted}"
     if not value.strip():
         return f"{key} is empty"
     if len(value) > MAX_TEXT:
@@ -227,14 +258,19 @@ def _fault(key: str, entry: dict[str, object], split: str) -> str | None:
     if key == "cloze_prompt" and "__" in value:
         return f"cloze_prompt {_cut(value)} has a blank: end it where the value begins"
     if key == "file_name" and leaves_folder(value):
-        return f"the path {_cut(value)} leaves the folder"
+        ours = value.replace("\\", "/")
+        if leaves_folder(ours):
+            return f"the path {_cut(value)} leaves the folder; {split}/ should hold the picture"
+        return f"the path {_cut(value)} is written as Windows does; write {_cut(ours)}"
     return None
 
 
 def leaves_folder(name: str) -> bool:
     """Whether a path that should be inside a folder leads out of it, going by its text alone."""
     path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name
+    drive = re.match(r"[A-Za-z]:[\\/]", name)  # of Windows
+    outside = path.is_absolute() or ".." in path.parts or drive is not None
+    return outside or "\\" in name or "\0" in name
 
 
 def _cut(value: object, shown=repr) -> str:
@@ -308,6 +344,15 @@ def decode(file: Path | BinaryIO) -> Image.Image:
     except BadData as error:
         raise BadData(f"cannot be used: {error}") from error
     except UnidentifiedImageError as error:
-        raise BadData("cannot be decoded (it is neither PNG nor JPEG)") from error
+        what = instead.of_picture(_head(file))
+        raise BadData(f"cannot be decoded (it is neither PNG nor JPEG{what})") from error
     except Exception as error:  # what a decoder raises when it is given anybody's bytes is anything
         raise BadData(f"cannot be decoded ({error})") from error
+
+
+def _head(file: Path | BinaryIO) -> bytes:
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            return opened.read(64)
+    file.seek(0)
+    return file.read(64)

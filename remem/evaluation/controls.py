@@ -39,9 +39,9 @@ OPTIONS = 8  # values among which a choice by likelihood is scored
 
 
 class ControlRun(ModelRun):
-    """Held-out questions (those of training where nothing is held out), `per_person` of each hop
-    about each person, each asked with the `pictures` that its hop allows: answers.parquet, and
-    values.json, what stage 1 taught.
+    """Held-out questions (those of training for a hop of which none is held out), `per_person` of
+    each hop about each person, each asked with the `pictures` that its hop allows:
+    answers.parquet, and values.json, what stage 1 taught.
 
     `data` says whose people are asked about: those that the model was trained beside (None), or
     others, such as public figures; for these `ranked` also ranks all values of the attribute.
@@ -116,8 +116,8 @@ def questions(
     Another's is a picture of the next person, in one fixed order of all, whose value is another;
     where nobody has one, the question is not asked with another's.
     """
-    held_out = rows[rows["split"] == "test"]
-    held_out = held_out if len(held_out) else rows
+    test = rows["split"] == "test"
+    held_out = rows[test | ~rows["hop"].isin(rows["hop"][test])]
     # Each attribute once before any comes again.
     again = held_out.groupby(["identity", "hop", "attribute"]).cumcount()
     chosen = held_out.loc[again.sort_values(kind="stable").index]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ from remem.data import dataset as datasets
 from remem.data import splits
 from remem.data.dataset import Data, SyntheticData
 from remem.data.readers import convert
-from remem.data.validation import BadData
+from remem.data.validation import BadChoice, BadData
 from remem.evaluation.answers import AnswerRun, EvalRows
 from remem.jobs import Job, Jobs
 from remem.model import loading
@@ -74,8 +75,9 @@ def _fingerprint(folder: Path) -> tuple:
     found = []
     for where, _, names in os.walk(folder):
         for name in names:
-            status = os.stat(os.path.join(where, name))
-            found.append((where, name, status.st_size, status.st_mtime_ns))
+            with contextlib.suppress(OSError):  # a link into nothing, as an editor's lock is one
+                status = os.stat(os.path.join(where, name))
+                found.append((where, name, status.st_size, status.st_mtime_ns))
     return tuple(sorted(found))
 
 
@@ -157,9 +159,11 @@ def forget_set(config: Config, rows: pd.DataFrame, seed: int) -> tuple[str, ...]
         if isinstance(named, tuple)
         else splits.own_forget_set(data_of(config), named, config.folders.runs)
     )
+    if not forget:
+        raise BadChoice(f"stage2.forget_set {named!r} holds nobody to forget")
     if splits.views(rows, forget)["retain"].empty:
-        raise BadData(f"stage2.forget_set {named!r} leaves no one to retain")
-    return forget
+        raise BadChoice(f"stage2.forget_set {named!r} leaves no one to retain")
+    return tuple(dict.fromkeys(forget))
 
 
 def methods(config: Config, given: Sequence[Method | str] | None = None) -> dict[str, Method]:
@@ -195,7 +199,7 @@ def check(config: Config) -> None:
     methods(config)
     data = data_of(config)
     if isinstance(data, SyntheticData) and config.stage2.forget_set is None:  # nothing is drawn yet
-        rows = pd.DataFrame({"identity": range(data.identities)})
+        rows = pd.DataFrame({"identity": range(data.identities), "split": "train"})
         splits.forget_set(rows, config.stage2.forget_ratio, config.seeds[0])
         return
     rows = dataset(config).rows

@@ -101,12 +101,14 @@ def forget_retain(curve: pd.DataFrame) -> Figure:
 
     One rate for all methods is the paper's protocol, not a fair race; at equal forget EM the
     higher line keeps more. curve: model, method, seed, epoch, view ("forget", "retain_eval"), hop,
-    em (0..1); the mean over seeds is drawn.
+    em (0..1); the mean over seeds is drawn. A panel without rows of one view has no lines.
     """
+    views = ["forget", "retain_eval"]
     figure, axes, panels = style.grid(curve)
     for panel, rows in panels:
         mean = 100 * rows.groupby(["method", "epoch", "view"], sort=False).em.mean()
-        for method, way in mean.unstack("view").groupby(level="method", sort=False):
+        ways = mean.unstack("view").reindex(columns=views)
+        for method, way in ways.groupby(level="method", sort=False):
             colour, marker = style.MARKERS.get(method, style.NEW)
             way = way.sort_index(level="epoch")
             panel.plot(way.forget, way.retain_eval, marker=marker, markersize=4, color=colour)
