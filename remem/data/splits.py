@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ValidationError
 
-from remem import runs
 from remem.data.dataset import Data, SyntheticData, folder_of
 from remem.data.validation import BadChoice, BadData
 
@@ -95,13 +95,13 @@ def views(rows: pd.DataFrame, forget: Sequence[str]) -> dict[str, pd.DataFrame]:
 
 def _check_trained_on(rows: pd.DataFrame, forget: Sequence[str]) -> None:
     """Raise BadChoice unless there are training rows of everybody whom `forget` names."""
-    known = [*dict.fromkeys(rows["identity"])]
-    if unknown := sorted({*forget} - {*known}):
-        some = f"{', '.join(known[:10])}{', ...' if len(known) > 10 else ''}"
+    trained_on = [*dict.fromkeys(rows["identity"][rows["split"] == "train"])]
+    if unknown := sorted({*forget} - {*rows["identity"]}):
+        some = f"{', '.join(trained_on[:10])}{', ...' if len(trained_on) > 10 else ''}"
         raise BadChoice(
             f"no identity in the dataset is called {', '.join(unknown)}; there are {some}"
         )
-    if untrained := sorted({*forget} - {*rows["identity"][rows["split"] == "train"]}):
+    if untrained := sorted({*forget} - {*trained_on}):
         raise BadChoice(
             f"there is no training row about {', '.join(untrained)}, and what was never taught "
             "cannot be forgotten; leave them out of the forget set, or add rows to the split train"
@@ -157,19 +157,23 @@ def own_forget_set(data: Data, name: str, runs_root: Path) -> tuple[str, ...]:
     return sets[name]
 
 
+class _Source(BaseModel):
+    """What is read of a source.json."""
+
+    forget_sets: dict[str, tuple[str, ...]] = {}
+
+
 def _own_forget_sets(file: Path) -> dict[str, tuple[str, ...]]:
     """name -> identities, of a source.json; none where there is no such file."""
+    if not file.is_file():
+        return {}
     try:
-        source = runs.read_json(file) if file.is_file() else {}
-    except ValueError as error:
-        raise BadData(f"{error}; delete it, or convert the benchmark again") from error
-    sets = source.get("forget_sets", {}) if isinstance(source, dict) else {}
-    lists = sets.values() if isinstance(sets, dict) else [sets]
-    if not all(isinstance(people, list) for people in lists) or not all(
-        isinstance(who, str) for people in lists for who in people
-    ):
-        raise BadData(f"{file}: forget_sets should be names, each with a list of identities")
-    return {name: tuple(people) for name, people in sets.items()}
+        return _Source.model_validate_json(file.read_bytes()).forget_sets
+    except ValidationError as error:
+        raise BadData(
+            f"{file} should be a JSON object in which forget_sets holds names, each with a list of "
+            f"identities ({error.errors()[0]['msg']})"
+        ) from error
 
 
 def _counted(rows: pd.DataFrame) -> pd.DataFrame:

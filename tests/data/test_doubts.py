@@ -87,6 +87,16 @@ DOUBTS = [
         "against, and leaves it out)",
         "kind",
     ),
+    (
+        {"hop": "multi", "question": "What?"},
+        "people without a held-out single-hop question, though others have one",
+        "Bruno",
+    ),
+    (
+        {"attribute": "kind"},
+        "what held-out questions ask for and training never does (it cannot be known)",
+        "kind",
+    ),
 ]
 
 
@@ -128,3 +138,16 @@ def test_a_picture_that_a_faulty_row_shows_too_is_named_once(tmp_path, capsys):
     file.write_text(f"{json.dumps(broken)}\n{second}\n")
     assert main(["dataset", "check", str(folder)]) == 1
     assert "2 faults" in capsys.readouterr().out
+
+
+def test_what_is_not_held_out_is_said(drawn):
+    rows, _ = validation.inspect(drawn)
+    train, single = rows["split"] == "train", rows["hop"] == "single"
+    doubt = "what training asks for and no held-out question does (EM_t says nothing of it)"
+    some = doubts.doubts(rows[train | (single & (rows["attribute"] != "job"))], drawn)
+    assert [*some] == [doubt] and {"single job", "multi job", "multi name"} < {*some[doubt]}
+    assert "single bank" not in some[doubt]
+    assert [*doubts.doubts(rows[train], drawn)] == ["people without a held-out question"]
+    told = doubts.doubts(rows[~train | (rows["identity"] == "p00")], drawn)
+    assert told["people with test questions but none in training"] == ["p01"]
+    assert told["a single person, so that no one would be left to retain"] == ["p00"]

@@ -103,6 +103,66 @@ def test_views_of_fewer_rows_scale_down(drawn):
         splits.views(rows, ("p09",))
 
 
+def kinds(rows):
+    return set(zip(rows["identity"], rows["hop"], rows["attribute"], strict=True))
+
+
+def held_out(rows, **only):
+    """The rows, of whose held-out ones only those are left that have these values."""
+    left = rows["split"] == "train"
+    return rows[left | rows[[*only]].isin(only).all(axis=1)]
+
+
+@pytest.mark.parametrize(
+    "only",
+    [
+        {"hop": ["single"]},
+        {"hop": ["multi"]},
+        {"attribute": ["job", "bank"]},
+        {"hop": ["single"], "attribute": ["job"]},
+        {"hop": ["multi"], "attribute": ["name"]},
+        {"identity": ["p03", "p05"]},
+        {"identity": ["p00"], "hop": ["multi"]},
+    ],
+)
+def test_what_the_test_split_passes_over_is_in_retain_eval_all_the_same(paper_rows, only):
+    rows = held_out(paper_rows, **only)
+    forget = splits.forget_set(rows, 0.2, 1)
+    views, whole = splits.views(rows, forget), splits.views(paper_rows, forget)
+    chosen, retained = views["retain_eval"], whole["test_retain"]["identity"].unique()
+    counts = chosen.groupby(["identity", "hop"]).size().unstack()
+    assert set(counts.index) == set(retained) and (counts >= 7).all(axis=None)
+    assert kinds(chosen) >= kinds(views["test_retain"])
+    assert kinds(chosen) >= kinds(whole["retain_eval"].query("hop == 'single'"))
+    assert set(chosen["attribute"]) == set(rows["attribute"])
+    sizes = chosen.groupby(["identity", "hop", "attribute"]).size()
+    assert sizes.max() <= 2  # as many of a kind as the test split has at most, so in balance
+    rows = splits.evaluated(rows, forget)
+    assert splits.evaluated(rows, forget).equals(rows)
+
+
+def test_a_hop_and_attribute_together_may_be_passed_over(paper_rows):
+    single_job = (paper_rows["hop"] == "single") == (paper_rows["attribute"] == "job")
+    rows = paper_rows[(paper_rows["split"] == "train") | single_job]  # and multi-hop all the rest
+    chosen = splits.views(rows, ("p00",))["retain_eval"]
+    counts = chosen.groupby(["hop", "attribute"])["identity"].nunique()
+    assert len(counts) == 15 and (counts == 19).all()
+
+
+def test_of_whom_nothing_was_trained_on_nothing_is_forgotten(paper_rows):
+    lost = ["p02", "p07", "p11", "p19"]
+    rows = paper_rows[(paper_rows["split"] == "test") | ~paper_rows["identity"].isin(lost)]
+    folds = [splits.forget_set(rows, 0.2, seed) for seed in range(1, 6)]
+    assert not {name for fold in folds for name in fold} & {*lost}
+    assert {len(fold) for fold in folds} == {3}  # of the 16 who are left
+    with pytest.raises(validation.BadData, match="no training row about p07, and what was never"):
+        splits.views(rows, ("p01", "p07"))
+    alone = rows[(rows["split"] == "test") | (rows["identity"] == "p01")]
+    for few, who in ((alone, "about p01 alone"), (rows[rows["split"] == "test"], "about nobody")):
+        with pytest.raises(validation.BadData, match=f"rows are {who}, and it takes two people"):
+            splits.forget_set(few, 0.2, 1)
+
+
 def test_every_attribute_has_20_candidates(paper_rows):
     found = splits.candidates(paper_rows)
     assert set(found) == set(people.ATTRIBUTES)

@@ -52,9 +52,10 @@ def jpeg() -> bytes:
 PICTURES = {  # what is put where a picture should be -> what is said of it
     "nothing in it": (lambda path: path.write_bytes(b""), "neither PNG nor JPEG"),
     "text": (lambda path: path.write_text("<svg/>"), "neither PNG nor JPEG"),
-    "a GIF": (lambda path: saved(path, BLANK, "GIF"), "neither PNG nor JPEG"),
-    "a BMP": (lambda path: saved(path, BLANK, "BMP"), "neither PNG nor JPEG"),
-    "a TIFF": (lambda path: saved(path, BLANK, "TIFF"), "neither PNG nor JPEG"),
+    "a GIF": (lambda path: saved(path, BLANK, "GIF"), "JPEG, but a GIF; save it as PNG or JPEG)"),
+    "a BMP": (lambda path: saved(path, BLANK, "BMP"), "JPEG, but a BMP; save it as PNG or JPEG)"),
+    "a TIFF": (lambda path: saved(path, BLANK, "TIFF"), "JPEG, but a TIFF; save it as PNG or JPE"),
+    "a WebP": (lambda path: saved(path, BLANK, "WEBP"), "JPEG, but a WebP; save it as PNG or JPE"),
     "animated": (
         lambda path: saved(path, frames(1)[0], "PNG", save_all=True, append_images=frames(3)[1:]),
         "animated",

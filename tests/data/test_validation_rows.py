@@ -2,6 +2,7 @@
 
 # ruff: noqa: RUF001 - letters that look alike are the point
 
+import codecs
 import gzip
 import json
 import time
@@ -83,6 +84,10 @@ def test_each_key_has_to_be_there_once(folder, key):
         ({"file_name": "/etc/hostname"}, "leaves the folder"),
         ({"file_name": "..\\test\\test-0.png"}, "leaves the folder"),
         ({"file_name": "C:\\x.png"}, "leaves the folder"),
+        ({"file_name": "C:/x.png"}, "leaves the folder"),
+        ({"file_name": "a\\b c.png"}, "is written as Windows does; write 'a/b c.png'"),
+        ({"id": 7}, 'id should be text, but is 7; put it in quotes: "7"'),
+        ({"identity": 0.5}, 'identity should be text, but is 0.5; put it in quotes: "0.5"'),
         ({"file_name": "~/x.png"}, "train/~/x.png is missing"),
         ({"file_name": "file:///x.png"}, "train/file:/x.png is missing"),
         ({"file_name": "x" * 300 + ".png"}, "the image train/xxx"),
@@ -142,7 +147,6 @@ def test_a_cloze_prompt_that_cannot_be_used_is_refused_once(folder, cloze, reaso
 
 
 LINES = {
-    "nothing": b"",
     "half a line": b'{"id": "x"',
     "a list": b"[1]",
     "text": b'"row"',
@@ -171,11 +175,38 @@ def test_a_line_that_is_no_row_is_refused(folder, line):
     assert "not valid JSON" in found[0] or "a JSON object is wanted" in found[0]
 
 
-def test_a_byte_order_mark_and_line_ends_of_another_system_do_no_harm(folder):
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda lines: codecs.BOM_UTF8 + lines.replace(b"\n", b"\r\n"),
+        lambda lines: codecs.BOM_UTF8 + b"\n" + lines,
+        lambda lines: lines + b"\n",
+        lambda lines: lines.rstrip(b"\n"),
+        lambda lines: lines.replace(b"\n", b"\n\n \t\n") + b"\r\n\r\n",
+    ],
+)
+def test_blank_lines_a_byte_order_mark_and_another_systems_line_ends_do_no_harm(folder, changed):
     before = validation.read(folder)
-    lines = (folder / FILE).read_bytes().replace(b"\n", b"\r\n")
-    (folder / FILE).write_bytes(b"\xef\xbb\xbf" + lines)
+    (folder / FILE).write_bytes(changed((folder / FILE).read_bytes()))
     assert validation.read(folder).equals(before)
+    change(folder, hop="both")
+    (folder / FILE).write_bytes(b"\n\n" + (folder / FILE).read_bytes())
+    assert reasons(folder)[0].startswith(f"{FILE}, line 4: hop")  # as an editor counts
+
+
+@pytest.mark.parametrize("code", ["utf-16", "utf-16-be", "utf-32"])
+def test_a_file_in_another_code_is_one_fault(folder, code):
+    (folder / FILE).write_bytes((folder / FILE).read_text().encode(code))
+    assert reasons(folder) == [
+        f"{FILE}: {FILE} is not in UTF-8 but in UTF-16 or UTF-32; save it as UTF-8"
+    ]
+
+
+def test_a_file_that_is_one_list_is_one_fault(folder):
+    (folder / FILE).write_text(json.dumps([entry(0, "train"), entry(1, "train")], indent=2))
+    assert reasons(folder) == [
+        f"{FILE}: {FILE} is one JSON list, but each of its lines should be one JSON object"
+    ]
 
 
 def test_rows_that_were_laid_out_over_several_lines_are_told_of_by_line(folder):

@@ -59,6 +59,17 @@ def test_where_all_share_a_value_nothing_is_swapped(small):
     assert set(questions(trained, 2)["split"]) == {"train"}  # nothing is held out
 
 
+def test_a_hop_that_is_not_held_out_is_asked_with_training_rows(small):
+    test, multi = small.rows["split"] == "test", small.rows["hop"] == "multi"
+    asked = questions(small.rows[~(test & multi)], 4)
+    assert asked.groupby("hop")["split"].agg(set).to_dict() == {
+        "single": {"test"},
+        "multi": {"train"},
+    }
+    assert set(asked["picture"][asked["hop"] == "multi"]) == {"own", "another's"}
+    assert questions(small.rows, 4)["split"].eq("test").all()
+
+
 def reads_the_name(rows, values):
     """The value of whoever the question names; of nobody where it names none."""
 

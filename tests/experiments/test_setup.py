@@ -12,7 +12,7 @@ from remem import experiments, jobs, metrics, paper, paths, runs
 from remem.config import BadParameter, load_config
 from remem.data import splits, validation
 from remem.data.dataset import FolderData, SyntheticData
-from remem.data.validation import BadData
+from remem.data.validation import BadChoice, BadData
 from remem.evaluation import judge
 from remem.evaluation.signatures import SignatureRun
 from remem.evaluation.tracing import TraceRun
@@ -194,6 +194,43 @@ def test_a_forget_set_that_the_data_does_not_have_is_told(small, tmp_path, anybo
             experiments.unlearning(anybody(None, forget_set=who))
     with pytest.raises(BadData, match=r"there are: none. Without forget_set"):
         experiments.unlearning(anybody(None, forget_set="forget10"))
+
+
+def test_whom_nothing_was_trained_on_is_neither_drawn_nor_named(small, tmp_path, anybody):
+    own(small, tmp_path / "mine")
+    train = tmp_path / "mine" / "train" / "metadata.jsonl"
+    lines = train.read_text("utf-8").splitlines(keepends=True)
+    train.write_text("".join(line for line in lines if json.loads(line)["identity"] != "p02"))
+    config = anybody(str(tmp_path / "mine"))
+    experiments.check(config)
+    rows = experiments.dataset(config).rows
+    drawn = {who for seed in range(1, 6) for who in experiments.forget_set(config, rows, seed)}
+    assert drawn == {"p00", "p01", "p03"} and "p02" in set(rows["identity"])
+    twice = anybody(str(tmp_path / "mine"), forget_set=["p00", "p00"])
+    assert experiments.forget_set(twice, rows, 1) == ("p00",)
+    for who, reason in (
+        (["p00", "p02"], "no training row about p02, and what was never taught cannot be"),
+        (["p00", "Åsa Lindqvist"], "is called Åsa Lindqvist; there are p00, p01, p03$"),
+        (["p00", "p01", "p03"], "leaves no one to retain"),
+        ([], "holds nobody to forget"),
+    ):
+        with pytest.raises(BadChoice, match=reason):
+            experiments.check(anybody(str(tmp_path / "mine"), forget_set=who))
+
+
+def test_a_source_json_that_is_damaged_is_told(small, tmp_path, anybody):
+    own(small, tmp_path / "mine")
+    for content, reason in (
+        ("{", r"source\.json should be a JSON object .*Invalid JSON"),
+        ("[]", r"source\.json should be a JSON object"),
+        ('{"forget_sets": ["p00"]}', r"source\.json should .* names, each with a list of identit"),
+        ('{"forget_sets": {"a": [1]}}', r"source\.json should .*valid string"),
+        ('{"forget_sets": {"a": "p00"}}', r"source\.json should .*valid array"),
+        ("{}", "there are: none"),
+    ):
+        (tmp_path / "mine" / "source.json").write_text(content)
+        with pytest.raises(BadData, match=reason):
+            experiments.check(anybody(str(tmp_path / "mine"), forget_set="a"))
 
 
 def test_whom_to_forget_is_drawn_or_named(small, small_config):

@@ -45,6 +45,15 @@ def curve():
     )
 
 
+@pytest.mark.parametrize("view", ["forget", "retain_eval"])
+def test_a_view_that_is_not_there_is_left_out(curve, view):
+    both = curve.assign(hop="multi")
+    figure = figures.forget_retain(pd.concat([curve, both[both["view"] == view]]))
+    whole, without = figure.axes
+    assert whole.lines and all(np.isfinite(line.get_xydata()).all() for line in whole.lines)
+    assert not any(np.isfinite(line.get_xydata()).all(axis=1).any() for line in without.lines)
+
+
 def test_tradeoff(table2):
     figure = figures.tradeoff(table2)
     assert [panel.get_title(loc="left") for panel in figure.axes] == [
