@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import shlex
 import sys
@@ -25,8 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` (left out: those of the shell) ask for.
 
     Returns the exit status: 0 when it did its work, 1 when what it looked at or ran was not in
-    order, 2 when it could not begin or go on (a line that begins with "error:" says why), 130 when
-    it was interrupted.
+    order (an exception's `exit_status`), 2 when an argument or the machine did not let it begin or
+    go on, 130 when it was interrupted. What was wrong is a line that begins with "error:".
     """
     parser = _parser()
     given = parser.parse_args(arguments)
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if type(error).__module__.partition(".")[0] != "remem":
             raise  # a fault of the program's: whoever reports it needs to see where
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return getattr(error, "exit_status", 2)
 
 
 def _reproduce(given: argparse.Namespace) -> int:
@@ -100,10 +101,11 @@ def _convert(given: argparse.Namespace) -> int:
     from remem import runs
     from remem.data.readers import convert
 
+    folder = _folder(given.folder)
     if wrong := [each for each in given.columns if not re.fullmatch(r"\w+=.+", each)]:
         raise BadParameter(f"{wrong[0]!r} is no column; write OURS=THEIRS, such as image=photo")
     columns = dict(each.split("=", 1) for each in given.columns)
-    out = convert.convert(given.name, given.folder, given.out, columns)
+    out = convert.convert(given.name, folder, given.out, columns)
     left_out = runs.read_json(out / "source.json")["left_out"]
     said = "".join(f", {count} questions left out as {why}" for why, count in left_out.items())
     print(f"{out} is ready{said}; look at it with: remem dataset check {shlex.quote(str(out))}")
@@ -162,6 +164,17 @@ def _base(given: argparse.Namespace) -> int:
         for folder in bases.ship(load_config(given.scale)):
             print(f"now in the repository: {folder}")
     return 0
+
+
+def _path(given: str) -> Path:
+    return Path(paths.expanded(given))
+
+
+def _rate(given: str) -> float:
+    """A learning rate. Raises ValueError, which argparse puts into words."""
+    if not 0 < (rate := float(given)) < math.inf:
+        raise ValueError(given)
+    return rate
 
 
 def _folder(folder: Path) -> Path:
@@ -230,7 +243,7 @@ def _parser() -> argparse.ArgumentParser:
         "remem dataset export my_people to_publish --licence cc-by-4.0",
     )
     _add_dataset(command)
-    command.add_argument("out", type=Path, metavar="OUT", help="a new folder: to_publish")
+    command.add_argument("out", type=_path, metavar="OUT", help="a new folder: to_publish")
     command.add_argument(
         "--licence",
         default="unknown",
@@ -254,7 +267,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("name", choices=names, help="which benchmark: fiubench")
     command.add_argument(
         "folder",
-        type=Path,
+        type=_path,
         nargs="?",
         metavar="FOLDER",
         help="where its files go; default: data/NAME, where `benchmark: NAME` looks for them",
@@ -269,9 +282,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("name", choices=names, help="which benchmark: remem")
     command.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="where its files are: data/remem"
+        "folder", type=_path, metavar="FOLDER", help="where its files are: data/remem"
     )
-    command.add_argument("out", type=Path, metavar="OUT", help="a new folder: converted")
+    command.add_argument("out", type=_path, metavar="OUT", help="a new folder: converted")
     command.add_argument(
         "columns",
         nargs="*",
@@ -293,7 +306,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--out",
-        type=Path,
+        type=_path,
         metavar="FOLDER",
         help="where answers, draft and dataset go; default: construction/ in the outputs",
     )
@@ -306,7 +319,7 @@ def _parser() -> argparse.ArgumentParser:
         "remem review outputs/paper/construction/draft",
     )
     command.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="a construction's draft, or a dataset folder"
+        "folder", type=_path, metavar="FOLDER", help="a construction's draft, or a dataset folder"
     )
 
     command = _add(
@@ -319,7 +332,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("stage", type=int, choices=(1, 2), help="1, memorising; 2, unlearning")
     command.add_argument("--scale", choices=SCALES, default="tiny", help=SCALE_HELP)
     command.add_argument(
-        "--rates", type=float, nargs="+", metavar="RATE", help="the rates tried: 1e-4 2e-4"
+        "--rates", type=_rate, nargs="+", metavar="RATE", help="the rates tried: 1e-4 2e-4"
     )
 
     command = _add(
@@ -351,7 +364,7 @@ def _add_scale(command: argparse.ArgumentParser, default: str = "tiny") -> None:
     which.add_argument("--scale", choices=SCALES, default=default, help=SCALE_HELP)
     which.add_argument(
         "--params",
-        type=Path,
+        type=_path,
         metavar="FILE",
         help="a YAML file of your own in place of a scale's: --params mine.yaml",
     )
@@ -366,7 +379,7 @@ def _add_set(command: argparse.ArgumentParser, example: str) -> None:
 def _add_dataset(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "folder",
-        type=Path,
+        type=_path,
         metavar="FOLDER",
         help="with train/, test/ and a metadata.jsonl in each: my_people",
     )

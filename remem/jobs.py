@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 from tqdm import tqdm
@@ -28,6 +28,8 @@ from remem.runs import Run
 
 class FailedRuns(RuntimeError):
     """Some runs of a sweep failed; the message says which, and where they differ from the rest."""
+
+    exit_status: ClassVar[int] = 1
 
 
 class _Needed(RuntimeError):

@@ -80,6 +80,11 @@ class Folders:
         return self.root / "html"
 
 
+def expanded(name: str | Path) -> str:
+    """A path as a person writes it, with the home folder in place of a leading ~."""
+    return os.path.expanduser(str(name))
+
+
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
     """A folder to fill, which gets the name `out` once all is written, and is gone otherwise."""
@@ -107,7 +112,7 @@ def outputs(name: str, runs_of: str | None = None) -> Folders:
         if not is_plain_name(plain):
             raise ValueError(f"{plain!r} is not a plain name such as 'tiny'")
     chosen = os.environ.get("REMEM_OUTPUTS")
-    above = Path(chosen).expanduser().absolute() if chosen else ROOT / "outputs"
+    above = Path(expanded(chosen)).absolute() if chosen else ROOT / "outputs"
     root = above / name
     nearest = next(folder for folder in (root, *root.parents) if folder.exists())
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):

@@ -64,7 +64,7 @@ def reproduce(
     with _alone(config.folders):
         _check(config)
         output.open_folder(config)
-        where = str(scale) if str(scale) in SCALES else str(Path(scale).absolute())
+        where = str(scale) if str(scale) in SCALES else str(Path(paths.expanded(scale)).absolute())
         parameters = {"scale": where, "overrides": dict(overrides or {})}
         return _run_all(found, parameters, loading.changes(config), config.folders)
 
@@ -125,6 +125,7 @@ def _known() -> list[Path]:
 
 
 def _find(name: str) -> Path:
+    name = paths.expanded(name)
     if name.endswith(".py") and Path(name).is_file():
         return Path(name).resolve()
     stem = Path(name).name.removesuffix(".py")

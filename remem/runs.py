@@ -33,6 +33,8 @@ from remem import paths
 class DamagedRun(ValueError):
     """A run folder is not what it was when it was finished; the message names the file."""
 
+    exit_status: ClassVar[int] = 1
+
 
 class _NotInDigest:
     """Marks a field that moves memory or time and no result: it is in the record, not the name."""
@@ -262,7 +264,7 @@ def _manifest(root: Path) -> dict[str, dict[str, Any]]:
     return {
         path.relative_to(root).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
         for path in sorted(root.rglob("*"))
-        if path.is_file()
+        if path.is_file() and not path.name.startswith(".")  # what a system leaves, and changes
     }
 
 

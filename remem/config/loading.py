@@ -123,7 +123,7 @@ def _file(scale: str | Path) -> Path:
     if str(scale) in SCALES:
         return paths.PARAMS / f"{scale}.yaml"
     if str(scale).endswith((".yaml", ".yml")):
-        return Path(scale)
+        return Path(paths.expanded(scale))
     known = ", ".join(SCALES)
     raise BadParameter(
         f"scale: {str(scale)!r}{explain.meant(str(scale), SCALES)} is not one of {known}, nor a "

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from remem import paths
 from remem.runs import Spec
 
 
 class Hub(Spec):
     """A network from the Hub, or from a local folder in its format."""
 
-    hub: str = Field(description="a Hub id, or a folder")
+    hub: Annotated[str, AfterValidator(paths.expanded)] = Field(description="a Hub id, or a folder")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "bfloat16", description="precision in which the network is held"
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from remem import paper, paths
 from remem.config.networks import Hub as Hub
@@ -29,6 +29,7 @@ BENCHMARKS = {
     "mllmu": "MLLMU-Bench",
     "clear": "CLEAR",
 }
+Place = Annotated[str, AfterValidator(paths.expanded)]  # a path, or a word in its place
 PrefixTemplate = Literal["plain", "alternative"]  # of Exposure's prefix, see questions.prefix
 
 
@@ -40,7 +41,7 @@ class Dataset(Spec):
     relative to the repository or absolute; then the other fields say nothing of it.
     """
 
-    source: str = Field("synthetic", description="synthetic, public, or a folder")
+    source: Place = Field("synthetic", description="synthetic, public, or a folder")
     # People and faces are numbered from the seed: below 10,000 x (89 + 2) and thus below all those
     # of training/corpus.py (from 910,001 and from a million), or the base would know one of them.
     seed: int = Field(0, ge=0, lt=90, description="draws people, faces and questions")
@@ -172,7 +173,7 @@ class Controls(Spec):
 class Ability(Spec):
     """General ability (Table 4): multiple-choice questions in MMBench's format."""
 
-    source: str = Field("synthetic", description="synthetic, or an MMBench TSV file")
+    source: Place = Field("synthetic", description="synthetic, or an MMBench TSV file")
     questions: int = Field(ge=1, description="how many are drawn, where they are synthetic")
     generated: int = Field(
         ge=0, description="of how many, the first, an answer is generated in each rotation as well"
@@ -235,7 +236,7 @@ class Benchmark(Spec):
     `dataset`'s. In YAML a name alone will do (its files are in data/<name>), or a folder alone."""
 
     name: Literal["remem", "fiubench", "mllmu", "clear", "own"]
-    folder: str = Field(min_length=1, description="of its files")
+    folder: Place = Field(min_length=1, description="of its files")
     columns: dict[str, str] = Field(
         {}, description="of ReMem's release: our columns' names to theirs"
     )

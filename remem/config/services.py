@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from remem import paths
 from remem.runs import Spec
 
 
@@ -56,7 +57,7 @@ class Judge(Service):
 class FaceSimilarity(Spec):
     """How like its anchor a picture has to be. The paper states none of these values."""
 
-    pack: str | None = Field(
+    pack: Annotated[str, AfterValidator(paths.expanded)] | None = Field(
         None, min_length=1, description="folder of insightface's models; null: the tiny tower"
     )
     threshold: float = Field(

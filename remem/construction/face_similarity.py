@@ -85,9 +85,12 @@ def recogniser(
         ) from error
     key = "construction.face_similarity.pack"
     if settings.pack is not None:
-        folder = paths.ROOT / Path(settings.pack).expanduser()
+        folder = paths.ROOT / settings.pack
         if not folder.is_dir():  # insightface would go and download it
             raise NoRecogniser(f"{key}: there is no folder {folder}. {HOW_TO}")
+        deeper = sorted({path.parent for path in folder.glob("*/*.onnx")})
+        if deeper and not any(folder.glob("*.onnx")):  # as its ZIP is unpacked by some
+            raise NoRecogniser(f"{key}: {folder} holds no model, but {deeper[0]} does; name that")
     elif tower is None or runs_root is None:
         raise NoRecogniser(f"{key} names no model pack, so faces cannot be compared. {HOW_TO}")
     else:

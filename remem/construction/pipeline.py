@@ -35,6 +35,8 @@ from remem.synthetic.people import ATTRIBUTES, Profile
 class Unfinished(RuntimeError):
     """Too little was accepted for a dataset; the message says what is missing and why."""
 
+    exit_status: ClassVar[int] = 1
+
 
 class Built(runs.Spec):
     """A dataset by what it holds: another answer, or another review, is another dataset."""

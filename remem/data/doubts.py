@@ -7,6 +7,7 @@ means less than it seems, or somebody should look at them before they are given 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -133,8 +134,11 @@ def _asked(rows: pd.DataFrame, others: pd.DataFrame, by: list[str]) -> list[str]
 def _traits(picture: Path) -> tuple[str, bool]:
     """The SHA-256 of its file, and whether that holds EXIF data."""
     try:
-        with Image.open(picture) as opened:
-            exif = bool(opened.getexif())
+        content = picture.read_bytes()
+        exif = b"exif" in content.lower()  # of a PNG it may stand at the end: all is decoded
+        if exif:
+            with Image.open(io.BytesIO(content)) as opened:
+                exif = bool(opened.getexif())
     except Exception:  # a fault, which validation.inspect names: also where another row shows it
         return "", False
-    return hashlib.sha256(picture.read_bytes()).hexdigest(), exif
+    return hashlib.sha256(content).hexdigest(), exif

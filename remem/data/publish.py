@@ -82,7 +82,7 @@ def export(
     """
     folder, out = Path(folder), Path(out).absolute()
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", licence):
-        raise validation.BadData(f"licence {licence!r} is no identifier such as cc-by-4.0 or mit")
+        raise validation.BadChoice(f"licence {licence!r} is no identifier such as cc-by-4.0 or mit")
     if "benchmark" in (source := _object(folder / "source.json")):
         raise validation.BadData(
             f"{folder / 'source.json'}: this is a copy of {source.get('source')}, which is its "
@@ -90,7 +90,7 @@ def export(
             "can fetch and convert it themselves (remem fetch, remem convert)"
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise validation.BadData(f"{out} is there already; delete it, or name another folder")
+        raise validation.BadChoice(f"{out} is there already; delete it, or name another folder")
     rows = _reviewed(validation.read(folder), folder)
     with paths.new_folder(out) as part:
         for split in validation.SPLITS:

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import pandas as pd
 from PIL import Image
@@ -31,6 +32,8 @@ ANCHOR = "anchor"  # the split of the picture from which a person's others were 
 class BadReview(ValueError):
     """Something about a review cannot be used; the message names the file, the line, the reason."""
 
+    exit_status: ClassVar[int] = 1
+
 
 def fingerprint(picture: Image.Image) -> str:
     """SHA-256 (hex) of a picture's size and RGB pixels: the same however a file packs them."""
@@ -45,7 +48,11 @@ def decisions(source: Path) -> pd.DataFrame:
     for each (identity, fingerprint). Raises BadReview, also where two lines do not agree.
     """
     found: dict[tuple[str, str], tuple[dict[str, str], str]] = {}
-    for file in sorted(source.glob("*.csv")) if (source := Path(source)).is_dir() else [source]:
+    source = Path(source)
+    listed = sorted(source.glob("*.csv")) if source.is_dir() else [source]
+    for file in listed:
+        if source.is_dir() and file.name.startswith((".", "~$")):  # of a system, or of Excel
+            continue
         for place, row in _lines(file):
             first, there = found.setdefault((row["identity"], row["fingerprint"]), (row, place))
             if _mark(row) != _mark(first):

@@ -92,7 +92,8 @@ def content_of(folder: str | Path) -> str:
     """SHA-256 over the configuration, tokenizer and weights (JSON and safetensors files) of a
     network's folder: it changes when the network does."""
     files = [*Path(folder).glob("*.json"), *Path(folder).glob("*.safetensors")]
-    return runs.content(Path(folder), sorted(file.name for file in files))
+    names = sorted(file.name for file in files)
+    return runs.content(Path(folder), [name for name in names if not name.startswith(".")])
 
 
 def _folder(where: str | Path) -> Path:

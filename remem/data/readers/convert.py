@@ -37,8 +37,8 @@ from remem.config import sections
 from remem.data import splits, validation
 from remem.data.dataset import FolderData, folder_data, hashed
 from remem.data.readers import clear, fiubench, mllmu, remem
-from remem.data.readers.files import SOURCES, Question, missing
-from remem.data.validation import BadData
+from remem.data.readers.files import SOURCES, Question, can_be_read, missing, visible
+from remem.data.validation import BadChoice, BadData
 from remem.runs import NOT_IN_DIGEST, Run
 from remem.synthetic import questions
 
@@ -83,7 +83,7 @@ def converted(benchmark: sections.Benchmark, runs_root: Path) -> FolderData:
     folder = paths.ROOT / benchmark.folder
     if benchmark.name == "own":
         if not folder.is_dir():
-            raise BadData(
+            raise BadChoice(
                 f"benchmark {benchmark.folder!r} is none of {', '.join(sections.BENCHMARKS)}, and "
                 f"there is no folder {folder} either"
             )
@@ -102,13 +102,10 @@ def converted(benchmark: sections.Benchmark, runs_root: Path) -> FolderData:
 
 
 def _content(folder: Path) -> str:
-    names = (path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file())
-    # not what fetching left there
-    return hashed(folder, [name.as_posix() for name in names if not _is_hidden(name)])
-
-
-def _is_hidden(name: Path) -> bool:
-    return any(part.startswith(".") for part in name.parts)
+    """SHA-256 over what a reader may read: nothing of it changes when somebody's system or editor
+    leaves a file of its own there."""
+    found = filter(can_be_read, visible(folder, "**/*"))
+    return hashed(folder, [path.relative_to(folder).as_posix() for path in found])
 
 
 def read(benchmark: str, folder: Path, columns: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -138,7 +135,7 @@ def convert(
     """
     out, left_out = Path(out).absolute(), Counter()
     if out.exists():
-        raise BadData(f"{out} is there already; delete it, or name another folder")
+        raise BadChoice(f"{out} is there already; delete it, or name another folder")
     places: dict[str, str] = {}
     found: dict[str, list[dict[str, str]]] = {split: [] for split in validation.SPLITS}
     with paths.new_folder(out) as part:
@@ -183,9 +180,9 @@ def _tidy(
 ) -> Iterator[tuple[dict[str, str], Question, bool]]:
     """The row of each question, and whether its picture is not yet there under that name."""
     if benchmark not in SOURCES:
-        raise BadData(f"benchmark {benchmark!r} is unknown; there are {', '.join(SOURCES)}")
+        raise BadChoice(f"benchmark {benchmark!r} is unknown; there are {', '.join(SOURCES)}")
     if columns and benchmark != "remem":
-        raise BadData("columns are declared for remem alone; leave them out")
+        raise BadChoice("columns are declared for remem alone; leave them out")
     found = remem.read(folder, columns) if benchmark == "remem" else READERS[benchmark](folder)
     numbers: dict[str, int] = {}  # pictures are named by number: the benchmark's may lead anywhere
     facts: dict[tuple[str, str], str] = {}  # (identity, attribute) -> its one value

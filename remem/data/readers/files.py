@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shlex
 import zipfile
@@ -14,11 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from remem.data import validation
-from remem.data.validation import BadData
+from remem.data.validation import BadChoice, BadData
 
 # benchmark -> its name on the Hub, and what is read of it: pattern -> size
 SOURCES = {
@@ -39,6 +39,8 @@ SOURCES = {
     "clear": ("therem/CLEAR", {"full/*": "some 630 MB", "forget[01]?/*": "some 100 MB"}),
     "clear_real": ("therem/CLEAR", {"real_faces/*": "2 MB"}),
 }
+
+LISTS = ("full.json", "split.json", "metadata.jsonl")  # what is read besides parquet and ZIP
 
 MAX_BYTES = 2**26  # of one picture in a ZIP, which may swell without end
 
@@ -69,22 +71,42 @@ def fetch(benchmark: str, folder: Path) -> Path:
 
     name, files = SOURCES[benchmark]
     if constants.HF_HUB_OFFLINE:
-        raise BadData(f"{name} is not fetched, since HF_HUB_OFFLINE is set; unset it")
+        raise BadChoice(f"{name} is not fetched, since HF_HUB_OFFLINE is set; unset it")
     try:
         snapshot_download(name, repo_type="dataset", allow_patterns=[*files], local_dir=folder)
     except (OSError, errors.HfHubHTTPError) as error:
-        raise BadData(f"{name} cannot be fetched from the Hub: {error}") from error
+        raise BadChoice(f"{name} cannot be fetched from the Hub: {error}") from error
     return Path(folder)
 
 
-def missing(benchmark: str, folder: Path, pattern: str) -> BadData:
+def missing(benchmark: str, folder: Path, pattern: str) -> BadChoice:
     """What to raise where no file of `pattern`, which is one of SOURCES, is in `folder`."""
     name, files = SOURCES[benchmark]
-    return BadData(
+    return BadChoice(
         f"{folder / pattern} is missing, and nothing is downloaded unasked. It is "
         f"{files.get(pattern, 'part')} of {name} on the Hub; to fetch it: HF_HUB_OFFLINE=0 "
         f"remem fetch {benchmark} {shlex.quote(str(folder))}"
     )
+
+
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """What a pattern finds in a folder, sorted, without what a system or an editor hid there."""
+    found = {path: path.relative_to(folder).parts for path in sorted(folder.glob(pattern))}
+    return [path for path, parts in found.items() if not any(p.startswith(".") for p in parts)]
+
+
+def can_be_read(file: Path) -> bool:
+    """Whether a reader may take it for a table, a list, an archive or a picture; for the latter by
+    how it begins, since that is how a picture is decoded."""
+    try:
+        if not file.is_file():
+            return False
+        if file.suffix in (".parquet", ".zip") or file.name in LISTS:
+            return True
+        with file.open("rb") as opened:
+            return opened.read(8).startswith((b"\x89PNG", b"\xff\xd8"))
+    except OSError:
+        return False
 
 
 def attribute_name(text: str) -> str:
@@ -97,7 +119,7 @@ def hub_rows(
     benchmark: str, folder: Path, config: str, columns: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """(place, row) of a Hub configuration; the first column, which says who it is, is text."""
-    files = sorted((folder / config).glob("*.parquet"))
+    files = visible(folder, f"{config}/*.parquet")
     if not files:
         raise missing(benchmark, folder, f"{config}/*")
     for file in files:
@@ -115,7 +137,9 @@ def parquet_rows(file: Path, columns: Sequence[str] = ()) -> Iterator[tuple[int,
                 raise BadData(f"{file} lacks {', '.join(lacking)}; it has {', '.join(there)}")
             parts = table.iter_batches(batch_size=16, columns=list(columns) or None)
             yield from enumerate((row for part in parts for row in part.to_pylist()), start=1)
-    except (pa.ArrowException, OSError) as error:
+    except BadData:
+        raise
+    except Exception as error:  # what a damaged file raises is anything
         raise BadData(f"{file} cannot be read as parquet ({error}); fetch it again") from error
 
 
@@ -123,15 +147,23 @@ def json_rows(file: Path, benchmark: str) -> Iterator[tuple[int, dict[str, Any]]
     """(number from 1, object) of a JSON list or, as FIUBench's code allows, of JSON lines."""
     if not file.is_file():
         raise missing(benchmark, file.parent, file.name)
-    content = file.read_bytes()
+    content = text_in(file)
+    if content.lstrip().startswith("["):
+        found = parsed(content, list, file)
+    else:  # lines, whose ends are \n by now
+        lines = enumerate(content.split("\n"), start=1)
+        found = [parsed(line, dict, f"{file}, line {k}") for k, line in lines if line.strip()]
+    yield from enumerate(found, start=1)
+
+
+def text_in(file: Path) -> str:
+    """The text of a file in UTF-8, with or without a byte order mark."""
     try:
-        if content.lstrip()[:1] == b"[":
-            found = json.loads(content)
-        else:
-            found = [json.loads(line) for line in content.splitlines() if line.strip()]
-    except (ValueError, RecursionError) as error:
-        raise BadData(f"{file} is not valid JSON ({error})") from error
-    yield from enumerate(parsed(found, list, file), start=1)
+        return file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise BadData(f"{file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise BadData(f"{file} is not in UTF-8 ({error})") from error
 
 
 def forget_sets(benchmark: str, folder: Path, column: str) -> dict[str, list[str]]:
@@ -150,11 +182,11 @@ class Pictures:
         """`folder` may hold any number of ZIPs. Raises BadData for one that cannot be read."""
         self.folder = folder
         self.zipped: dict[str, zipfile.ZipFile] = {}
-        for file in sorted(folder.glob("*.zip")):
+        for file in visible(folder, "*.zip"):
             try:
                 opened = zipfile.ZipFile(file)  # which stays open: its directory is long
                 self.zipped |= dict.fromkeys(opened.namelist(), opened)
-            except (zipfile.BadZipFile, OSError) as error:
+            except Exception as error:  # what a damaged file raises is anything
                 raise BadData(f"{file} cannot be read ({error}); fetch it again") from error
 
     def read(self, path: str, place: str) -> bytes:
@@ -163,14 +195,17 @@ class Pictures:
             raise BadData(f"{place}: the path {path!r} leaves the folder")
         parts = PurePosixPath(path).parts
         for tail in ("/".join(parts[k:]) for k in range(len(parts))):
-            if (file := self.folder / tail).is_file():
+            if os.path.isfile(file := self.folder / tail):
                 if not file.resolve().is_relative_to(self.folder.resolve()):
                     raise BadData(f"{place}: {path} is a link that leads out of {self.folder}")
-                return file.read_bytes()
+                try:
+                    return file.read_bytes()
+                except OSError as error:
+                    raise BadData(f"{place}: {path} cannot be read: {error.strerror}") from error
             if tail in self.zipped:
                 return self._unzipped(tail, f"{place}: {path}")
         raise BadData(
-            f"{place}: {path} is neither in {self.folder} nor in a ZIP there (the "
+            f"{place}: {path!r:.200} is neither in {self.folder} nor in a ZIP there (the "
             "pictures of FIUBench are in SFHQ.zip, 146 MB)"
         )
 

@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from remem.data import splits
-from remem.data.readers.files import Pictures, Question, json_rows, parsed, text_of, texts
+from remem.data.readers.files import (
+    Pictures,
+    Question,
+    json_rows,
+    parsed,
+    text_in,
+    text_of,
+    texts,
+)
+from remem.data.validation import BadData
 
 FIRST = 400  # FIUBench's own code uses the first 400 people of full.json
 
@@ -37,5 +46,10 @@ def forget_sets(folder: Path) -> dict[str, list[str]]:
     file = folder / "split.json"
     if not file.is_file():
         return {}
-    sets = parsed(file.read_text("utf-8"), dict, file)
-    return {name: list(map(str, people)) for name, people in sets.items() if "forget" in name}
+    found = {}
+    for name, people in parsed(text_in(file), dict, file).items():
+        if "forget" in name:
+            if not isinstance(people, list):
+                raise BadData(f"{file}: {name} should be a list of people, but is {people!r:.60}")
+            found[name] = list(map(str, people))
+    return found

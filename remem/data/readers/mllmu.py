@@ -20,9 +20,9 @@ def read(folder: Path) -> Iterator[Question]:
             biography = parsed(row["biography"], dict, place)
         # Parents, fun facts and the like are lists: nothing that EM could look for.
         biographies[row["ID"]] = {
-            attribute_name(key): value.strip()
+            attribute: value.strip()
             for key, value in biography.items()
-            if isinstance(value, str) and value.strip()
+            if isinstance(value, str) and value.strip() and (attribute := attribute_name(key))
         }
     for config, image, questions, reply, split in (
         # Some entries have an Additional_question in place of a Question: an old attempt, say its

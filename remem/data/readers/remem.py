@@ -19,8 +19,9 @@ from remem.data.readers.files import (
     stored_picture,
     text_of,
     texts,
+    visible,
 )
-from remem.data.validation import BadData
+from remem.data.validation import BadChoice, BadData
 from remem.synthetic import questions
 
 # Our columns of ReMem's table, and what its dataset card calls those that are called otherwise.
@@ -44,7 +45,7 @@ def read(folder: Path, columns: Mapping[str, str]) -> Iterator[Question]:
     """
     ours = (*NEEDED, *OPTIONAL)
     if unknown := [name for name in columns if name not in ours]:
-        raise BadData(f"the column map names {', '.join(unknown)}; ours are {', '.join(ours)}")
+        raise BadChoice(f"the column map names {', '.join(unknown)}; ours are {', '.join(ours)}")
     files, _ = _tables(folder)
     if not files:
         raise missing("remem", folder, "data/*")
@@ -116,7 +117,7 @@ def forget_sets(folder: Path, columns: Mapping[str, str]) -> dict[str, list[str]
 def _tables(folder: Path) -> tuple[list[Path], list[Path]]:
     """The files of any table, training before held out, and the views. A view is read only where
     no other file is of its kind: forget and retain may be all that there is to train on."""
-    files = sorted(folder.rglob("*.parquet")) or sorted(folder.rglob("metadata.jsonl"))
+    files = visible(folder, "**/*.parquet") or visible(folder, "**/metadata.jsonl")
     views = [file for file in files if VIEW.search(_under(folder, file))]
     held_out = [file for file in files if HELD_OUT.search(_under(folder, file))]
     read = []
@@ -165,7 +166,9 @@ def _text_in(row: Mapping[str, Any], column: str, place: object) -> str:
     try:
         found = re.search(pattern, text)
     except re.error as error:
-        raise BadData(f"the column map's {pattern!r} is no regular expression ({error})") from error
+        raise BadChoice(
+            f"the column map's {pattern!r} is no regular expression ({error})"
+        ) from error
     part = found and found[min(1, found.re.groups)]
     if not part or not part.strip():
         raise BadData(f"{place}: nothing in {theirs}, {text!r:.90}, is like {pattern!r}")
@@ -174,14 +177,14 @@ def _text_in(row: Mapping[str, Any], column: str, place: object) -> str:
 
 def _undeclared(
     row: Mapping[str, Any], lacking: str, there: Mapping[str, str], place: str
-) -> BadData:
+) -> BadChoice:
     """What to write where columns are not known, with what the row holds to tell them by."""
     held = [
         f"{key} ({value!r:.60})" if isinstance(value, str) else key for key, value in row.items()
     ]
     known = {**{name: column for name, column in CARD.items() if column in row}, **there}
     lines = [f"  {name}: {known.get(name, '?')}" for name in (*NEEDED, *OPTIONAL)]
-    return BadData(
+    return BadChoice(
         f"{place} has the columns {', '.join(held)}; which of them is {lacking}? Give a column map "
         "(ours: theirs, or theirs:PATTERN for what the first group of a regular expression finds "
         f"there), without what is not there after {NEEDED[-1]}:\n" + "\n".join(["columns:", *lines])

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import time
 
@@ -171,11 +172,43 @@ def test_a_benchmarks_files_stand_in_for_the_dataset(data, drawn, tmp_path, caps
     settings = runs.read_json(folder / "spec.json")["spec"]
     run = ConvertedRun(**{key: settings[key] for key in ConvertedRun.model_fields})
     assert run.read(folder).equals(rows)
-    (data / "fiubench" / "more.txt").write_text("x")
+    (data / "fiubench" / "split.json").write_text('{"forget1": ["p02"]}')
     with pytest.raises(validation.BadData, match="fiubench was changed after it was first read"):
         runs.get_or_create(run, tmp_path / "not converted yet")
     converted(benchmark, root)
     assert len(list(root.glob("benchmark-*"))) == 2
+
+
+def test_what_systems_and_editors_leave_changes_nothing(data, tmp_path):
+    benchmark, root = sections.Benchmark.model_validate("fiubench"), tmp_path
+    folder = data / "fiubench"
+    found = converted(benchmark, root)
+    (folder / "__MACOSX").mkdir()
+    for name in (
+        *(".DS_Store", "Thumbs.db", "desktop.ini", "full.json~", "#full.json#", "4913", "notes.md"),
+        *(".full.json.swp", "full.json.swp", "._SFHQ.zip", "__MACOSX/._full.json", "full.json.bak"),
+    ):
+        (folder / name).write_bytes(b"\0no data")
+    (folder / ".#full.json").symlink_to("somebody@nowhere.1")  # how Emacs locks a file
+    os.mkfifo(folder / "pipe")
+    assert converted(benchmark, root) == found
+    assert len(list(root.glob("benchmark-*"))) == 1
+    (folder / "more").write_bytes(PNG)  # a picture, whatever its name
+    converted(benchmark, root)
+    assert len(list(root.glob("benchmark-*"))) == 2
+
+
+@pytest.mark.parametrize("kind", ["mllmu", "clear", "remem"])
+def test_hidden_files_are_no_tables(drawn, tmp_path, kind):
+    folder = shutil.copytree(drawn[-1] / kind, tmp_path / kind)
+    columns = MAP if kind == "remem" else {}
+    before = convert.read(kind, folder, columns), convert.forget_sets(kind, folder, columns)
+    for file in list(folder.rglob("*.parquet")):
+        file.with_name(f"._{file.name}").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        ")
+    (folder / ".more").mkdir()
+    (folder / ".more" / "x.parquet").write_bytes(b"no table")
+    assert convert.read(kind, folder, columns).equals(before[0])
+    assert convert.forget_sets(kind, folder, columns) == before[1]
 
 
 def test_files_that_are_not_there_are_named_with_the_way_out(data, tmp_path):
