@@ -101,11 +101,10 @@ def _convert(given: argparse.Namespace) -> int:
     from remem import runs
     from remem.data.readers import convert
 
-    folder = _folder(given.folder)
     if wrong := [each for each in given.columns if not re.fullmatch(r"\w+=.+", each)]:
         raise BadParameter(f"{wrong[0]!r} is no column; write OURS=THEIRS, such as image=photo")
     columns = dict(each.split("=", 1) for each in given.columns)
-    out = convert.convert(given.name, folder, given.out, columns)
+    out = convert.convert(given.name, _folder(given.folder), given.out, columns)
     left_out = runs.read_json(out / "source.json")["left_out"]
     said = "".join(f", {count} questions left out as {why}" for why, count in left_out.items())
     print(f"{out} is ready{said}; look at it with: remem dataset check {shlex.quote(str(out))}")

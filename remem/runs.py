@@ -36,6 +36,12 @@ class DamagedRun(ValueError):
     exit_status: ClassVar[int] = 1
 
 
+class NotJson(ValueError):
+    """A file that should hold JSON does not; the message names it."""
+
+    exit_status: ClassVar[int] = 1
+
+
 class _NotInDigest:
     """Marks a field that moves memory or time and no result: it is in the record, not the name."""
 
@@ -63,6 +69,11 @@ class Spec(BaseModel):
     )
     kind: ClassVar[str] = ""
     revision: ClassVar[int] = 1
+
+    def not_in_digest(self) -> set[str]:
+        """The fields that move no result: those that are marked so."""
+        fields = type(self).model_fields.items()
+        return {name for name, info in fields if NOT_IN_DIGEST in info.metadata}
 
 
 class Run(Spec):
@@ -174,11 +185,11 @@ _verified = functools.cache(verify)
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file. Raises ValueError, naming it, when it is not JSON."""
+    """The content of a JSON file. Raises NotJson."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise NotJson(f"{path} is not valid JSON: {error}") from error
 
 
 def content(folder: Path, names: Iterable[str]) -> str:
@@ -233,10 +244,11 @@ def plain(value: Any, for_digest: bool = False) -> Any:
     """`value` as JSON types, every field of a spec, or those that count `for_digest`; a spec keeps
     its kind, so that two kinds never share a digest."""
     if isinstance(value, Spec):
+        left_out = value.not_in_digest() if for_digest else set()
         fields = {
             field: plain(getattr(value, field), for_digest)
-            for field, info in type(value).model_fields.items()
-            if not (for_digest and NOT_IN_DIGEST in info.metadata)
+            for field in type(value).model_fields
+            if field not in left_out
         }
         if value.kind and value.revision > 1:  # 1: no revision was recorded at first
             fields = {"revision": value.revision, **fields}

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+import two_people
 
 from remem import __main__, paths
 from remem.data.readers import files
@@ -111,6 +112,8 @@ def test_params_of_a_file_of_ones_own(tmp_path, capsys):
         (["dataset", "check", "nowhere"], "error: there is no folder nowhere"),
         (["dataset", "export", "nowhere", "out"], "error: there is no folder nowhere"),
         (["review", "nowhere"], "error: there is no folder nowhere"),
+        (["convert", "clear", "nowhere", "out"], "error: there is no folder nowhere"),
+        (["fetch", "clear"], "error: therem/CLEAR is not fetched, since HF_HUB_OFFLINE is set"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_no_traceback(words, told, capsys, monkeypatch, tmp_path):
@@ -174,3 +177,96 @@ def test_construct_plans_without_asking(monkeypatch, capsys, tmp_path):
     assert "construction.budget ($5.00)" in said and said.endswith("Nothing was asked.\n")
     assert json.dumps(str(tmp_path / "outputs"))[1:-1] in said
     assert not (tmp_path / "outputs").exists()
+
+
+# ---------------------------------------------------------------- exit codes, and the home folder
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["nothing"],
+        ["dataset", "look"],
+        ["dataset", "check"],
+        ["dataset", "check", "people", "more"],
+        ["dataset", "export", "people"],
+        ["fetch", "nothing"],
+        ["convert", "nothing", "a", "b"],
+        ["params", "--scale", "huge"],
+        ["params", "--scale", "smoke", "--params", "x.yaml"],
+        ["reproduce", "--sett", "x=1"],
+        ["tune", "3"],
+        *(["tune", "2", "--rates", rate] for rate in ("0", "-1", "nan", "inf", "fast")),
+    ],
+)
+def test_an_argument_that_is_none_exits_with_2(words, capsys):
+    with pytest.raises(SystemExit) as left:
+        __main__.main(words)
+    assert left.value.code == 2 and "usage: remem" in capsys.readouterr().err
+
+
+def damaged(folder):
+    (folder / "train" / "metadata.jsonl").write_text("{")
+
+
+def reviewed(folder):
+    (folder / "review").mkdir()
+    (folder / "review" / "p0.csv").write_text("identity,image\n")
+
+
+def sourced(folder):
+    (folder / "source.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    "spoil, words",
+    [
+        (damaged, ["dataset", "check", "people"]),
+        (damaged, ["dataset", "export", "people", "out"]),
+        (damaged, ["reproduce", "--set", "benchmark={}"]),
+        (damaged, ["review", "people"]),
+        (reviewed, ["dataset", "export", "people", "out"]),
+        (reviewed, ["review", "people"]),
+        (sourced, ["dataset", "export", "people", "out"]),
+        (sourced, ["reproduce", "--set", "benchmark={}", "--set", "stage2.forget_set=ten"]),
+    ],
+)
+def test_data_that_cannot_be_used_exits_with_1(spoil, words, tmp_path, monkeypatch, capsys):
+    two_people.make(tmp_path / "people")
+    spoil(tmp_path / "people")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / "outputs"))
+    assert __main__.main([word.format(tmp_path / "people") for word in words]) == 1
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err and (said.err.startswith("error: ") or said.out)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words, code",
+    [
+        (["dataset", "export", "people", "taken"], 2),
+        (["reproduce", "--set", "benchmark=nowhere"], 2),
+        (["reproduce", "--set", "benchmark=~/people", "--set", "stage2.forget_set=[Bo]"], 2),
+        (["dataset", "export", "people", "out", "--licence", "All Rights"], 2),
+        (["dataset", "check", "~/people"], 0),
+        (["dataset", "export", "~/people", "~/out"], 0),
+        (["convert", "clear", "~/people", "~/out"], 2),  # no file of CLEAR's is there
+        (["review", "~/people"], 0),
+        (["params", "--params", "~/mine.yaml"], 0),
+    ],
+)
+def test_an_argument_may_be_wrong_and_may_begin_in_the_home_folder(
+    words, code, tmp_path, monkeypatch, capsys
+):
+    two_people.make(tmp_path / "people")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "x").touch()
+    (tmp_path / "mine.yaml").write_text((paths.PARAMS / "smoke.yaml").read_text())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / "outputs"))
+    assert __main__.main(words) == code
+    assert not (tmp_path / "~").exists() and (tmp_path / "out").exists() == (
+        code == 0 and "~/out" in words
+    )

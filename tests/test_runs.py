@@ -115,6 +115,25 @@ def test_what_moves_only_memory_is_in_the_record_and_not_in_the_name(tmp_path):
     assert runs.read_json(folder / "spec.json")["spec"]["batch"] == 64
 
 
+def test_what_a_system_leaves_in_a_run_is_no_part_of_it(tmp_path, monkeypatch):
+    make = Toy.make
+    leave = "make", lambda self, out, root: (make(self, out, root), (out / ".DS_Store").touch())
+    monkeypatch.setattr(Toy, *leave)
+    folder = runs.get_or_create(Toy(name="a"), tmp_path)
+    (folder / ".DS_Store").write_bytes(b"changed")
+    (folder / "Thumbs.db").write_bytes(b"new")
+    assert runs.get_or_create(Toy(name="a"), tmp_path) == folder
+
+
+def test_json_that_is_none_is_named(tmp_path):
+    for content in (b"{", b"", b"\xff", b"[" * 100_000):
+        (tmp_path / "x.json").write_bytes(content)
+        with pytest.raises(runs.NotJson, match=r"x\.json is not valid JSON: "):
+            runs.read_json(tmp_path / "x.json")
+    (tmp_path / "x.json").write_bytes(b"\xef\xbb\xbf{}")
+    assert runs.read_json(tmp_path / "x.json") == {}
+
+
 def test_a_value_that_describes_itself_is_known_by_that():
     class Holder(runs.Spec):
         kind: ClassVar[str] = "holder"

@@ -20,6 +20,10 @@ class Hub(Spec):
     )
     content: str | None = Field(None, description="of a folder: SHA-256, filled in by itself")
 
+    def not_in_digest(self) -> set[str]:
+        """Where the folder lies, once its content is known."""
+        return super().not_in_digest() | ({"hub"} if self.content else set())
+
 
 class VisionTower(Spec):
     """The vision tower: CLIP's transformer, trained to tell `faces` invented people apart."""

@@ -88,9 +88,9 @@ def recogniser(
         folder = paths.ROOT / settings.pack
         if not folder.is_dir():  # insightface would go and download it
             raise NoRecogniser(f"{key}: there is no folder {folder}. {HOW_TO}")
-        deeper = sorted({path.parent for path in folder.glob("*/*.onnx")})
-        if deeper and not any(folder.glob("*.onnx")):  # as its ZIP is unpacked by some
-            raise NoRecogniser(f"{key}: {folder} holds no model, but {deeper[0]} does; name that")
+        places = sorted({file.parent for file in folder.rglob("*.onnx")})
+        if places and folder not in places:  # a ZIP is often unpacked into a folder of its name
+            raise NoRecogniser(f"{key}: {folder} holds no model, but {places[0]} does; name that")
     elif tower is None or runs_root is None:
         raise NoRecogniser(f"{key} names no model pack, so faces cannot be compared. {HOW_TO}")
     else:

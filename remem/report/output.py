@@ -16,6 +16,8 @@ from pandas.io.formats.style import Styler
 from remem import paths, runs
 from remem.config import Config, load_config, sections
 from remem.config.loading import changes
+from remem.data import dataset
+from remem.data.validation import BadData
 from remem.report import claims, page, preconditions, verdicts
 from remem.report.preconditions import Preconditions
 from remem.report.show import show as show_table
@@ -104,12 +106,14 @@ def open_folder(config: Config) -> paths.Folders:
         "Nothing there was touched. Move that folder away, or choose another one with --out NAME "
         "(in the parameters: outputs: NAME)"
     )
-    here = {"layout": LAYOUT, "scale": config.scale, "data": _data(config)}
+    here = {"layout": LAYOUT, "scale": config.scale, "data": _data(config)} | _content(config)
     if folders.layout.exists() and _holds_results(folders):
         there = runs.read_json(folders.layout)
-        for key in here:
-            if not isinstance(there, dict) or there.get(key) != here[key]:
-                value = there.get(key) if isinstance(there, dict) else there
+        known = there if isinstance(there, dict) else {}
+        moved = "content" in here and known.get("content") == here["content"]
+        for key in ("layout", "scale", "data"):
+            if known.get(key) != here[key] and not (key == "data" and moved):
+                value = known.get(key) if known else there
                 raise paths.OldOutputs(
                     f"{folders.root} holds results of another {key} ({value}; these would be of "
                     f"{here[key]}). {remedy}"
@@ -155,9 +159,25 @@ def _data(config: Config) -> str:
     return f"{config.verdict_scope} {runs.digest(data)}"
 
 
+def _content(config: Config) -> dict[str, str]:
+    """What a dataset folder holds, by which it is known again at another path; nothing where the
+    data is no folder, or one that cannot be used: whoever reads it says why."""
+    benchmark, source = config.benchmark, config.dataset.source
+    if benchmark is not None:
+        source = benchmark.folder if benchmark.name == "own" else None
+    if source is None or source in sections.MADE:
+        return {}
+    try:
+        return {"content": dataset.folder_data(source).content}
+    except BadData:
+        return {}
+
+
 def _holds_results(folders: paths.Folders) -> bool:
-    """Whether there is more than runs and the layout of a call that came to nothing."""
-    return any(path not in (folders.layout, folders.runs) for path in folders.root.iterdir())
+    """Whether there is more than runs, the layout of a call that came to nothing, and what a
+    system hides in every folder."""
+    found = [path for path in folders.root.iterdir() if not path.name.startswith(".")]
+    return any(path not in (folders.layout, folders.runs) for path in found)
 
 
 def _is_old(root: Path) -> bool:

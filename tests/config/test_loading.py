@@ -238,6 +238,14 @@ def test_a_file_without_keys_is_refused(tmp_path, text):
         load_config(tmp_path / "mine.yaml")
 
 
+def test_a_file_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.yaml").write_text((paths.PARAMS / "tiny.yaml").read_text())
+    assert load_config("~/mine.yaml") == load_config("tiny")
+    with pytest.raises(BadParameter, match=rf"^{tmp_path}/other\.yaml: cannot be read"):
+        load_config("~/other.yaml")
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(BadParameter, match=r"none\.yaml: cannot be read"):
         load_config(tmp_path / "none.yaml")

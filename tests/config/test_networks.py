@@ -3,6 +3,7 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from remem import runs
 from remem.config.networks import Hub, Network, TinyLlava, VisionTower
 
 SIZES = {"layers": 2, "width": 32, "mlp": 64, "heads": 2}
@@ -29,3 +30,12 @@ def test_a_network_with_a_hub_is_of_the_hub_and_any_other_is_trained_here():
 def test_sizes_that_do_not_fit_are_refused(kind, changed, told):
     with pytest.raises(ValidationError, match=told):
         kind(**changed)
+
+
+def test_a_local_network_is_known_by_its_content_wherever_it_lies(monkeypatch, tmp_path):
+    here, there = (Hub(hub=folder, content="abc") for folder in ("a/llava", "b/llava"))
+    assert runs.digest(here) == runs.digest(there)
+    assert runs.digest(here) != runs.digest(Hub(hub="a/llava", content="abd"))
+    assert runs.digest(Hub(hub="a/llava")) != runs.digest(Hub(hub="b/llava"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Hub(hub="~/llava").hub == str(tmp_path / "llava")

@@ -92,3 +92,23 @@ def test_outputs_may_have_a_name_of_their_own_and_share_the_runs(tmp_path, monke
     assert standard.tables == tmp_path / "tiny" / "tables"
     assert own.tables == tmp_path / "mine" / "tables"
     assert own.runs == standard.runs == tmp_path / "tiny" / "runs"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "dataset.source",
+        "benchmark",
+        "benchmark.folder",
+        "base.networks.mine.hub",
+        "experiments.ability.source",
+        "experiments.diagnosis.files.FIUBench.source",
+        "construction.face_similarity.pack",
+    ],
+)
+def test_a_path_may_begin_in_the_home_folder(key, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    more = {"benchmark.name": "own"} if key == "benchmark.folder" else {}
+    found = load_config("tiny", {key: "~/my things", **more})
+    assert str(tmp_path / "my things") in found.model_dump_json()
+    assert "~" not in found.model_dump_json()

@@ -194,6 +194,15 @@ def test_without_a_pack_the_error_says_where_to_put_it_and_its_licence(tmp_path,
     assert not list(tmp_path.iterdir())
 
 
+def test_a_pack_one_folder_too_deep_is_found(tmp_path):
+    deeper = tmp_path / "buffalo_l" / "buffalo_l"
+    deeper.mkdir(parents=True)
+    detector(deeper / "det.onnx")
+    with pytest.raises(face_similarity.NoRecogniser, match=f"but {deeper} does; name that"):
+        face_similarity.recogniser(FaceSimilarity(pack=str(deeper.parent)))
+    assert "no recogniser" in refused(str(deeper))
+
+
 def test_a_pack_that_is_not_whole_is_refused_by_name(tmp_path):
     assert str(tmp_path) in refused(str(tmp_path))
     detector(tmp_path / "det.onnx")

@@ -2,6 +2,7 @@ import json
 
 import pandas as pd
 import pytest
+import two_people
 from matplotlib.figure import Figure
 
 from remem import config, paths
@@ -80,6 +81,31 @@ def test_a_folder_without_results_is_anybodys(outputs):
     out.table("table2", pd.DataFrame({"EM": [1.0]}))
     with pytest.raises(paths.OldOutputs, match="another data"):
         output.begin("07_stage2", "tiny", {"outputs": "mine"})
+
+
+def test_the_same_people_at_another_path_are_the_same_data(outputs, tmp_path):
+    for name in ("a/people", "b/people", "c/people"):
+        two_people.make(tmp_path / "given" / name)
+    two_people.change(tmp_path / "given" / "c/people", question="What else?")
+
+    def begin(name, **more):
+        given = {"outputs": "mine", "benchmark": str(tmp_path / "given" / name), **more}
+        return output.begin("07_stage2", "tiny", given)[1]
+
+    out = begin("a/people")
+    out.table("table2", pd.DataFrame({"EM": [1.0]}))
+    assert begin("a/people").folders == begin("b/people").folders == out.folders
+    for other in ("c/people", "d/people"):
+        with pytest.raises(paths.OldOutputs, match="another data"):
+            begin(other)
+    with pytest.raises(paths.OldOutputs, match="another data"):
+        begin("a/people", benchmark="clear")
+
+
+def test_what_a_system_hides_in_a_folder_is_no_result(outputs):
+    _, out = output.begin("07_stage2", "tiny", {"outputs": "mine", "benchmark": "typo"})
+    (out.folders.root / ".DS_Store").touch()
+    output.begin("07_stage2", "tiny", {"outputs": "mine"})
 
 
 @pytest.mark.parametrize("old", ["tables/table2.csv", "verdicts/07.csv", "runs/unlearn-1/DONE"])
