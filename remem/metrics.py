@@ -129,11 +129,14 @@ def rank(scores: Sequence[float], truth: int) -> float:
     """Rank of `scores[truth]`, 1 = most likely, ties share their average rank.
 
     scores: (K,) larger = more likely (mean log-probability, so -log perplexity). Section 6.2 ranks
-    by ascending perplexity, which is the same order.
+    by ascending perplexity, which is the same order. Raises ValueError where a score is not a
+    number, or there is no such candidate.
     """
     values = np.asarray(scores, dtype=float)
     if np.isnan(values).any():
         raise ValueError("rank: a candidate's score is not a number")
+    if not 0 <= truth < len(values):
+        raise ValueError(f"rank: there is no candidate {truth} among {len(values)}")
     ahead = (values > values[truth]).sum()
     level = (values == values[truth]).sum() - 1
     return float(1 + ahead + level / 2)
@@ -147,7 +150,7 @@ def exposure(rank, n, formula: str = "log"):
     "linear" is 1 - (rank - 1) / (n - 1).
     """
     rank, n = np.asarray(rank, dtype=float), np.asarray(n, dtype=float)
-    if not ((n >= 2) & (rank >= 1) & (rank <= n)).all():
+    if not ((n >= 2) & (n < np.inf) & (rank >= 1) & (rank <= n)).all():
         raise ValueError(
             "exposure: needs at least 2 candidates and a rank from 1 to their number; "
             f"got rank {rank} of {n}"
@@ -179,7 +182,8 @@ def perplexity(logps: Sequence[float]) -> float:
     Raises ValueError, as the other metrics of log-probabilities do, where there is no token, or one
     whose log-probability is missing or above 0.
     """
-    return float(np.exp(-_logps(logps).mean()))
+    with np.errstate(over="ignore"):  # then it is infinite, as it should be
+        return float(np.exp(-_logps(logps).mean()))
 
 
 def inverse_perplexity(logps: Sequence[float]) -> float:

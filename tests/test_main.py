@@ -256,9 +256,7 @@ def test_data_that_cannot_be_used_exits_with_1(spoil, words, tmp_path, monkeypat
         (["params", "--params", "~/mine.yaml"], 0),
     ],
 )
-def test_an_argument_may_be_wrong_and_may_begin_in_the_home_folder(
-    words, code, tmp_path, monkeypatch, capsys
-):
+def test_an_argument_may_be_wrong_or_begin_in_the_home_folder(words, code, tmp_path, monkeypatch):
     two_people.make(tmp_path / "people")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "x").touch()

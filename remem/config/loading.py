@@ -28,14 +28,17 @@ def load_config(scale: str | Path = "tiny", overrides: Mapping[str, Any] | None 
     A mapping is merged into the file's mapping key by key; anything else replaces it.
     Raises BadParameter, which names file and key, and what is allowed.
     """
-    given = nested(overrides or {})
     file = _file(scale)
-    if "scale" in given and str(scale) in SCALES:
-        raise BadParameter("scale: it is chosen by `scale`, not by an override")
-    merged = _merge(read_yaml(file), given)
     try:
+        given = nested(overrides or {})
+        if "scale" in given and str(scale) in SCALES:
+            raise BadParameter("scale: it is chosen by `scale`, not by an override")
         # as JSON: there a list may stand for a tuple, and everything else stays strict
-        text = json.dumps(merged)
+        text = json.dumps(_merge(read_yaml(file), given))
+    except RecursionError:
+        raise BadParameter(f"{file}: overrides: something is nested without end") from None
+    except BadParameter:
+        raise
     except (TypeError, ValueError) as error:
         raise BadParameter(f"{file}: {error}; use plain text, numbers, lists and keys") from error
     try:
@@ -70,11 +73,15 @@ def assignments(given: Sequence[str]) -> dict[str, Any]:
             raise BadParameter(f"--set {assignment}: should be KEY=VALUE, such as stage1.epochs=3")
         try:
             parsed = _yaml().load(value) if value.strip() else ""
+            _put(found, steps(key), parsed, f"--set {assignment}")
+        except BadParameter:
+            raise
         except (YAMLError, ValueError) as error:
             raise BadParameter(
                 f"--set {assignment}: the value is not valid YAML: {error}"
             ) from error
-        _put(found, steps(key), parsed, f"--set {assignment}")
+        except RecursionError:
+            raise BadParameter(f"--set {assignment:.100}: it is nested without end") from None
     return found
 
 
@@ -105,6 +112,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
         raise BadParameter(f"{file}: cannot be read ({error.strerror})") from error
     except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or the 31st of February
         raise BadParameter(f"{file}: not valid YAML: {error}") from error
+    except RecursionError:
+        raise BadParameter(f"{file}: it is nested without end") from None
     if not isinstance(content, dict):
         raise BadParameter(f"{file}: should hold keys and values, such as 'scale: tiny'")
     try:

@@ -17,7 +17,7 @@ from remem.evaluation import judge
 from remem.evaluation.signatures import SignatureRun
 from remem.evaluation.tracing import TraceRun
 from remem.experiments import setup
-from remem.report import tables
+from remem.report import figures, tables
 from remem.training.methods import METHODS, BadMethod
 
 pytestmark = pytest.mark.timeout(300)
@@ -167,6 +167,26 @@ def test_who_is_never_asked_for_a_name_and_has_nothing_held_out_goes_through_too
     assert len(found) == 2 and found["min_k"].between(0, 100).all()
     traced = TraceRun(of=start, trace=config.experiments.trace)
     assert len(traced.read(runs.get_or_create(traced, root)))
+
+
+def test_who_is_held_out_by_one_hop_alone_is_measured_by_both(small, tmp_path, anybody):
+    own(small, tmp_path / "mine")
+    test = tmp_path / "mine" / "test" / "metadata.jsonl"
+    lines = test.read_text("utf-8").splitlines(keepends=True)
+    test.write_text("".join(line for line in lines if json.loads(line)["hop"] == "single"), "utf-8")
+    config = anybody(str(tmp_path / "mine"))
+    scored, _ = trained_and_unlearned(config)
+    table = tables.table2(scored, resamples=50, paper=False)
+    models = table[table["method"] != paper.CHANCE]
+    assert models[["ROUGE", "EM_r", "EM_f", "Exposure"]].notna().all(axis=None)
+    held_out = models.set_index("hop")[["EM_t", "EM_t_retain"]].notna().all(axis=1)
+    assert held_out["single"].all() and not held_out["multi"].any()
+    curve = jobs.collect(experiments.curves(config))
+    assert set(curve.groupby(["view", "hop"]).groups) == {
+        (view, hop) for view in ("forget", "retain_eval") for hop in paper.HOPS
+    }
+    for figure in (figures.forget_retain(curve), figures.tradeoff(table), figures.exposure(table)):
+        figure.draw_without_rendering()
 
 
 def test_the_same_people_elsewhere_are_not_trained_on_again(small, tmp_path, anybody):
