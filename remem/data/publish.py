@@ -84,7 +84,7 @@ def export(
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", licence):
         raise validation.BadChoice(f"licence {licence!r} is no identifier such as cc-by-4.0 or mit")
     if "benchmark" in (source := _object(folder / "source.json")):
-        raise validation.BadData(
+        raise validation.BadChoice(
             f"{folder / 'source.json'}: this is a copy of {source.get('source')}, which is its "
             "authors' to publish and under their licence. It is not exported: name it, and others "
             "can fetch and convert it themselves (remem fetch, remem convert)"
@@ -122,7 +122,9 @@ def _reviewed(rows: pd.DataFrame, folder: Path) -> pd.DataFrame:
         pd.MultiIndex.from_frame(dropped[["identity", "image"]])
     )
     if not kept.any():
-        raise validation.BadData(f"{folder / 'review'}: every picture was dropped; nothing is left")
+        raise validation.BadChoice(
+            f"{folder / 'review'}: every picture was dropped; nothing is left"
+        )
     return rows[kept].reset_index(drop=True)
 
 
