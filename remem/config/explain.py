@@ -46,6 +46,8 @@ def in_plain_words(error: ValidationError, path: Path, given: Mapping[str, Any])
         source = "given on top of the file" if _holds(given, place) else str(path)
         key = ".".join(map(str, place)) or "the parameters"
         or_else = [f" or {other.partition('should be ')[2] or other}" for other in others]
+        if not others and re.fullmatch(r"[\d.]+ was given; it should be text", reason):
+            or_else = [", in quotes"]
         lines.append(f"{source}: {key}: {reason}{''.join(or_else)}")
     return "\n".join(lines)
 

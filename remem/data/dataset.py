@@ -193,9 +193,16 @@ def _content(folder: Path) -> str:
             lines = validation.metadata_lines(folder, split)
         except BadData as error:
             raise BadData(f"{folder}: {error}") from error
-        rows = (validation.parse_row(line, split)[0] for _, line in lines)
-        pictures |= dict.fromkeys(row["image"] for row in rows if "image" in row)
+        pictures |= dict.fromkeys(_named(split, tuple(line for _, line in lines)))
     return hashed(folder, [*metadata, *filter(functools.partial(_is_there, folder), pictures)])
+
+
+@functools.lru_cache(8)
+def _named(split: str, lines: tuple[bytes, ...]) -> list[str]:
+    """The pictures that lines of metadata name. To read thousands takes a second, and they are
+    asked for again and again."""
+    rows = (validation.parse_row(line, split)[0] for line in lines)
+    return [row["image"] for row in rows if "image" in row]
 
 
 def _is_there(folder: Path, name: str) -> bool:

@@ -123,7 +123,7 @@ def inspect(folder: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
                         what = row["attribute"] if column == "target" else column
                         faults[place].append(
                             f"{what} of {row['identity']} is {_cut(row[column])} here and "
-                            f"{_cut(value)} before"
+                            f"{_cut(value)} before{_alike(row[column], value)}"
                         )
             if "image" in row:
                 pictures.setdefault(row["image"], place)
@@ -271,6 +271,12 @@ def leaves_folder(name: str) -> bool:
     drive = re.match(r"[A-Za-z]:[\\/]", name)  # of Windows
     outside = path.is_absolute() or ".." in path.parts or drive is not None
     return outside or "\\" in name or "\0" in name
+
+
+def _alike(one: str, other: str) -> str:
+    """What to say of two texts that look alike."""
+    same = metrics.normalise(one) == metrics.normalise(other)
+    return " (they differ in letter case, spaces or Unicode form alone)" if same else ""
 
 
 def _cut(value: object, shown=repr) -> str:

@@ -109,6 +109,12 @@ def test_what_is_given_wrongly_is_refused(given, told):
     assert "\n" not in str(refusal.value)  # one mistake, one line
 
 
+def test_a_number_where_text_should_stand_is_told_to_be_put_in_quotes():
+    for given in ({"stage2.forget_set": [7]}, {"benchmark.name": "own", "benchmark.folder": 7}):
+        with pytest.raises(BadParameter, match="7 was given; it should be text, in quotes"):
+            load_config("tiny", given)
+
+
 def test_two_mistakes_are_two_lines():
     with pytest.raises(BadParameter) as refusal:
         load_config("tiny", {"stage1.epochs": 1.5, "workers": 0})

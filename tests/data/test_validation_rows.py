@@ -64,6 +64,10 @@ def test_each_key_has_to_be_there_once(folder, key):
         ({"identity": "p1 "}, "identity begins or ends with white space: 'p1 '"),
         ({"identity": "p0"}, "name of p0 is 'Bruno Vidal' here and 'Anika Holt' before"),
         ({"identity": "p0"}, "job of p0 is 'judge1' here and 'judge0' before"),
+        (
+            {"identity": "p0", "name": "anika holt"},
+            "'Anika Holt' before (they differ in letter case, spaces or Unicode form alone)",
+        ),
         ({"name": "Bruno\u2028Vidal"}, "name has more than one line"),
         ({"attribute": "home address"}, "should be one lower-case word"),
         ({"attribute": "Job"}, "should be one lower-case word"),
