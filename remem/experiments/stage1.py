@@ -52,15 +52,10 @@ def mixed(total: int, percent: int) -> tuple[int, int]:
 
 
 def base_models(config: Config) -> Jobs:
-    """The base models that are trained here, and beside them, while the last trains, the answers
-    of the first before and after its stage 1."""
-    first, seed = config.models[0], config.stage1_seeds[0]
-    found = [
-        Job(setup.answers(config, of), {"model": first, "seed": seed})
-        for of in (setup.untrained(config, first), setup.stage1_run(config, first, seed))
-    ]
-    bases = [Job(run, {"model": name}) for name, run in setup.trained_here(config).items()]
-    return setup.jobs(config, found + bases)
+    """The base models that are no weights from elsewhere: tiny's come with the repository, others
+    are trained."""
+    found = [Job(run, {"model": name}) for name, run in setup.trained_here(config).items()]
+    return setup.jobs(config, found)
 
 
 def memorising(config: Config, stages: Sequence[str] = paper.STAGES) -> Jobs:
