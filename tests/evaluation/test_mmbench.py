@@ -187,7 +187,8 @@ def models(small):
 
 
 def run_of(model, **changes):
-    fields = {"questions": QUESTIONS, "generated": 5, "max_new_tokens": 4, "batch": 4} | changes
+    # Three batches, of which the last two have nothing to generate.
+    fields = {"questions": QUESTIONS, "generated": 3, "max_new_tokens": 4, "batch": 3} | changes
     return AbilityRun(of=model, **fields)
 
 
@@ -201,7 +202,7 @@ def predictions(small, models):
 def test_a_run_answers_every_rotation_of_the_first_and_weighs_the_options_of_all(predictions):
     for found in predictions.values():
         spoken = found[found["answer_given"].notna()]
-        assert list(spoken["index"].unique()) == [*"01234"] and (spoken["rotation"] > 0).any()
+        assert list(spoken["index"].unique()) == [*"012"] and (spoken["rotation"] > 0).any()
         assert (spoken["right"] == (spoken["chosen"] == spoken["answer"])).all()
         weighed = found[found["likeliest"].notna()]
         assert list(weighed["index"]) == [*"0123456"] and weighed["rotation"].eq(0).all()
@@ -210,7 +211,7 @@ def test_a_run_answers_every_rotation_of_the_first_and_weighs_the_options_of_all
         assert found["right"].isna().equals(found["answer_given"].isna())
         table, guess = mmbench.scored(found), mmbench.chance(found)
         assert list(table["identity"]) == [*"0123456"] and table["plain"].isin([0, 1]).all()
-        assert list(table["generated"].isna()) == [False] * 5 + [True] * 2
+        assert list(table["generated"].isna()) == [False] * 3 + [True] * 4
         assert 1 / 4 <= guess["plain"].mean() < 1 / 3 and guess["circular"].mean() < 1 / 27
 
 
