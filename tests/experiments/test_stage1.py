@@ -132,6 +132,17 @@ def test_one_thing_is_changed_at_a_time(smoke, nothing_is_loaded):
     assert made == {"dataset", "rows"}  # and nothing is trained to say what would be
 
 
+def test_one_thing_at_a_time_may_take_fewer_updates():
+    config = load_config("smoke", {"experiments": {"diagnosis": {"updates": 7}}})
+    for job in experiments.causes(config):  # the data as it is, too: not Table 3's
+        assert job.spec.of.updates == (None if "epochs" in job.labels["change"] else 7)
+        assert not job.spec.exposure and job.spec.rows.people == config.experiments.diagnosis.asked
+    usual = setup.stage1_run(config, "smoke", 1)
+    own, *_ = experiments.causes(config)
+    every = dataset.rows_of(usual.data, config.folders.runs)
+    assert list(own.spec.of.train_rows(every)["id"]) == list(usual.train_rows(every)["id"])
+
+
 def test_a_benchmarks_own_samples_stand_for_its_shape(smoke, tmp_path, nothing_is_loaded):
     data = SyntheticData(identities=3, image_size=16, multi=7)
     folder = dataset.folder_of(data, tmp_path / "theirs")
