@@ -46,9 +46,9 @@ config, out = begin("00_base_model", scale, overrides)
 # layouts of the later test set it never sees. Then each language model learns to read it.
 #
 # Rounding differs between processors, and with it a trained network and every number after it. So
-# the models of scale `tiny` come with the repository, and nothing is trained here with its settings;
-# `make base` trains them from nothing and says how the two compare, and `params/base_trials.csv`
-# what else was tried.
+# the models of scale `tiny` come with the repository, and with its settings nothing is trained
+# here. `make base` trains them from nothing and says how the two compare;
+# `params/base_trials.csv` says what else was tried.
 
 # %%
 sweep(experiments.base_models(config), "base models")
