@@ -88,9 +88,7 @@ def _rouge():
     from rouge_score.rouge_scorer import RougeScorer
 
     # rouge_score's own words are of ASCII letters and digits; an underscore parts them too.
-    words = SimpleNamespace(
-        tokenize=lambda text: language.words(normalise(text).replace("_", " "))
-    )
+    words = SimpleNamespace(tokenize=lambda text: language.words(normalise(text).replace("_", " ")))
     return RougeScorer(["rougeL"], tokenizer=words)
 
 

@@ -223,7 +223,7 @@ def _fault(key: str, entry: dict[str, object], split: str) -> str | None:
             f"attribute {_cut(value)} should be one lower-case word, with underscores for "
             "spaces, such as date_of_birth"
         )
-    if key == "target" and not re.search(r"[^\W_]", value):
+    if key == "target" and not language.words(language.normalise(value).replace("_", " ")):
         return f"target {_cut(value)} holds no letter and no digit to look for"
     if key == "cloze_prompt" and "__" in value:
         return f"cloze_prompt {_cut(value)} has a blank: end it where the value begins"
