@@ -20,7 +20,7 @@ import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
-from remem import metrics
+from remem import language, metrics
 from remem.synthetic import questions
 
 SPLITS = ("train", "test")
@@ -166,12 +166,12 @@ def parse_row(line: bytes, split: str) -> tuple[dict[str, str], list[str]]:
     reasons = [reason for reason in found.values() if reason]
     if row.keys() >= {"answer", "target"}:
         said = f"the target {_cut(row['target'])} is not in the answer {_cut(row['answer'])}"
-        if metrics.normalise(row["target"]) not in metrics.normalise(row["answer"]):
+        if language.normalise(row["target"]) not in language.normalise(row["answer"]):
             reasons.append(said)
         elif not _matches(row["answer"], row["target"]):
             reasons.append(
-                f"{said} as a word: set it off by spaces or punctuation, or exact match "
-                "will not find it"
+                f"{said} as a word: set it off by spaces or punctuation from the longer word, "
+                "number or address that it is a part of, or exact match will not find it"
             )
     if row.keys() >= {"cloze_prompt", "target"} and _matches(row["cloze_prompt"], row["target"]):
         del row["cloze_prompt"]
@@ -217,12 +217,13 @@ def _fault(key: str, entry: dict[str, object], split: str) -> str | None:
     allowed = {"hop": questions.HOPS, "split": (split,)}.get(key)
     if allowed and value not in allowed:
         return f"{key} {_cut(value)} is unknown here; allowed: {', '.join(allowed)}"
-    if key == "attribute" and not (re.fullmatch(r"\w+", value) and value == value.lower()):
+    # An identifier: letters, the marks on them, digits and underscores.
+    if key == "attribute" and not (f"_{value}".isidentifier() and value == value.lower()):
         return (
             f"attribute {_cut(value)} should be one lower-case word, with underscores for "
             "spaces, such as date_of_birth"
         )
-    if key == "target" and not re.search(r"[^\W_]", value):
+    if key == "target" and not language.words(language.normalise(value).replace("_", " ")):
         return f"target {_cut(value)} holds no letter and no digit to look for"
     if key == "cloze_prompt" and "__" in value:
         return f"cloze_prompt {_cut(value)} has a blank: end it where the value begins"

@@ -42,10 +42,10 @@ def test_show_says_which_gemini_judged():
 @pytest.mark.parametrize(
     "columns, caption",
     [
-        ({"ROUGE": [1.0], "EM_f": [2.0]}, "Versions of the metrics: rouge 1, em 7."),
+        ({"ROUGE": [1.0], "EM_f": [2.0]}, "Versions of the metrics: rouge 2, em 7."),
         ({"Exposure": [1.0], "perplexity": [2.0]}, "exposure 1, perplexity 1."),
-        ({"judge": [1.0]}, "judge_rule 1."),
-        ({"judge": [1.0], "judged_by": ["rule"]}, "judge_rule 1."),
+        ({"judge": [1.0]}, "judge_rule 2."),
+        ({"judge": [1.0], "judged_by": ["rule"]}, "judge_rule 2."),
         ({"judge": [1.0], "judged_by": ["gemini-2.5-pro"]}, None),
         ({"samples": [20]}, None),
     ],
