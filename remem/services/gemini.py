@@ -42,7 +42,11 @@ BACK_OFF = 1.0  # seconds before the first retry, doubled each time up to a minu
 
 GIVE_UP = 12  # requests in a row that the service could not take, each after its retries
 
-PICTURES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+# A picture is known by its data, never by the media type beside it: that may be "image/jpg", or
+# say PNG of a JPEG.
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+
+NO_PICTURE = f"not a whole picture in any of {', '.join(FORMATS)}"
 
 PIXELS = 2**26  # 8192 x 8192; nothing larger is decoded
 
@@ -129,27 +133,42 @@ def _words(response: Any) -> tuple[bytes, str]:
     return (response.text or "").encode(), ".json"
 
 
-def _drawn(response: Any) -> list:
-    """The pictures of a response; a model that thinks may show its drafts too, which are none."""
-    parts = [part for part in response.parts or () if not part.thought]
-    return [part.inline_data for part in parts if part.inline_data]
+def _drawn(response: Any) -> list[bytes]:
+    """The pictures of a response. A model that thinks shows its drafts too, flagged as thoughts;
+    the last of them is the picture where no other came."""
+    parts = [part for part in response.parts or () if part.inline_data]
+    drawn = [part for part in parts if not part.thought] or parts[-1:]
+    return [part.inline_data.data or b"" for part in drawn]
 
 
 def _drawing(response: Any) -> tuple[bytes, str]:
-    for picture in _drawn(response):
-        if picture.mime_type in PICTURES:
-            return picture.data or b"", PICTURES[picture.mime_type]
-    raise Unusable("no picture in the answer")
+    reason = Unusable("no picture in the answer")
+    for data in _drawn(response):
+        try:
+            form = str(_opened(data).format)
+            # MPO: a JPEG with a second one behind it
+            return data, ".jpg" if form in ("JPEG", "MPO") else f".{form.lower()}"
+        except Unusable as error:
+            reason = error
+    raise reason
+
+
+def _opened(data: bytes) -> Image.Image:
+    """The picture, of which no more than the head is read."""
+    try:
+        return Image.open(BytesIO(data), formats=FORMATS)
+    except Exception:  # a decoder may fail in any way on what came from elsewhere
+        raise Unusable(NO_PICTURE) from None
 
 
 def _picture(data: bytes) -> Image.Image:
+    picture = _opened(data)
+    if picture.width * picture.height > PIXELS:
+        raise Unusable(f"a picture of {picture.width} x {picture.height} pixels")
     try:
-        picture = Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
-        if picture.width * picture.height <= PIXELS:
-            return picture.convert("RGB")
-    except Exception:  # a decoder may fail in any way on what came from elsewhere
-        raise Unusable("not a whole PNG, JPEG or WebP picture") from None
-    raise Unusable(f"a picture of {picture.width} x {picture.height} pixels")
+        return picture.convert("RGB")
+    except Exception:
+        raise Unusable(NO_PICTURE) from None
 
 
 def _answers(
@@ -363,11 +382,12 @@ def _failure(
 def _usage(response: Any, prices: Prices, reckoned: float) -> dict[str, Any]:
     """Version, tokens in and out, and dollars: those reckoned where the response has no tokens. The
     price of a picture covers the tokens that it is made of, but not those of the thoughts before
-    it."""
+    it; one that was made and then held back has its price too."""
     usage, version = response.usage_metadata, {"version": response.model_version}
     if usage is None or usage.prompt_token_count is None:
         return version | {"dollars": reckoned}
-    read, pictures = usage.prompt_token_count, len(_drawn(response))
+    made = any(each.modality == "IMAGE" for each in usage.candidates_tokens_details or ())
+    read, pictures = usage.prompt_token_count, max(len(_drawn(response)), made)
     written, thought = usage.candidates_token_count or 0, usage.thoughts_token_count or 0
     dollars = ledger.price(prices, read, thought + (0 if pictures else written), pictures)
     return version | {"input_tokens": read, "output_tokens": written + thought, "dollars": dollars}
