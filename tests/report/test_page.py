@@ -141,6 +141,13 @@ def test_a_rules_score_is_not_compared_with_geminis(folders, who, shaded):
     assert shown.count("far4") == shaded and "paper 90.00" in shown
 
 
+def test_a_table_in_which_chance_was_not_judged_names_no_gemini(folders):
+    rows = "method,judge,judged_by\nchance,,\nGA,50.0,rule\n"
+    paths.write(folders.tables / "table2.csv", rows)
+    shown = section(page.write(folders).read_text(), "table2")
+    assert "rule judge (ours, not Gemini)" in shown and "Gemini (" not in shown
+
+
 def contrast(first: str, second: str) -> float:
     """WCAG's, between two colours as #rgb or #rrggbb."""
 
