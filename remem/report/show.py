@@ -13,6 +13,8 @@ from pandas.io.formats.style import Styler
 from remem import metrics
 from remem.paper import RULE
 
+ABILITY = ("MMBench", "MMBench_generated", "MMBench_circular")  # the measures of Table 4
+
 RULE_JUDGE = "rule judge (ours, not Gemini)"
 
 
@@ -29,10 +31,20 @@ def judge_name(table: pd.DataFrame) -> str:
     return judged_by(table).partition(" (")[0]
 
 
+def head(table: pd.DataFrame, name: str) -> str:
+    """What stands above a column: its name, but whose score it is for the judge's, and for Table
+    4's which questions were asked (the column `questions`): MMBench's name is for its own."""
+    if name == "judge":
+        return judged_by(table)
+    if name in ABILITY and "questions" in table and len(table):
+        return name.replace("_", ", ").replace("MMBench", str(table["questions"].iloc[0]))
+    return name
+
+
 def show(table: pd.DataFrame, digits: int = 1, versions: bool = True) -> Styler:
     """The table for reading (a pandas Styler): ours, its interval, the paper's number small below.
 
-    Every text is escaped. The judge's column says whose it is. A column that stays below 10 gets
+    Every text is escaped. A column has its `head`. A column that stays below 10 gets
     one digit more, one of whole numbers without interval none, and what a claim compares with a
     small margin as many as the margin needs. The caption states the versions (metrics.VERSIONS) of
     the metrics that the table shows.
@@ -42,8 +54,9 @@ def show(table: pd.DataFrame, digits: int = 1, versions: bool = True) -> Styler:
     cells = {}
     for name in columns:
         places = _places(table, name, digits)
-        head = judged_by(table) if name == "judge" else str(name)
-        cells[escape(head)] = [_cell(row, name, _finer(row, name, places)) for row in rows]
+        cells[escape(head(table, str(name)))] = [
+            _cell(row, name, _finer(row, name, places)) for row in rows
+        ]
     shown = (
         pd.DataFrame(cells, index=range(len(table)))
         .style.hide(axis="index")
@@ -97,8 +110,8 @@ def _belongs(name: str, table: pd.DataFrame) -> bool:
     """Whether a column is shown with another one: its interval's end, the paper's, the judge."""
     if name.startswith("paper_"):
         return name.removeprefix("paper_") in table
-    if name == "judged_by":
-        return "judge" in table
+    if name in ("judged_by", "questions"):
+        return ("judge" if name == "judged_by" else ABILITY[0]) in table
     return name.endswith(("_lo", "_hi")) and name[:-3] in table
 
 

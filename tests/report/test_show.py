@@ -47,6 +47,16 @@ def test_a_row_that_nobody_judged_names_no_gemini(gap):
     assert show.judged_by(table) == "Gemini (gemini-2.5-pro)"
 
 
+def test_table_4_says_which_questions_were_asked():
+    table = pd.DataFrame({name: [50.0] for name in (*show.ABILITY, "paper_MMBench")})
+    assert list(show.show(table).data) == [*show.ABILITY]
+    table["questions"] = "drawn questions"
+    shown = show.show(table)
+    names = ["drawn questions", "drawn questions, generated", "drawn questions, circular"]
+    assert list(shown.data) == names and "MMBench" not in shown.to_html()
+    assert "paper 50.00" in shown.to_html()
+
+
 def cells(table: pd.DataFrame, **options) -> list[list[str]]:
     return show.show(table, **options).data.to_numpy().tolist()
 
