@@ -105,11 +105,11 @@ def test_what_is_left_out_of_a_file_is_said_once_before_anything_is_made(tsv, ca
     monkeypatch.setenv("HOME", str(path.parent))
     section = SECTION.model_copy(update={"source": f"~/{path.name}"})
     asked = mmbench.questions_of(section)
-    assert capsys.readouterr().err.startswith(f"{path}: 3 of its rows left out, 1 questions asked")
+    assert capsys.readouterr().err.startswith(f"{path}: 3 rows left out, 1 asked")
     assert list(mmbench.read_questions(asked, path.parent)["index"]) == ["1"]
     assert capsys.readouterr().err == ""
     tsv(row("1", answer=""), row("2", answer="C"))
-    with pytest.raises(BadData, match=r"2 of its rows left out, 0 questions asked: 1 x answer is"):
+    with pytest.raises(BadData, match=r"2 rows left out, 0 asked: 1 x answer is"):
         mmbench.questions_of(section)
 
 

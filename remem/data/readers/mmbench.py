@@ -54,11 +54,12 @@ def inspect(path: Path) -> tuple[pd.DataFrame, LeftOut]:
     """
     table, left_out = _cells(path)
     letters = [letter for letter in LETTERS if letter in table]
-    pictures = dict(zip(table["index"], table["image"], strict=True))
+    pairs = zip(table["index"], table["image"], strict=True)
+    pictures = {number: cell for number, cell in pairs if _is_number(number)}
     kept: dict[str, dict[str, str]] = {}
     for place, row in enumerate(table.to_dict("records"), start=1):
         number = row["index"]
-        if number.isdecimal() and int(number) >= ROLLED and str(int(number) % ROLLED) in pictures:
+        if _is_number(number) and int(number) >= ROLLED and str(int(number) % ROLLED) in pictures:
             continue
         row["image"] = pictures.get(row["image"], row["image"])
         if reason := _unusable(row, letters, number in kept):
@@ -87,8 +88,8 @@ def in_words(path: Path, asked: int, left_out: LeftOut) -> str:
         for reason, rows in ordered
     ]
     more = f"; and {len(reasons) - 10} reasons more" * (len(reasons) > 10)
-    said = f"{path}: {total:,} of its rows left out, {asked:,} questions asked: "
-    return f"{said}{'; '.join(reasons[:10])}{more}" if total else ""
+    said = f"{path}: {total:,} rows left out, {asked:,} asked: {'; '.join(reasons[:10])}{more}"
+    return said if total else ""
 
 
 def options(row: Mapping[str, str]) -> list[str]:
@@ -100,7 +101,7 @@ def picture(cell: str) -> Image.Image:
     """The picture in a cell of the column `image`, as RGB. BadData with the reason alone."""
     if not cell:
         raise BadData("there is no picture")
-    if len(cell) <= 64 and cell.isdecimal():
+    if _is_number(cell):
         raise BadData("the picture is that of a row which is not there")
     try:
         data = _decoded(cell)
@@ -172,7 +173,7 @@ def _unusable(row: Mapping[str, str], letters: Sequence[str], known: bool) -> st
     """Why a row cannot be asked, its picture aside; "" where it can."""
     if row[_MORE]:
         return _TOO_MANY
-    if not row["index"].isdecimal():
+    if not _is_number(row["index"]):
         return "the index should be a whole number"
     if known:
         return "the same index as in a row before"
@@ -189,7 +190,9 @@ def _unusable(row: Mapping[str, str], letters: Sequence[str], known: bool) -> st
         if len(row[column]) > validation.MAX_TEXT:
             return f"{column} has more than {validation.MAX_TEXT:,} characters, which fit no model"
         if found := validation.RESERVED.search(row[column]):
-            return f"{column} holds {found[0]}, which stands for something else in a prompt"
+            return (
+                f"{column} holds {found[0]}, which stands for something else in a prompt: mend it"
+            )
     return ""
 
 
@@ -203,7 +206,11 @@ def _no_picture(cell: str) -> str:
 
 
 def _name(number: str, place: int = 0) -> str:
-    return f"index {number}" if number.isdecimal() else f"row {place}"
+    return f"index {number}" if _is_number(number) else f"row {place}"
+
+
+def _is_number(cell: str) -> bool:
+    return re.fullmatch("[0-9]{1,18}", cell) is not None
 
 
 def read_bytes(path: Path) -> bytes:

@@ -102,10 +102,17 @@ def test_a_cell_holds_one_picture(tsv, cell, reason):
     assert reason in why and rows == ["index 2"]
 
 
+def test_a_row_without_index_lends_nobody_its_picture(tsv):
+    table, left_out = mmbench.inspect(tsv(row(""), row("1", image=""), row("2")))
+    assert list(table["index"]) == ["2"] and left_out["there is no picture"] == ["index 1"]
+
+
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [
         (row("x"), "the index should be a whole number (row 2)"),
+        (row("1" * 5000), "the index should be a whole number (row 2)"),
+        (row("", image=encoded((30, 30))), "the index should be a whole number (row 2)"),
         (row("1"), "the same index as in a row before (index 1)"),
         (row("2", question=" "), "question is empty (index 2)"),
         (row("2", answer=""), "answer is empty; MMBench's test split has none, use dev (index 2)"),
@@ -124,11 +131,9 @@ def test_a_row_that_cannot_be_asked_is_left_out_and_said(tsv, bad, reason):
     table, left_out = mmbench.inspect(path)
     assert list(table["index"]) == ["1", "9"]
     said = mmbench.in_words(path, len(table), left_out)
-    assert said.startswith(f"{path}: 1 of its rows left out, 2 questions asked: 1 x {reason}"), said
+    assert said.startswith(f"{path}: 1 rows left out, 2 asked: 1 x {reason}"), said
     alone = tsv({**bad, "index": "x"})
-    with pytest.raises(
-        BadData, match=r"mmbench\.tsv: 1 of its rows left out, 0 questions asked: 1 x"
-    ):
+    with pytest.raises(BadData, match=r"mmbench\.tsv: 1 rows left out, 0 asked: 1 x"):
         mmbench.read_mmbench(alone)
 
 
@@ -138,7 +143,7 @@ def test_what_is_said_of_many_rows_is_short(tsv):
     path = tsv(row("99999"), *bad)
     table, left_out = mmbench.inspect(path)
     said = mmbench.in_words(path, len(table), left_out)
-    assert "1,020 of its rows left out, 1 questions asked: 1,000 x the answer 'C'" in said
+    assert "1,020 rows left out, 1 asked: 1,000 x the answer 'C'" in said
     assert "(index 2000, index 2001, index 2002, index 2003, index 2004, ...)" in said
     assert said.endswith("; and 11 reasons more") and len(said) < 1500
 
