@@ -28,7 +28,7 @@ from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
 from remem.config.services import Prices, Service
-from remem.services import ledger
+from remem.services import ledger, pictures
 from remem.services.ledger import Stopped, Unusable
 
 if TYPE_CHECKING:  # it takes a second to import, and is needed only where something is asked
@@ -41,14 +41,6 @@ TIMEOUT = 180.0  # seconds for one answer; a picture takes about ten
 BACK_OFF = 1.0  # seconds before the first retry, doubled each time up to a minute, and a bit more
 
 GIVE_UP = 12  # requests in a row that the service could not take, each after its retries
-
-# A picture is known by its data, never by the media type beside it: that may be "image/jpg", or
-# say PNG of a JPEG.
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-
-NO_PICTURE = f"not a whole picture in any of {', '.join(FORMATS)}"
-
-PIXELS = 2**26  # 8192 x 8192; nothing larger is decoded
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -110,7 +102,7 @@ def ask_image(
     One of 1,024 x 1,024 takes 3 MB of memory: ask for one person's at a time.
     """
     config = {"response_modalities": ["IMAGE"], "image_config": {"aspect_ratio": "1:1"}}
-    kind = _Kind("image", "image", "image_model", "1:1", config, _drawing, _picture)
+    kind = _Kind("image", "image", "image_model", "1:1", config, pictures.drawing, pictures.read)
     return _answers(kind, requests, settings, folder)
 
 
@@ -131,44 +123,6 @@ class _Kind(NamedTuple):
 
 def _words(response: Any) -> tuple[bytes, str]:
     return (response.text or "").encode(), ".json"
-
-
-def _drawn(response: Any) -> list[bytes]:
-    """The pictures of a response. A model that thinks shows its drafts too, flagged as thoughts;
-    the last of them is the picture where no other came."""
-    parts = [part for part in response.parts or () if part.inline_data]
-    drawn = [part for part in parts if not part.thought] or parts[-1:]
-    return [part.inline_data.data or b"" for part in drawn]
-
-
-def _drawing(response: Any) -> tuple[bytes, str]:
-    reason = Unusable("no picture in the answer")
-    for data in _drawn(response):
-        try:
-            form = str(_opened(data).format)
-            # MPO: a JPEG with a second one behind it
-            return data, ".jpg" if form in ("JPEG", "MPO") else f".{form.lower()}"
-        except Unusable as error:
-            reason = error
-    raise reason
-
-
-def _opened(data: bytes) -> Image.Image:
-    """The picture, of which no more than the head is read."""
-    try:
-        return Image.open(BytesIO(data), formats=FORMATS)
-    except Exception:  # a decoder may fail in any way on what came from elsewhere
-        raise Unusable(NO_PICTURE) from None
-
-
-def _picture(data: bytes) -> Image.Image:
-    picture = _opened(data)
-    if picture.width * picture.height > PIXELS:
-        raise Unusable(f"a picture of {picture.width} x {picture.height} pixels")
-    try:
-        return picture.convert("RGB")
-    except Exception:
-        raise Unusable(NO_PICTURE) from None
 
 
 def _answers(
@@ -387,9 +341,9 @@ def _usage(response: Any, prices: Prices, reckoned: float) -> dict[str, Any]:
     if usage is None or usage.prompt_token_count is None:
         return version | {"dollars": reckoned}
     made = any(each.modality == "IMAGE" for each in usage.candidates_tokens_details or ())
-    read, pictures = usage.prompt_token_count, max(len(_drawn(response)), made)
+    read, many = usage.prompt_token_count, max(len(pictures.drawn(response)), made)
     written, thought = usage.candidates_token_count or 0, usage.thoughts_token_count or 0
-    dollars = ledger.price(prices, read, thought + (0 if pictures else written), pictures)
+    dollars = ledger.price(prices, read, thought + (0 if many else written), many)
     return version | {"input_tokens": read, "output_tokens": written + thought, "dollars": dollars}
 
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from remem import paths
 from remem.config.services import Construction, Judge, Prices
-from remem.services import gemini, ledger
+from remem.services import gemini, ledger, pictures
 
 KEY = "not-a-real-key-2231"
 
@@ -393,7 +393,7 @@ def test_a_refusal_stops_where_it_should(server, tmp_path):
 
 
 def test_a_picture_too_large_is_not_decoded(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(gemini, "PIXELS", 39 * 40)
+    monkeypatch.setattr(pictures, "PIXELS", 39 * 40)
     assert image(["draw"], tmp_path) == [None]
     assert ledger.calls(tmp_path).reason[0] == "a picture of 40 x 40 pixels"
 
