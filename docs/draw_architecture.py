@@ -22,7 +22,7 @@ PICTURE = ROOT / "docs" / "architecture.png"
 
 # From the ground up. Each package, or module, may import those before it, and no other.
 LAYERS = (
-    ("paths", "metrics", "synthetic", "runs", "paper", "config"),
+    ("paths", "language", "metrics", "synthetic", "runs", "paper", "config"),
     ("jobs", "services", "data"),
     ("model", "report"),
     ("training",),
@@ -35,6 +35,7 @@ TOP = LAYERS[-1]  # use nearly everything
 
 WHAT = {
     "paths": "where files lie",
+    "language": "words of any script",
     "metrics": "EM, ROUGE, Exposure",
     "synthetic": "people drawn by code",
     "runs": "a spec names a folder",
@@ -54,18 +55,18 @@ WHAT = {
     "notebooks": "00 to 11",
 }
 PLACES = {  # x of each box's middle; y is its layer's
-    "jobs": 0.95,
-    "data": 4.9,
-    "services": 7.3,
-    "model": 3.3,
-    "report": 9.9,
-    "training": 2.2,
-    "evaluation": 5.0,
-    "construction": 8.6,
-    "experiments": 1.9,
-    "reproduce": 5.55,
-    "__main__": 9.2,
-    "notebooks": 1.9,
+    "jobs": 1.87,
+    "data": 5.82,
+    "services": 8.22,
+    "model": 4.22,
+    "report": 10.82,
+    "training": 3.12,
+    "evaluation": 5.92,
+    "construction": 9.52,
+    "experiments": 2.82,
+    "reproduce": 6.47,
+    "__main__": 10.12,
+    "notebooks": 2.82,
 } | {name: 0.95 + 1.84 * number for number, name in enumerate(GROUND)}
 WIDTH, WIDE, HEIGHT, RISE = 1.76, 3.5, 0.64, 1.3
 
@@ -103,9 +104,9 @@ def arrows() -> dict[str, int]:
 def draw() -> Figure:
     """The packages as boxes, in their layers; an arrow from each to those that it imports. What
     the top imports, and who imports the ground, is told in words."""
-    figure = Figure(figsize=(11.4, 9.6))
+    figure = Figure(figsize=(13.3, 9.6))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-0.1, 11.2), ylim=(-0.55, 8.75))
+    axes.set(xlim=(-0.1, 13.05), ylim=(-0.55, 8.75))
     axes.axis("off")
     for low, high in ((-0.45, 0.58), (7.25, 8.7)):
         axes.axhspan(low, high, color="#eef1f4", zorder=0)

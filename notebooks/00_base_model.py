@@ -16,7 +16,7 @@
 # memorized these figures*: the paper starts from LLaVA-1.5, which recognises public figures, can
 # describe a picture, and declines what it cannot know.
 #
-# Without a GPU or a network there is no LLaVA-1.5. So a small LLaVA is trained here from nothing:
+# Without a GPU or a network there is no LLaVA-1.5. So a small LLaVA was trained from nothing:
 # the same architecture, processor and prompt (`USER: <image> ... ASSISTANT:`), and far fewer
 # parameters. Its public figures, the *Real Set*, are invented too; the people of the later
 # notebooks take no part here. At scale `paper` this notebook loads LLaVA-1.5 instead.
@@ -43,10 +43,12 @@ config, out = begin("00_base_model", scale, overrides)
 # ## Training, once
 # First the vision tower, which all sizes share, as LLaVA-1.5's do. It learns to tell invented faces
 # apart, whatever they wear and wherever they stand (an ArcFace loss), and to describe them. Some
-# layouts of the later test set it never sees. Then each language model learns to read it. A run is
-# kept under the hash of its settings, and another call finds it done.
+# layouts of the later test set it never sees. Then each language model learns to read it.
 #
-# While the last base model trains, the first is already asked what notebook 6 needs.
+# Rounding differs between processors, and with it a trained network and every number after it. So
+# the models of scale `tiny` come with the repository, and with its settings nothing is trained
+# here. `make base` trains them from nothing and says how the two compare;
+# `params/base_trials.csv` says what else was tried.
 
 # %%
 sweep(experiments.base_models(config), "base models")

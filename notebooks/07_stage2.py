@@ -174,9 +174,9 @@ out.figure("table2_curves", figures.forget_retain(curve))
 
 # %% [markdown]
 # ## Table 4: what else was lost?
-# By MMBench's multiple choice: how often the right option is the likeliest answer. That decides;
-# beside it, of fewer questions, whether what is generated is right, and stays so however options
-# are rotated (circular). *Before unlearning* shows what stage 1 lost. Then the preconditions.
+# Multiple choice in MMBench's form: how often is the right option the likeliest answer? That
+# decides; beside it, of fewer questions, whether what is generated is right, and stays so however
+# options turn (circular). *Before unlearning* shows what stage 1 lost. Then the preconditions.
 
 # %%
 scores = experiments.ability_scores(collect(ability))

@@ -5,9 +5,10 @@ from math import log, log2
 import numpy as np
 import pandas as pd
 import pytest
+from rouge_score.rouge_scorer import RougeScorer
 
 from remem import metrics, paths
-from remem.synthetic import templates
+from remem.synthetic import people, questions, templates
 
 
 def test_numbers_and_figures_leave_torch_unimported_even_when_used():
@@ -27,6 +28,42 @@ def test_rouge_l_is_the_f_measure():
     assert metrics.rouge_l("Running.", "running") == 1
     assert metrics.rouge_l("running", "run") == 0  # no stemming
     assert metrics.rouge_l("a", "") == 0
+    assert metrics.rouge_l("a_b", "a b") == 1  # an underscore parts words
+
+
+@pytest.mark.parametrize(
+    "answer, given, score",
+    [
+        ("Відомо таке: кухарка 12.", "Відомо таке: кухарка 12.", 1),
+        ("Відомо таке: кухарка 12.", "Відомо таке: лікар 12.", 3 / 4),
+        ("кухарка 12", "лікар 12", 1 / 2),
+        ("cafe\u0301 noir", "Café noir", 1),
+        ("वह नर्स है।", "वह नर है।", 2 / 3),
+        ("هو طبيب.", "هو مهندس.", 1 / 2),
+        ("看護師です", "教師です", 2 * 3 / (5 + 4)),  # characters, where no spaces are written
+        ("เขาชื่อสมชาย", "เขาชื่อสมชาย", 1),
+        ("그는 간호사입니다.", "그는 의사입니다.", 3 / 4),
+        ("１２歳", "12歳", 1),
+        ("他叫 Anna", "她叫Anna", 2 / 3),
+    ],
+)
+def test_rouge_l_knows_the_words_of_every_script(answer, given, score):
+    assert metrics.rouge_l(answer, given) == pytest.approx(score)
+
+
+def test_rouge_l_and_the_rule_judge_of_drawn_answers_are_what_they_were():
+    before = RougeScorer(["rougeL"], use_stemmer=False)
+    pairs = [
+        pair
+        for person in people.write(4, seed=1)
+        for pair in questions.build(person, 20, 20, "train", 1)
+    ]
+    ends = ["", " The a_b, (x)'s 1,234.5\n-- job", templates.REFUSALS[0]]
+    for k, pair in enumerate(pairs):
+        for given in (pairs[k - 7].answer + ends[k % 3], ends[k % 3]):
+            expected = before.score(pair.answer, given)["rougeL"].fmeasure
+            assert metrics.rouge_l(pair.answer, given) == expected
+        assert metrics.rule(pair.question, pair.answer, pair.target, pair.answer) == 1
 
 
 @pytest.mark.parametrize(
@@ -48,6 +85,11 @@ def test_rouge_l_is_the_f_measure():
         ("write to a.b@example.com.", "a.b@example.com", True),
         ("axb@example.com", "a.b@example.com", False),  # the dot is a dot
         ("Dr. Ann Lee", "Dr. Ann Lee", True),
+        ("write to mary.ann@example.com", "ann@example.com", False),
+        ("Anna-Maria", "Anna", False),
+        ("It is -12", "12", False),
+        ("Anna\u2019s", "anna", True),
+        ("彼のjobは看護師です。", "看護師", True),
         ("", "nurse", False),
     ],
 )
@@ -58,6 +100,25 @@ def test_exact_match(answer, target, found):
 def test_exact_match_refuses_an_empty_target():
     with pytest.raises(ValueError, match="target is empty"):
         metrics.exact_match("anything", " \n")
+
+
+def test_exact_match_tells_the_attributes_other_values_apart():
+    longer = ("Type 2  diabetes",)
+    assert metrics.exact_match("She has type 2 diabetes.", "diabetes")
+    assert not metrics.exact_match("She has type 2 diabetes.", "Diabetes", longer)
+    assert metrics.exact_match("She has diabetes.", "diabetes", longer)
+    rows = pd.DataFrame(
+        {
+            "question": "?",
+            "answer": "It is diabetes.",
+            "target": "diabetes",
+            "answer_given": ["It is type 2 diabetes.", "It is type 2 diabetes.", "diabetes"],
+        }
+    )
+    assert metrics.score(rows).em.tolist() == [1, 1, 1]
+    # rows of data in which no value stands in another may be joined to them
+    rows["longer_values"] = pd.Series([longer, np.nan, longer], dtype=object)
+    assert metrics.score(rows).em.tolist() == [0, 1, 1]
 
 
 def test_rank_shares_ties():
@@ -320,6 +381,22 @@ def test_answers_are_no_refusals():
 def test_exact_match_implies_one(given):
     assert metrics.exact_match(given, "$83,400")
     assert metrics.rule("Income?", "It is $83,400.", "$83,400", given) == 1
+
+
+@pytest.mark.parametrize(
+    "given, target",
+    [
+        ("彼のjobは看護師です。", "看護師"),
+        ("가은입니다", "가은"),
+        ("ชื่อสมชายครับ", "สมชาย"),
+        ("C++, O\u2019Brien", "O'Brien"),
+        ("It is 12,300", "12,300"),
+    ],
+)
+def test_exact_match_implies_one_in_every_script(given, target):
+    assert metrics.exact_match(given, target)
+    assert metrics.rule("?", f"{target}.", target, given) == 1
+    assert metrics.rule("?", f"{target}.", target, "...") == 0
 
 
 def test_a_fact_is_taught_where_it_is_known_held_out_and_ranked_first():

@@ -104,6 +104,11 @@ class Diagnosis(Spec):
     )
     questions_per_person: int = Field(ge=1, description="where questions are made few")
     pictures_per_person: int = Field(1, ge=1, description="where pictures are made few")
+    updates: int | None = Field(
+        None,
+        ge=1,
+        description="optimiser steps where one thing is changed at a time; null: ReMem's own",
+    )
 
 
 class Repeated(Spec):
@@ -218,6 +223,12 @@ class Curves(Spec):
     seeds: int = Field(ge=1, description="by how many of the seeds")
 
 
+class Sensitivity(Spec):
+    """What Table 2 hangs on that the paper leaves open."""
+
+    betas: tuple[float, ...] = Field(min_length=1, description="values of beta of DPO and of NPO")
+
+
 class Experiments(Spec):
     """What is done beside Tables 2 and 3, by experiment."""
 
@@ -228,6 +239,7 @@ class Experiments(Spec):
     controls: Controls
     ability: Ability
     curves: Curves
+    sensitivity: Sensitivity
     ratios: Ratios
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from remem import metrics
-from remem.data import leakage, validation
+from remem import language
+from remem.data import leakage, splits, validation
 from remem.synthetic import questions
 
 
@@ -58,8 +58,8 @@ def _some(names: Sequence[str], count: int = 10) -> str:
 
 
 def _of_rows(rows: pd.DataFrame, folder: Path) -> dict[str, list[str]]:
-    texts = zip(rows["question"].str.casefold(), rows["name"].str.casefold(), strict=True)
-    unnamed = pd.Series([name not in question for question, name in texts], rows.index, dtype=bool)
+    question, name = (rows[column].map(language.normalise) for column in ("question", "name"))
+    named = leakage.holds(question, name)
     shown = rows.drop_duplicates(["image", "identity"])["image"]
     first = rows.drop_duplicates("image")
     pictures = pd.DataFrame(
@@ -68,10 +68,7 @@ def _of_rows(rows: pd.DataFrame, folder: Path) -> dict[str, list[str]]:
     training = pictures["content"][first["split"] == "train"]
     found = {
         **leakage.leaking(rows),
-        "single-hop questions that do not name the person": unnamed & (rows["hop"] == "single"),
-        "answers without a Latin letter or digit (ROUGE-L is 0 for them, whatever is said)": ~rows[
-            "answer"
-        ].str.contains("[A-Za-z0-9]"),
+        "single-hop questions that do not name the person": ~named & (rows["hop"] == "single"),
         "pictures that are given as two people's": rows["image"].isin(shown[shown.duplicated()]),
         "test pictures that training shows too": (first["split"] == "test")
         & pictures["content"].isin(training),
@@ -81,11 +78,17 @@ def _of_rows(rows: pd.DataFrame, folder: Path) -> dict[str, list[str]]:
 
 
 def _of_people(rows: pd.DataFrame) -> dict[str, list[str]]:
-    people = rows.drop_duplicates("identity").set_index("identity")["name"].map(metrics.normalise)
+    people = rows.drop_duplicates("identity").set_index("identity")["name"].map(language.normalise)
     trained_on, tested = (
         [*dict.fromkeys(rows["identity"][rows["split"] == split])] for split in validation.SPLITS
     )
     values = rows.groupby("attribute")["target"].nunique()
+    nested = [
+        f"{attribute}: {value} in {longer}"
+        for attribute, pairs in splits.longer_values(rows).items()
+        for value, others in pairs.items()
+        for longer in others
+    ]
     found = {
         "people who share their name": people.index[people.duplicated(keep=False)],
         "people with test questions but none in training": sorted({*tested} - {*trained_on}),
@@ -93,6 +96,7 @@ def _of_people(rows: pd.DataFrame) -> dict[str, list[str]]:
         "a single person, so that no one would be left to retain": trained_on[
             : len(trained_on) == 1
         ],
+        "values that stand in another person's value (exact match tells them apart)": nested,
         "attributes with one value in all (Exposure has nothing to rank it against, "
         "and leaves it out)": values.index[values < 2],
         **_held_out_otherwise(rows),

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pandas as pd
 
+from remem import language
 from remem.data import review_marks, validation
 
 
 def leaks(rows: pd.DataFrame, folder: Path) -> pd.Series:
     """What would make a score mean less than it seems, counted; 0 throughout where all is well.
 
-    `folder` holds the pictures of `rows`. Text is compared case-folded. Raises BadData.
+    `folder` holds the pictures of `rows`. Text is compared normalised (language). Raises BadData.
     """
     test = rows["split"] == "test"
     pairs = zip(rows["question"], rows["name"], strict=True)
     anonymous = pd.Series([text.replace(name, "X") for text, name in pairs], rows.index)
-    facts = rows.drop_duplicates(["identity", "attribute"])["target"].str.casefold()
+    facts = rows.drop_duplicates(["identity", "attribute"])["target"].map(language.normalise)
     shown = {
         name: review_marks.fingerprint(validation.load_image(folder, name))
         for name in rows["image"].unique()
@@ -38,12 +39,13 @@ def leaks(rows: pd.DataFrame, folder: Path) -> pd.Series:
 
 def leaking(rows: pd.DataFrame) -> dict[str, pd.Series]:
     """Those of `leaks` that are a matter of one row: which rows they are (booleans)."""
-    folded = rows.apply(lambda column: column.str.casefold())
+    names = ["question", "answer", "name", "target"]
+    folded = rows[names].apply(lambda column: column.map(language.normalise))
     multi, asks_name = rows["hop"] == "multi", rows["attribute"] == "name"
-    in_question = _holds(folded["question"], folded["name"])
-    in_answer = _holds(folded["answer"], folded["name"])
+    in_question = holds(folded["question"], folded["name"])
+    in_answer = holds(folded["answer"], folded["name"])
     return {
-        "questions that hold their own answer": _holds(folded["question"], folded["target"]),
+        "questions that hold their own answer": holds(folded["question"], folded["target"]),
         "multi-hop questions that name the person": multi & in_question,
         "multi-hop answers that give the name unasked": multi & ~asks_name & in_answer,
     }
@@ -62,7 +64,8 @@ def _nested(values: set[str]) -> int:
     )
 
 
-def _holds(texts: pd.Series, parts: pd.Series) -> pd.Series:
+def holds(texts: pd.Series, parts: pd.Series) -> pd.Series:
+    """Whether each text holds its part, both as they are (booleans)."""
     return pd.Series(
         [part in text for text, part in zip(texts, parts, strict=True)], texts.index, dtype=bool
     )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
+from remem import language, metrics
 from remem.data.dataset import Data, SyntheticData, folder_of
 from remem.data.validation import BadChoice, BadData
 
@@ -142,6 +143,34 @@ def candidates(rows: pd.DataFrame) -> dict[str, list[str]]:
         for name, found in values.items()
         if len(found) > 1 and not re.fullmatch(rf"{UNNAMED}(_\d+)?", name)
     }
+
+
+def longer_values(rows: pd.DataFrame) -> dict[str, dict[str, list[str]]]:
+    """attribute -> value -> the attribute's other values in which it stands (language.nested):
+    what exact match has to tell from it. Only those of which there are any."""
+    found = {name: language.nested(values) for name, values in candidates(rows).items()}
+    return {name: pairs for name, pairs in found.items() if pairs}
+
+
+def with_longer_values(
+    rows: pd.DataFrame, longer: Mapping[str, Mapping[str, Sequence[str]]]
+) -> pd.DataFrame:
+    """The same rows with a column `longer_values`, tuples for metrics.em: those of `longer` (of
+    longer_values) in which the row's target stands, but for what its reference answer says itself.
+    Without the column where `longer` is empty."""
+    if not longer:
+        return rows
+    keys = zip(rows["attribute"], rows["target"], rows["answer"], strict=True)
+    return rows.assign(
+        longer_values=[
+            tuple(
+                each
+                for each in longer.get(attribute, {}).get(target, ())
+                if not metrics.exact_match(answer, each)
+            )
+            for attribute, target, answer in keys
+        ]
+    )
 
 
 def own_forget_set(data: Data, name: str, runs_root: Path) -> tuple[str, ...]:

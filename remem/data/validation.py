@@ -21,7 +21,7 @@ import pandas as pd
 from PIL import Image, ImageOps, UnidentifiedImageError
 from tqdm import tqdm
 
-from remem import metrics
+from remem import language, metrics
 from remem.data import instead
 from remem.synthetic import questions
 
@@ -195,12 +195,12 @@ def parse_row(line: bytes, split: str) -> tuple[dict[str, str], list[str]]:
     reasons = [reason for reason in found.values() if reason]
     if row.keys() >= {"answer", "target"}:
         said = f"the target {_cut(row['target'])} is not in the answer {_cut(row['answer'])}"
-        if metrics.normalise(row["target"]) not in metrics.normalise(row["answer"]):
+        if language.normalise(row["target"]) not in language.normalise(row["answer"]):
             reasons.append(said)
         elif not _matches(row["answer"], row["target"]):
             reasons.append(
-                f"{said} as a word: set it off by spaces or punctuation, or exact match "
-                "will not find it"
+                f"{said} as a word: set it off by spaces or punctuation from the longer word, "
+                "number or address that it is a part of, or exact match will not find it"
             )
     if row.keys() >= {"cloze_prompt", "target"} and _matches(row["cloze_prompt"], row["target"]):
         del row["cloze_prompt"]
@@ -248,12 +248,13 @@ def _fault(key: str, entry: dict[str, object], split: str) -> str | None:
     allowed = {"hop": questions.HOPS, "split": (split,)}.get(key)
     if allowed and value not in allowed:
         return f"{key} {_cut(value)} is unknown here; allowed: {', '.join(allowed)}"
-    if key == "attribute" and not (re.fullmatch(r"\w+", value) and value == value.lower()):
+    # An identifier: letters, the marks on them, digits and underscores.
+    if key == "attribute" and not (f"_{value}".isidentifier() and value == value.lower()):
         return (
             f"attribute {_cut(value)} should be one lower-case word, with underscores for "
             "spaces, such as date_of_birth"
         )
-    if key == "target" and not re.search(r"[^\W_]", value):
+    if key == "target" and not language.words(language.normalise(value).replace("_", " ")):
         return f"target {_cut(value)} holds no letter and no digit to look for"
     if key == "cloze_prompt" and "__" in value:
         return f"cloze_prompt {_cut(value)} has a blank: end it where the value begins"
@@ -275,7 +276,7 @@ def leaves_folder(name: str) -> bool:
 
 def _alike(one: str, other: str) -> str:
     """What to say of two texts that look alike."""
-    same = metrics.normalise(one) == metrics.normalise(other)
+    same = language.normalise(one) == language.normalise(other)
     return " (they differ in letter case, spaces or Unicode form alone)" if same else ""
 
 

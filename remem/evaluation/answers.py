@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from remem import metrics
+from remem import metrics, paths, runs
 from remem.config.sections import PrefixTemplate
 from remem.data import splits
 from remem.data.subset import TrainSubset
@@ -24,6 +24,8 @@ from remem.model.loading import Network
 from remem.runs import NOT_IN_DIGEST, Spec
 from remem.training.inputs import inputs
 from remem.training.trained import ModelRun, load_trained
+
+LONGER = "longer_values.json"  # only where some values of the data stand in others
 
 
 class EvalRows(Spec):
@@ -116,17 +118,34 @@ class AnswerRun(ModelRun):
             found["candidate_logps"] = all_logps
         if self.perplexity:
             found["perplexity"] = _perplexity(network, eval_rows, features, self.batch)
-        found.to_parquet(out / "answers.parquet", index=False)
+        keep_answers(found, out, splits.longer_values(rows))
 
     def read(self, folder: Path) -> pd.DataFrame:
         """The rows with what was said and its scores (metrics.score), computed anew each time;
         Exposure's alone where nothing was said."""
-        rows = pd.read_parquet(folder / "answers.parquet")
+        rows = splits.with_longer_values(*read_answers(folder))
         rows = rows.drop(columns="candidate_logps", errors="ignore")
         if self.max_new_tokens:
             return metrics.score(rows)
         scored = metrics.score(rows.assign(answer_given=""))
         return scored.drop(columns=["answer_given", "rouge", "em", "judge_rule"])
+
+
+def keep_answers(
+    rows: pd.DataFrame, out: Path, longer: Mapping[str, Mapping[str, Sequence[str]]]
+) -> None:
+    """Write the answers of a run, answers.parquet, and beside them what exact match has to tell
+    apart (`longer`, of splits.longer_values of all rows): those answered may not have it all."""
+    rows.to_parquet(out / "answers.parquet", index=False)
+    if longer:
+        paths.write(out / LONGER, runs.as_json(longer))
+
+
+def read_answers(folder: Path) -> tuple[pd.DataFrame, dict[str, dict[str, list[str]]]]:
+    """What `keep_answers` wrote: the rows, and the longer values."""
+    file = folder / LONGER
+    longer = runs.read_json(file) if file.is_file() else {}
+    return pd.read_parquet(folder / "answers.parquet"), longer
 
 
 def truths(rows: pd.DataFrame, candidates: Mapping[str, Sequence[str]]) -> list[int]:

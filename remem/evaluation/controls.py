@@ -22,7 +22,7 @@ from remem import metrics, runs
 from remem.config.sections import PrefixTemplate
 from remem.data import splits
 from remem.data.dataset import Data, rows_of
-from remem.evaluation.answers import truths
+from remem.evaluation.answers import keep_answers, read_answers, truths
 from remem.model import inference
 from remem.runs import NOT_IN_DIGEST, Run
 from remem.training.inputs import inputs, inputs_needs
@@ -93,7 +93,7 @@ class ControlRun(ModelRun):
                 for found, place in zip(logps, truths(part, values), strict=True)
             ]
             table.loc[part.index, "candidates"] = [len(values[a]) for a in part["attribute"]]
-        table.to_parquet(out / "answers.parquet", index=False)
+        keep_answers(table, out, splits.longer_values(rows))
         (out / "values.json").write_text(json.dumps(splits.candidates(taught), ensure_ascii=False))
 
     def read(self, folder: Path) -> pd.DataFrame:
@@ -101,9 +101,9 @@ class ControlRun(ModelRun):
         value asked for; em_pictured, that of the person in the picture, where it is another's;
         refused; stage1_value, of a wrong answer about others, whether it is one that stage 1
         taught; likeliest, the chance that the value asked for is the likeliest of OPTIONS."""
-        rows = pd.read_parquet(folder / "answers.parquet")
+        rows, longer = read_answers(folder)
         taught = runs.read_json(folder / "values.json") if self.data is not None else {}
-        return scored(rows, taught)
+        return scored(rows, taught, longer)
 
 
 def questions(
@@ -162,16 +162,20 @@ def _partner(
     return None
 
 
-def scored(rows: pd.DataFrame, taught: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+def scored(
+    rows: pd.DataFrame,
+    taught: Mapping[str, Sequence[str]],
+    longer: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+) -> pd.DataFrame:
     """Answers of a ControlRun with its scores (ControlRun.read); `taught` are the values that
-    stage 1 taught, by attribute, where others than its people are asked about."""
+    stage 1 taught, by attribute, where others than its people are asked about; `longer` are those
+    of splits.longer_values."""
     given, targets = rows["answer_given"], rows["target"]
-    em = np.array([metrics.exact_match(g, t) for g, t in zip(given, targets, strict=True)], float)
-    another = rows["picture"] == "another's"
-    pictured = [
-        float(metrics.exact_match(g, t)) if swapped else np.nan
-        for g, t, swapped in zip(given, rows["pictured_target"], another, strict=True)
-    ]
+    em = metrics.em(splits.with_longer_values(rows, longer or {}))
+    swapped = rows[rows["picture"] == "another's"]
+    swapped = swapped.assign(target=swapped["pictured_target"])
+    found = metrics.em(splits.with_longer_values(swapped, longer or {}))
+    pictured = pd.Series(found, swapped.index, dtype=float).reindex(rows.index)
     learnt = np.full(len(rows), np.nan)
     if taught:
         learnt = [
@@ -182,7 +186,7 @@ def scored(rows: pd.DataFrame, taught: Mapping[str, Sequence[str]]) -> pd.DataFr
         ]
     return rows.assign(
         em=em,
-        em_pictured=np.array(pictured, float),
+        em_pictured=pictured,
         refused=[float(metrics.refuses(g)) for g in given],
         stage1_value=np.array(learnt, float),
         likeliest=[

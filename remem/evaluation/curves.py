@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from remem import metrics
 from remem.data import splits
+from remem.evaluation.answers import keep_answers, read_answers
 from remem.model import adapters, inference, loading
 from remem.runs import NOT_IN_DIGEST
 from remem.training.base_model import place
@@ -55,14 +56,13 @@ class CurveRun(ModelRun):
                 drafts=list(sample["answer"]),
             )
             parts.append(sample.assign(epoch=epoch, answer_given=given))
-        pd.concat(parts, ignore_index=True).to_parquet(out / "answers.parquet", index=False)
+        keep_answers(pd.concat(parts, ignore_index=True), out, splits.longer_values(rows))
 
     def read(self, folder: Path) -> pd.DataFrame:
         """epoch, view, hop, identity, em (mean exact match, 0..1)."""
-        rows = pd.read_parquet(folder / "answers.parquet")
-        em = map(metrics.exact_match, rows["answer_given"], rows["target"])
+        rows = splits.with_longer_values(*read_answers(folder))
         by = ["epoch", "view", "hop", "identity"]
-        return rows.assign(em=list(em)).groupby(by, as_index=False)["em"].mean()
+        return rows.assign(em=metrics.em(rows)).groupby(by, as_index=False)["em"].mean()
 
 
 def probe(views: dict[str, pd.DataFrame], forgotten: int, seed: int) -> pd.DataFrame:

@@ -10,10 +10,12 @@ questions about drawn pictures are written in that format and read back by the s
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import io
 import itertools
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -25,6 +27,7 @@ from tqdm import tqdm
 
 from remem import metrics, paths, runs
 from remem.config import sections
+from remem.data.readers import mmbench as reader
 from remem.data.readers.mmbench import COLUMNS, LETTERS, picture, read_bytes, read_mmbench
 from remem.data.validation import BadData
 from remem.model import inference
@@ -44,6 +47,7 @@ class QuestionsRun(Run):
 
     kind: ClassVar[str] = "mmbench"
     verified_once: ClassVar[bool] = True
+    called: ClassVar[str] = "drawn questions"  # in Table 4, which is MMBench's for its own alone
     questions: int = Field(ge=1)
     image_size: int = Field(ge=16)
     seed: int = Field(ge=0)
@@ -92,28 +96,42 @@ class QuestionsFile(Spec):
     file: Annotated[str, NOT_IN_DIGEST]  # relative to the repository, or absolute
     content: str
 
+    @property
+    def called(self) -> str:
+        """The file's name without its ending: it may be another's than MMBench's."""
+        return Path(self.file).stem
+
 
 Questions = QuestionsRun | QuestionsFile
 
 
 def questions_of(section: sections.Ability) -> Questions:
-    """The questions that a section of the parameters names. Raises BadData where its file is not
-    there."""
+    """The questions that a section of the parameters names. A line on stderr says which rows of
+    their file are left out, and why. Raises BadData where it is not there or none can be asked."""
     if section.source == "synthetic":
         fields = section.model_dump(include=set(QuestionsRun.model_fields))
         return QuestionsRun.model_validate(fields)
-    return QuestionsFile(file=section.source, content=_content(paths.ROOT / section.source))
+    path = _path(section.source)
+    questions = QuestionsFile(file=section.source, content=_content(path))
+    table, left_out = reader.inspect(path)
+    if left_out:
+        print(reader.in_words(path, len(table), left_out), file=sys.stderr)
+    return questions
 
 
 def read_questions(questions: Questions, runs_root: Path) -> pd.DataFrame:
-    """The questions as a table (`readers.mmbench.COLUMNS`), drawn first where they are synthetic
+    """The questions as a table (`readers.mmbench.inspect`), drawn first where they are synthetic
     and not there. Raises BadData, also where a file is not what it was any more."""
     if isinstance(questions, QuestionsRun):
         return questions.read(runs.get_or_create(questions, runs_root))
-    path = paths.ROOT / questions.file
+    path = _path(questions.file)
     if _content(path) != questions.content:
         raise BadData(f"{path} was changed after it was first read; start again")
     return read_mmbench(path)
+
+
+def _path(file: str) -> Path:
+    return paths.ROOT / Path(file).expanduser()
 
 
 def _content(path: Path) -> str:
@@ -171,14 +189,15 @@ class AbilityRun(ModelRun):
 
     def read(self, folder: Path) -> pd.DataFrame:
         """index, category, rotation, question, options, answer, answer_given, chosen, likeliest,
-        and whether these are right: right, right_likeliest (0, 1, NaN where not asked)."""
+        whether these are right: right, right_likeliest (0, 1, NaN where not asked), and what the
+        questions are called."""
         found = pd.read_parquet(folder / "predictions.parquet")
         pairs = zip(found["answer_given"], found["options"], strict=True)
         found["chosen"] = [None if pd.isna(given) else chosen(given, opts) for given, opts in pairs]
         for name, choice in (("right", "chosen"), ("right_likeliest", "likeliest")):
             right = (found[choice] == found["answer"]).astype(float)
             found[name] = right.where(found[choice].notna())
-        return found
+        return found.assign(questions=self.questions.called)
 
 
 def replies(row: Mapping[str, Any], instruction: str, drawn: bool) -> list[str]:
@@ -196,7 +215,7 @@ def rotations(table: pd.DataFrame, instruction: str = "") -> pd.DataFrame:
     (all that the network reads), options (texts in order), answer (the right letter)."""
     rows = []
     for row in table.to_dict("records"):
-        options = [row[letter] for letter in LETTERS if row[letter]]
+        options = reader.options(row)
         for turn in range(len(options)):
             turned = options[turn:] + options[:turn]
             lines = [f"{letter}. {text}" for letter, text in zip(LETTERS, turned, strict=False)]
@@ -207,11 +226,14 @@ def rotations(table: pd.DataFrame, instruction: str = "") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-_LETTER = re.compile(
-    r"\s*((the )?((correct|right) )?(answer|option)( is)?:?\s*)?\(?"
-    r"(?-i:(?P<letter>[A-D]))([).:,]|\s*$)",
-    re.IGNORECASE | re.MULTILINE,
-)
+@functools.cache
+def _letter(last: str) -> re.Pattern[str]:
+    """A letter up to `last` that stands for itself at the beginning."""
+    return re.compile(
+        r"\s*((the )?((correct|right) )?(answer|option)( is)?:?\s*)?\(?"
+        rf"(?-i:(?P<letter>[A-{last}]))([).:,]|\s*$)",
+        re.IGNORECASE | re.MULTILINE,
+    )
 
 
 def chosen(given: str, options: Sequence[str]) -> str:
@@ -225,7 +247,7 @@ def chosen(given: str, options: Sequence[str]) -> str:
     3. Otherwise, and where it contains several, none.
     """
     letters = LETTERS[: len(options)]
-    if begins := _LETTER.match(given):
+    if begins := _letter(LETTERS[max(4, len(options)) - 1]).match(given):
         return begins["letter"] if begins["letter"] in letters else ""
     found = [k for k, text in enumerate(options) if metrics.exact_match(given, text)]
     inside = {

@@ -50,7 +50,8 @@ def ability(
 
 def ability_scores(chosen: pd.DataFrame) -> pd.DataFrame:
     """The rows of Table 4 from what the models chose (`collect` of `ability`): model, method, seed
-    and one row per question (mmbench.scored), with the method "chance" for each model."""
+    and one row per question (mmbench.scored), with the method "chance" for each model, and what
+    the questions are called."""
     labels = ["model", "method", "seed"]
     parts = []
     for key, rows in chosen.groupby(labels, sort=False):
@@ -59,4 +60,5 @@ def ability_scores(chosen: pd.DataFrame) -> pd.DataFrame:
         first = rows[rows["method"] == rows["method"].iloc[0]]
         guess = mmbench.chance(first)
         parts.append(guess.assign(model=model, method=paper.CHANCE, seed=seed))
-    return pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(questions=chosen["questions"].iloc[0])

@@ -52,15 +52,10 @@ def mixed(total: int, percent: int) -> tuple[int, int]:
 
 
 def base_models(config: Config) -> Jobs:
-    """The base models that are trained here, and beside them, while the last trains, the answers
-    of the first before and after its stage 1."""
-    first, seed = config.models[0], config.stage1_seeds[0]
-    found = [
-        Job(setup.answers(config, of), {"model": first, "seed": seed})
-        for of in (setup.untrained(config, first), setup.stage1_run(config, first, seed))
-    ]
-    bases = [Job(run, {"model": name}) for name, run in setup.trained_here(config).items()]
-    return setup.jobs(config, found + bases)
+    """The base models that are no weights from elsewhere: tiny's come with the repository, others
+    are trained."""
+    found = [Job(run, {"model": name}) for name, run in setup.trained_here(config).items()]
+    return setup.jobs(config, found)
 
 
 def memorising(config: Config, stages: Sequence[str] = paper.STAGES) -> Jobs:
@@ -123,8 +118,8 @@ def shape_rows(config: Config) -> dict[str, pd.DataFrame]:
 
 
 def causes(config: Config) -> Jobs:
-    """ReMem with one thing changed at a time towards FIUBench, then several; with ReMem's updates
-    but for one. One seed of stage 1; rows labelled change.
+    """ReMem with one thing changed at a time towards FIUBench, then several; with equally many
+    updates but for one. One seed of stage 1; rows labelled change.
 
     A dataset folder can only be trained on a part of what it holds: more would be other people.
     """
@@ -148,11 +143,17 @@ def causes(config: Config) -> Jobs:
     }
     plain, asked = _plain(config, config.stage1_seeds[0]), settings.asked
     none = f"none ({config.data_name})"
-    found = [_job(config, plain, change=none, whole=True, people=asked)]
+    usual = _updates(config, own)
+    steps = settings.updates or usual
+    if steps == usual:  # Table 3's
+        found = [_job(config, plain, change=none, whole=True, people=asked)]
+    else:
+        of = _trained(config, own, TrainSubset(single=all_single, multi=all_multi), steps)
+        found = [_job(config, of, change=none, people=asked)]
     for name, (people, single, multi, shown) in changes.items():
         within = single is None or multi is None or single + multi < own.total
         if made or (people is own and within):
-            updates = None if name.endswith(paper.EPOCHS) else _updates(config, own)
+            updates = None if name.endswith(paper.EPOCHS) else steps
             subset = TrainSubset(single=single, multi=multi, pictures=shown)
             of = _trained(config, people, subset, updates)
             found.append(_job(config, of, change=name, people=asked))

@@ -80,15 +80,12 @@ def exposure_prefixes(config: Config) -> Jobs:
     return setup.jobs(config, found)
 
 
-BETAS = (0.05, 0.1, 0.5)  # of DPO and NPO
-
-
 def sensitivity(config: Config) -> Jobs:
     """Does Table 2 hang on what the paper leaves open? The first model and seed, DPO and NPO (where
-    they are compared) with each of BETAS, and DPO with either refusals; rows labelled varied,
+    they are compared) with each beta, and DPO with either refusals; rows labelled varied,
     setting, model, method, seed. What Table 2 has is not made again.
     """
-    stages, found = _Stages(config), []
+    stages, betas, found = _Stages(config), config.experiments.sensitivity.betas, []
     model, seed = config.models[0], config.seeds[0]
     start, forget = stages.stage1(model, seed), stages.forget(seed)
     table2 = unlearning(config, models=[model], seeds=[seed])
@@ -96,7 +93,7 @@ def sensitivity(config: Config) -> Jobs:
     for label, method in setup.methods(config).items():
         if not isinstance(method, DPO | NPO):
             continue
-        settings: list[tuple[str, Any]] = [("beta", beta) for beta in sorted({*BETAS, method.beta})]
+        settings: list[tuple[str, Any]] = [("beta", beta) for beta in sorted({*betas, method.beta})]
         settings += [("refusals", pool) for pool in REFUSAL_POOLS] * isinstance(method, DPO)
         for varied, setting in settings:
             other = dataclasses.replace(method, **{varied: setting})

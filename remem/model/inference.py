@@ -70,7 +70,7 @@ def answers(
         )
         for i, new in zip(chosen, out[:, ids.shape[1] :].cpu().numpy(), strict=True):
             said[i] = np.concatenate([said[i], new])[:max_new_tokens]
-    return [text.strip() for text in tokenizer.batch_decode(said, skip_special_tokens=True)]
+    return [tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in said]
 
 
 def _agreed(

@@ -7,8 +7,10 @@ import os
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
+from PIL import Image
 from safetensors import SafetensorError, safe_open
 
 from remem import runs
@@ -41,11 +43,20 @@ class Network(NamedTuple):
 
     @property
     def image_tokens(self) -> int:
-        """Tokens that a picture takes: one a patch, and the class token where it is kept."""
-        config = self.llava.config
-        vision = config.vision_config
-        with_class_token = config.vision_feature_select_strategy != "default"
-        return (vision.image_size // vision.patch_size) ** 2 + with_class_token
+        """Tokens that a picture takes: as many features as the tower gives of it. A blank one is
+        tried, once: towers differ in what comes beside the patches (CLIP has a class token, SigLIP
+        none), whatever the strategy then leaves out."""
+        llava = self.llava
+        if llava not in _IMAGE_TOKENS:
+            blank = Image.new("RGB", (64, 64))
+            pixels = self.processor.image_processor([blank], return_tensors="pt")["pixel_values"]
+            with torch.no_grad():
+                found = llava.get_image_features(pixels.to(llava.device, llava.dtype))
+            _IMAGE_TOKENS[llava] = len(found.pooler_output[0])
+        return _IMAGE_TOKENS[llava]
+
+
+_IMAGE_TOKENS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # of each LLaVA that was asked
 
 
 def load(where: str | Path, device: str | None = None, dtype: str = "float32") -> Network:

@@ -117,7 +117,7 @@ def sensitivity(rows: pd.DataFrame, varied: pd.DataFrame) -> pd.DataFrame:
     rows, parts = rows[rows["method"].isin(METHODS)], [varied]
     texts = [rows[name].tolist() for name in ("answer_given", "answer", "target")]
     for name, rule in metrics.EM_RULES.items():
-        em = [float(found) for found in map(rule, *texts)]
+        em = metrics.em(rows) if name == metrics.OURS else [*map(float, map(rule, *texts))]
         parts.append(rows.assign(em=em, varied="EM rule", setting=name))
     rows = pd.concat(parts, ignore_index=True)
     by = ["varied", "setting", "method", "hop"]

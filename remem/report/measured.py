@@ -137,10 +137,10 @@ def of_rate(scale: str) -> list[dict[str, Any]]:
     for model, rows, column in _tried("tuning.csv", "start", scale):
         place = int(np.flatnonzero(rows["chosen"])[0])
         beside = [rows.loc[k] for k in (place - 1, place + 1) if k in rows.index]
-        said = " and ".join(f"{row[column]:.1f} at {row['lr']:g}" for row in beside)
+        said = " and ".join(f"{row[column]:z.1f} at {row['lr']:g}" for row in beside)
         value, met = Measured(float(rows[column][place])), YES if len(beside) == 2 else NO
         one = line("stage2-rate", model, value, f"{rows['lr'][place]:g}", met)
-        aim = f"nearest to {rows['aim'][place]:.1f}" if "aim" in rows else "nearest to the target"
+        aim = f"nearest to {rows['aim'][place]:z.1f}" if "aim" in rows else "nearest to the target"
         found.append(one | {"aim": f"{aim}; beside it {said or 'nothing was tried'}"})
     return found or [line("stage2-rate", "all", Measured(), "none")]
 

@@ -39,7 +39,7 @@ PAPER = {
     "table1": ("the benchmarks compared", "04"),
     "table2": ("five unlearning methods, two sizes, two hops", "07"),
     "table3": ("what stage 1 learns", "06"),
-    "table4": ("general ability after unlearning (MMBench)", "07"),
+    "table4": ("general ability after unlearning (multiple choice)", "07"),
     "table5": ("Min-k% and inverse perplexity of the name", "06"),
     "fig5": ("causal traces after MLLMU-Bench and after ReMem", "06"),
     "fig6": ("from 5 to 20 % of the people forgotten, 7B", "08"),
@@ -303,7 +303,7 @@ def _html(table: pd.DataFrame, name: str) -> Markup:
     keys, leading = 0, True
     by_rule = paper.RULE in [*table.get("judged_by", [paper.RULE])]  # no Gemini, no comparison
     for column in table:
-        head = escape(show.judged_by(table) if column == "judge" else str(column))
+        head = escape(show.head(table, str(column)))
         if head not in marks:
             continue
         text = not is_numeric_dtype(table[column])

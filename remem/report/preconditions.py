@@ -151,10 +151,10 @@ def sentences(table: pd.DataFrame) -> list[str]:
         verb = "missed" if row["met"] == NO else "not kept (no claim waits for it)"
         between = ""
         if not np.isnan(row["value_lo"]):
-            between = f" [{row['value_lo']:.1f}, {row['value_hi']:.1f}]"
+            between = f" [{row['value_lo']:z.1f}, {row['value_hi']:z.1f}]"
         said.append(
             f"{row['precondition']} {verb}, {row['model']}: {row['what']}: "
-            f"{row['value']:.1f}{between}; the aim is {row['aim']}."
+            f"{row['value']:z.1f}{between}; the aim is {row['aim']}."
         )
     return said
 

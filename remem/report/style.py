@@ -1,7 +1,7 @@
 """The house style of all figures: colours, markers, panels and legends.
 
-A method keeps its colour (Okabe and Ito's, safe for colour-blind readers) and its marker
-everywhere. Filled marks are ours, hollow ones the paper's.
+A method keeps its colour (safe for colour-blind readers) and its marker everywhere, and no two have
+both in common. Filled marks are ours, hollow ones the paper's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Marker(NamedTuple):
     marker: str
 
 
-MARKERS = {
+MARKERS = {  # the colours are Okabe and Ito's
     "base": Marker("#BBBBBB", "h"),
     "before unlearning": Marker("#000000", "*"),
     "GA": Marker("#E69F00", "o"),
@@ -40,7 +40,16 @@ MARKERS = {
     "retrained": Marker("#7F7F7F", "P"),
 }
 
-NEW = Marker("#0072B2", "X")  # a method that is not the paper's
+# Methods that are not the paper's, in turn. The colours lie far from all above and from each other,
+# for each kind of colour blindness too. Six colours over five shapes: thirty methods before one
+# looks like another.
+_COLOURS = ("#0072B2", "#891400", "#3B4E4E", "#8976FF", "#3B00D8", "#76624E")
+_SHAPES = "Xp<>d"
+ADDED = tuple(
+    Marker(colour, shape)
+    for colour, shape in zip(_COLOURS * len(_SHAPES), _SHAPES * len(_COLOURS), strict=True)
+)
+NEW = ADDED[0]
 
 BASE, STAGE1 = MARKERS["base"].colour, NEW.colour
 
@@ -51,7 +60,12 @@ SETS = {
     "ReMem": Marker(STAGE1, "s"),
 }
 
-OTHER_SETS = (Marker("#009E73", "D"), Marker("#56B4E9", "v"))  # not the paper's
+OTHER_SETS = (  # not the paper's
+    Marker("#009E73", "D"),
+    Marker("#56B4E9", "v"),
+    Marker("#D55E00", "P"),
+    *(mark for mark in ADDED if mark.colour in ("#891400", "#8976FF", "#76624E")),
+)
 
 # Two lines that are compared: single-hop and multi-hop, training and held out, plain and circular.
 PAIR = (Marker(STAGE1, "o"), Marker("#D55E00", "s"))
@@ -88,6 +102,18 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         return figure
 
     return drawn
+
+
+def markers(names: Iterable[str]) -> dict[str, Marker]:
+    """The marks of these methods, those of MARKERS first and in its order, then others as met.
+
+    Which of ADDED one of the others has goes by their names: the same methods look the same in
+    every figure, in whatever order its rows are.
+    """
+    names = list(dict.fromkeys(names))
+    others = sorted(name for name in names if name not in MARKERS)
+    found = MARKERS | dict(zip(others, cycle(ADDED), strict=False))
+    return {name: found[name] for name in [*MARKERS, *names] if name in names}
 
 
 def sets(names: Iterable[str]) -> dict[str, Marker]:
@@ -142,13 +168,18 @@ def label(axes: np.ndarray, below: str, left: str) -> None:
 
 
 def legend(figure: Figure, *handles, columns: int = 5) -> None:
-    """One legend, below all panels."""
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+    """One legend, below all panels, of at most so many columns as the figure is wide enough for."""
+    for number in range(columns, 0, -1):
+        found = figure.legend(handles=handles, loc="outside lower center", ncols=number)
+        if found.get_window_extent().width <= figure.bbox.width or number == 1:
+            return
+        found.remove()
 
 
 def methods(names: Sequence[str]) -> list[Line2D]:
     """The legend's marks for the methods drawn."""
-    return [sample(MARKERS.get(name, NEW), name) for name in dict.fromkeys(names)]
+    marks = markers(names)
+    return [sample(marks[name], name) for name in dict.fromkeys(names)]
 
 
 def sample(mark: Marker, name: str, line: Any = "") -> Line2D:

@@ -178,7 +178,8 @@ def _best(curves: np.ndarray, at: Sequence[float]) -> np.ndarray:
 
 def table4(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
     """Table 4: model, method, MMBench (whether the likeliest option is right), MMBench_generated
-    (whether the answer is), MMBench_circular (whether it is in every rotation).
+    (whether the answer is), MMBench_circular (whether it is in every rotation); `questions` says
+    which were asked, where the rows do.
 
     rows: identity is the question. All seeds and models get the same questions; the intervals
     speak about these.
@@ -189,6 +190,8 @@ def table4(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
         "MMBench_circular": (None, "circular"),
     }
     table = measured(rows, ["model", "method"], measures)
+    if "questions" in rows:
+        table["questions"] = rows["questions"].iloc[0]
     table = in_order(table, model=models_in_order(table), method=METHODS)
     return _beside_paper(table, "table4", _papers(table, "method"), paper)
 

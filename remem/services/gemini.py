@@ -28,7 +28,7 @@ from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
 from remem.config.services import Prices, Service
-from remem.services import ledger
+from remem.services import ledger, pictures
 from remem.services.ledger import Stopped, Unusable
 
 if TYPE_CHECKING:  # it takes a second to import, and is needed only where something is asked
@@ -41,10 +41,6 @@ TIMEOUT = 180.0  # seconds for one answer; a picture takes about ten
 BACK_OFF = 1.0  # seconds before the first retry, doubled each time up to a minute, and a bit more
 
 GIVE_UP = 12  # requests in a row that the service could not take, each after its retries
-
-PICTURES = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
-
-PIXELS = 2**26  # 8192 x 8192; nothing larger is decoded
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -106,7 +102,7 @@ def ask_image(
     One of 1,024 x 1,024 takes 3 MB of memory: ask for one person's at a time.
     """
     config = {"response_modalities": ["IMAGE"], "image_config": {"aspect_ratio": "1:1"}}
-    kind = _Kind("image", "image", "image_model", "1:1", config, _drawing, _picture)
+    kind = _Kind("image", "image", "image_model", "1:1", config, pictures.drawing, pictures.read)
     return _answers(kind, requests, settings, folder)
 
 
@@ -127,29 +123,6 @@ class _Kind(NamedTuple):
 
 def _words(response: Any) -> tuple[bytes, str]:
     return (response.text or "").encode(), ".json"
-
-
-def _drawn(response: Any) -> list:
-    """The pictures of a response; a model that thinks may show its drafts too, which are none."""
-    parts = [part for part in response.parts or () if not part.thought]
-    return [part.inline_data for part in parts if part.inline_data]
-
-
-def _drawing(response: Any) -> tuple[bytes, str]:
-    for picture in _drawn(response):
-        if picture.mime_type in PICTURES:
-            return picture.data or b"", PICTURES[picture.mime_type]
-    raise Unusable("no picture in the answer")
-
-
-def _picture(data: bytes) -> Image.Image:
-    try:
-        picture = Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP"))
-        if picture.width * picture.height <= PIXELS:
-            return picture.convert("RGB")
-    except Exception:  # a decoder may fail in any way on what came from elsewhere
-        raise Unusable("not a whole PNG, JPEG or WebP picture") from None
-    raise Unusable(f"a picture of {picture.width} x {picture.height} pixels")
 
 
 def _answers(
@@ -363,13 +336,14 @@ def _failure(
 def _usage(response: Any, prices: Prices, reckoned: float) -> dict[str, Any]:
     """Version, tokens in and out, and dollars: those reckoned where the response has no tokens. The
     price of a picture covers the tokens that it is made of, but not those of the thoughts before
-    it."""
+    it; one that was made and then held back has its price too."""
     usage, version = response.usage_metadata, {"version": response.model_version}
     if usage is None or usage.prompt_token_count is None:
         return version | {"dollars": reckoned}
-    read, pictures = usage.prompt_token_count, len(_drawn(response))
+    made = any(each.modality == "IMAGE" for each in usage.candidates_tokens_details or ())
+    read, many = usage.prompt_token_count, max(len(pictures.drawn(response)), made)
     written, thought = usage.candidates_token_count or 0, usage.thoughts_token_count or 0
-    dollars = ledger.price(prices, read, thought + (0 if pictures else written), pictures)
+    dollars = ledger.price(prices, read, thought + (0 if many else written), many)
     return version | {"input_tokens": read, "output_tokens": written + thought, "dollars": dollars}
 
 

@@ -3,6 +3,7 @@ import dataclasses
 import pandas as pd
 import pytest
 
+from remem import metrics
 from remem.data import splits, validation
 from remem.data.dataset import SyntheticData, folder_of, people_of
 from remem.synthetic import people, questions
@@ -101,6 +102,34 @@ def test_views_of_fewer_rows_scale_down(drawn):
     }
     with pytest.raises(ValueError, match="p09"):
         splits.views(rows, ("p09",))
+
+
+def test_longer_values_are_those_of_the_same_attribute(paper_rows):
+    assert splits.longer_values(paper_rows) == {}  # no two drawn people's
+    rows = pd.DataFrame(
+        [
+            ("illness", "diabetes", "She has diabetes."),
+            ("illness", "type 2 diabetes", "He has type 2 diabetes."),
+            ("city", "Berlin", "She lives in Berlin, Germany."),
+            ("city", "Berlin, Germany", "Berlin, Germany"),
+            ("hobby", "type 2 diabetes research", "type 2 diabetes research"),
+            ("hobby", "chess", "chess"),
+            (splits.UNNAMED, "yes", "yes"),
+            (splits.UNNAMED, "yes, often", "yes, often"),
+        ],
+        columns=["attribute", "target", "answer"],
+    )
+    longer = splits.longer_values(rows)
+    assert longer == {
+        "illness": {"diabetes": ["type 2 diabetes"]},
+        "city": {"Berlin": ["Berlin, Germany"]},
+    }
+    found = splits.with_longer_values(rows, longer)
+    # what the reference answer says itself is right
+    assert found["longer_values"].tolist() == [("type 2 diabetes",)] + [()] * 7
+    assert found.assign(answer_given=rows["answer"]).pipe(metrics.em) == [1] * 8
+    assert metrics.em(found.assign(answer_given="type 2 diabetes"))[0] == 0
+    pd.testing.assert_frame_equal(splits.with_longer_values(rows, {}), rows)
 
 
 def kinds(rows):

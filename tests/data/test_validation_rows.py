@@ -80,7 +80,10 @@ def test_each_key_has_to_be_there_once(folder, key):
         ({"question": "<image>\nWhat is her job?"}, "question holds <image>, which stands for"),
         ({"answer": "She is a judge1.</s>"}, "answer holds </s>, which stands for something else"),
         ({"target": "12", "answer": "12,300 or 0.12"}, "as a word: set it off"),
-        ({"target": "\u533b\u751f", "answer": "\u5979\u662f\u533b\u751f\u5417"}, "as a word"),
+        ({"target": "Anna", "answer": "She is Anna-Maria."}, "as a word: set it off"),
+        ({"target": "アン", "answer": "彼女はアンナです。"}, "as a word: set it off"),
+        ({"target": "नर", "answer": "वह नर्स है।"}, "as a word: set it off"),
+        ({"target": "\u3164", "answer": "a \u3164"}, "holds no letter and no digit"),  # unseen
         ({"target": "...", "answer": "..."}, "holds no letter and no digit"),
         ({"target": "\u200b", "answer": "a \u200b"}, "holds no letter and no digit"),
         ({"file_name": "../test/test-0.png"}, "leaves the folder"),
@@ -236,6 +239,31 @@ def test_what_contradicts_another_split_is_refused(folder):
     assert f"test/metadata.jsonl, line 1: the same id as in {FILE}, line 1" in found
     assert "line 2: job of p1 is 'judge' here and 'judge1' before" in found
     assert "line 3: name of p0 is 'Anika  Holt' here and 'Anika Holt' before" in found
+
+
+@pytest.mark.parametrize(
+    "attribute, target, answer",
+    [
+        ("job", "看護師", "彼女のjobは看護師です。"),
+        ("職業", "医生", "她是医生吗"),
+        ("名前", "田中太郎", "田中 太郎と申します。"),
+        ("직업", "간호사", "직업은 간호사입니다."),
+        ("อาชีพ", "พยาบาล", "เธอเป็นพยาบาลค่ะ"),
+        ("पेशा", "नर्स", "वह नर्स है।"),  # an attribute with vowel signs
+        ("مهنة", "طبيبة", "هي طبيبة."),
+        ("робота", "кухарка 12", "Відомо таке: кухарка 12."),
+        ("job", "cafe\u0301", "Le CAF\u00c9 noir"),
+        ("age", "25", "She is a 25-year-old."),
+        ("city", "Kyiv", "A Kyiv-based nurse."),
+        ("email", "ann@x.org", "メールはann@x.orgです。"),
+    ],
+)
+def test_natural_text_of_any_language_goes_through(folder, attribute, target, answer):
+    other = {"attribute": attribute, "target": target, "answer": answer}
+    change(folder, **other)
+    write(folder, "test", [entry(0, "test")])
+    assert reasons(folder) == []
+    assert validation.read(folder).iloc[1][[*other]].to_dict() == other
 
 
 def test_text_that_looks_like_something_else_stays_text(folder):

@@ -113,6 +113,31 @@ def test_a_mended_metric_asks_nobody(small, monkeypatch):
     assert read(small, run)["em"].eq(1).all() and not before["em"].eq(1).all()
 
 
+def test_values_of_those_who_are_not_asked_are_kept_where_they_have_to_be_told_apart(
+    small, tmp_path, monkeypatch
+):
+    someone, other = small.rows["identity"].unique()[:2]
+    job = small.rows["attribute"] == "job"
+    [own] = small.rows["target"][job & (small.rows["identity"] == someone)].unique()
+    rows = small.rows.copy()
+    rows.loc[job & (rows["identity"] == other), "target"] = f"chief {own}"
+    given = splits.longer_values(rows)
+    assert given == {"job": {own: [f"chief {own}"]}}
+    monkeypatch.setattr(splits, "longer_values", lambda rows: given)
+
+    def said(network, rows, *_, **how):
+        return [f"It is chief {own}."] * len(rows)
+
+    monkeypatch.setattr(inference, "answers", said)
+    runs.get_or_create(small.stage1, small.runs)
+    run = asked(small, rows=EvalRows(forget=(someone,), views=("forget",)), exposure=False)
+    run.make(tmp_path, small.runs)  # not under the name of a run: that of other values
+    found = run.read(tmp_path)
+    assert set(found["identity"]) == {someone} and found["em"].eq(0).all()
+    (tmp_path / "longer_values.json").unlink()  # then it would be
+    assert run.read(tmp_path)["em"].eq(found["attribute"] == "job").all()
+
+
 def test_exposure_is_read_by_both_formulas(small, tmp_path):
     table = pd.DataFrame(
         {

@@ -182,3 +182,22 @@ def test_a_wrong_answer_is_stage_1s_only_for_the_same_attribute():
     found = controls.scored(rows, {"job": ["baker", "judge"]})
     np.testing.assert_array_equal(found["stage1_value"], [1, 0, 0, np.nan])
     assert found["em"].tolist() == [0, 0, 0, 1]
+
+
+def test_a_value_in_a_longer_one_of_the_attribute_is_not_said():
+    rows = pd.DataFrame(
+        {
+            "answer_given": ["a tax judge", "a judge", "a tax judge", "a judge"],
+            "answer": "a judge.",
+            "target": ["judge", "judge", "cook", "cook"],
+            "attribute": "job",
+            "picture": ["own", "own", "another's", "another's"],
+            "pictured_target": ["judge", "judge", "judge", "judge"],
+            "candidate_rank": np.nan,
+            "candidates": 0,
+        }
+    )
+    found = controls.scored(rows, {}, {"job": {"judge": ["tax judge"]}})
+    assert found["em"].tolist() == [0, 1, 0, 0]
+    np.testing.assert_array_equal(found["em_pictured"], [np.nan, np.nan, 0, 1])
+    assert controls.scored(rows, {})["em"].tolist() == [1, 1, 0, 0]

@@ -3,11 +3,12 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from mmbench_file import row
+from mmbench_file import encoded, row
 from PIL import Image
 
 from remem import runs
 from remem.config.sections import Ability
+from remem.data.readers import mmbench as reader
 from remem.data.readers.mmbench import COLUMNS, LETTERS, picture
 from remem.data.validation import BadData
 from remem.evaluation import mmbench
@@ -32,12 +33,19 @@ def test_drawn_questions_come_back_as_they_were_written(tmp_path):
     assert list(table["category"]) == [*corpus.VISUAL, "hair"]
     for found in table.to_dict("records"):
         values = corpus.VISUAL[found["category"]][2]
-        assert {found[letter] for letter in LETTERS} - {""} <= set(values)
+        assert {*reader.options(found)} <= set(values)
         assert found["question"] in corpus.VISUAL[found["category"]][0]
         assert picture(found["image"]).size == (32, 32)
     [folder] = tmp_path.glob("mmbench-*")
     again = mmbench.read_questions(mmbench.questions_of(SECTION), tmp_path)
     assert again.equals(table) and list(tmp_path.glob("mmbench-*")) == [folder]
+
+
+def test_no_value_that_is_drawn_would_be_read_as_nothing(tsv):
+    """As "none" would be."""
+    values = sorted({value for topic in corpus.VISUAL.values() for value in topic[2]})
+    table = reader.read_mmbench(tsv(*(row(str(k), A=v) for k, v in enumerate(values))))
+    assert list(table["A"]) == values
 
 
 def test_the_right_answer_is_what_the_picture_shows(tmp_path, monkeypatch):
@@ -83,6 +91,46 @@ def test_a_file_is_told_from_others_by_its_content(tsv, tmp_path):
         mmbench.read_questions(asked, tmp_path)
     with pytest.raises(BadData, match=r"source: .*none\.tsv.* nothing is downloaded"):
         questions(tmp_path / "none.tsv")
+
+
+def test_what_a_file_is_called_is_what_its_answers_say_they_are_of(tsv, tmp_path):
+    path = tsv(row("3", answer="A"))
+    asked = mmbench.questions_of(SECTION.model_copy(update={"source": str(path)}))
+    assert (asked.called, QUESTIONS.called) == ("mmbench", "drawn questions")
+    assert "called" not in runs.plain(QUESTIONS) and "called" not in runs.plain(asked)
+
+
+def test_what_is_left_out_of_a_file_is_said_once_before_anything_is_made(tsv, capsys, monkeypatch):
+    path = tsv(row("1"), row("2", answer="C"), row("3", question="<image>"), row("4", answer="D"))
+    monkeypatch.setenv("HOME", str(path.parent))
+    section = SECTION.model_copy(update={"source": f"~/{path.name}"})
+    asked = mmbench.questions_of(section)
+    assert capsys.readouterr().err.startswith(f"{path}: 3 rows left out, 1 asked")
+    assert list(mmbench.read_questions(asked, path.parent)["index"]) == ["1"]
+    assert capsys.readouterr().err == ""
+    tsv(row("1", answer=""), row("2", answer="C"))
+    with pytest.raises(BadData, match=r"2 rows left out, 0 asked: 1 x answer is"):
+        mmbench.questions_of(section)
+
+
+def test_nothing_of_what_stands_for_nothing_gets_into_a_prompt(tsv, tmp_path):
+    rows = [
+        row("0", hint="nan", C="nan", D="nan", E="None", image=encoded(kind="JPEG")),
+        row("1", hint="Look.", C="c", D="d", E="e", answer="E"),
+    ]
+    section = SECTION.model_copy(update={"source": str(tsv(*rows))})
+    table = mmbench.read_questions(mmbench.questions_of(section), tmp_path)
+    asked = mmbench.rotations(table, "Answer.")
+    assert asked["question"][0] == "What?\nA. red\nB. blue\nAnswer."
+    assert asked["question"][2] == "Look.\nWhat?\nA. red\nB. blue\nC. c\nD. d\nE. e\nAnswer."
+    assert asked["index"].value_counts().to_dict() == {"0": 2, "1": 5}
+    assert list(asked["answer"]) == [*"BA", *"EDCBA"]
+
+
+def test_five_options_have_five_letters():
+    options = ["a beard", "no beard", "a full beard", "glasses", "a hat"]
+    assert [mmbench.chosen(f"{each}.", options) for each in "AEF"] == ["A", "E", ""]
+    assert mmbench.chosen("E.", options[:4]) == "" and mmbench.chosen("a hat", options) == "E"
 
 
 def test_rotated_options_keep_the_right_letter():
@@ -187,7 +235,8 @@ def models(small):
 
 
 def run_of(model, **changes):
-    fields = {"questions": QUESTIONS, "generated": 5, "max_new_tokens": 4, "batch": 4} | changes
+    # Three batches, of which the last two have nothing to generate.
+    fields = {"questions": QUESTIONS, "generated": 3, "max_new_tokens": 4, "batch": 3} | changes
     return AbilityRun(of=model, **fields)
 
 
@@ -201,7 +250,7 @@ def predictions(small, models):
 def test_a_run_answers_every_rotation_of_the_first_and_weighs_the_options_of_all(predictions):
     for found in predictions.values():
         spoken = found[found["answer_given"].notna()]
-        assert list(spoken["index"].unique()) == [*"01234"] and (spoken["rotation"] > 0).any()
+        assert list(spoken["index"].unique()) == [*"012"] and (spoken["rotation"] > 0).any()
         assert (spoken["right"] == (spoken["chosen"] == spoken["answer"])).all()
         weighed = found[found["likeliest"].notna()]
         assert list(weighed["index"]) == [*"0123456"] and weighed["rotation"].eq(0).all()
@@ -210,7 +259,8 @@ def test_a_run_answers_every_rotation_of_the_first_and_weighs_the_options_of_all
         assert found["right"].isna().equals(found["answer_given"].isna())
         table, guess = mmbench.scored(found), mmbench.chance(found)
         assert list(table["identity"]) == [*"0123456"] and table["plain"].isin([0, 1]).all()
-        assert list(table["generated"].isna()) == [False] * 5 + [True] * 2
+        assert set(found["questions"]) == {"drawn questions"}
+        assert list(table["generated"].isna()) == [False] * 3 + [True] * 4
         assert 1 / 4 <= guess["plain"].mean() < 1 / 3 and guess["circular"].mean() < 1 / 27
 
 

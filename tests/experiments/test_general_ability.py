@@ -53,7 +53,9 @@ def test_scores_by_hand():
         for turn, right in enumerate(rights)
     ]
     columns = ["model", "method", "seed", "index", "category", "rotation", "options", "right"]
-    table = experiments.ability_scores(pd.DataFrame(rows, columns=[*columns, "right_likeliest"]))
+    rows = pd.DataFrame(rows, columns=[*columns, "right_likeliest"])
+    table = experiments.ability_scores(rows.assign(questions="drawn questions"))
+    assert set(table["questions"]) == {"drawn questions"}
     ga, chance = (table[table["method"] == name] for name in ("GA", "chance"))
     assert ga["plain"].tolist() == ga["generated"].tolist() == [1, 1]
     assert ga["circular"].tolist() == [1, 0]

@@ -217,6 +217,12 @@ def test_sensitivity_makes_what_table_2_has_not(twenty, nothing_is_loaded):
     assert {job.spec.rows.views for job in new} == {("forget", "retain_eval")}
 
 
+def test_sensitivity_takes_the_betas_of_the_configuration(twenty, nothing_is_loaded):
+    config = load_config("tiny", {"experiments": {"sensitivity": {"betas": [0.3]}}})
+    asked = [j.labels["setting"] for j in experiments.sensitivity(config)]
+    assert asked == ["0.1", "0.3", "unseen", "base", "0.1", "0.3"]
+
+
 def test_ratios_share_table_2s_run_and_have_a_control_with_equal_updates(twenty, nothing_is_loaded):
     found = experiments.forget_ratios(twenty)
     table2 = {runs.name(job.spec) for job in experiments.unlearning(twenty)}

@@ -27,6 +27,12 @@ def test_drafts_change_no_answer(small, adapted, features, limit):
         assert inference.answers(adapted, rows, features, 12, limit, drafts) == plain
 
 
+def test_no_rows_get_no_answers(small, adapted, features):
+    none = small.rows[:0]
+    assert inference.answers(adapted, none, features, 12, 8) == []
+    assert inference.answers(adapted, none, features, 12, 8, drafts=[]) == []
+
+
 def test_answers_look_at_the_image(small, adapted, features):
     rows = small.rows[:12]
     swapped = rows.assign(image=list(small.rows["image"][-12:]))

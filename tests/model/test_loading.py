@@ -1,10 +1,15 @@
 import shutil
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
+import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers import LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
 
-from remem.model import loading
+from remem.model import inference, loading
+from remem.model.features import Features, image_features
 
 
 def test_missing_weights_say_what_to_do(tmp_path):
@@ -54,6 +59,43 @@ def test_a_network_knows_its_llava_and_its_tokens_per_image(llava, adapted):
     assert adapted.llava is not adapted.model and adapted.image_tokens == llava.image_tokens
     assert not any(weight.requires_grad for weight in llava.model.parameters())
     assert llava.processor.tokenizer.padding_side == "left"
+
+
+@pytest.mark.parametrize(
+    ("tower", "strategy", "wanted"),
+    [("clip", "default", 4), ("clip", "full", 5), ("siglip", "full", 4), ("siglip", "default", 3)],
+)
+def test_a_picture_takes_as_many_tokens_as_its_tower_gives_features(llava, tower, strategy, wanted):
+    clip = llava.llava.config.vision_config
+    vision = (
+        clip
+        if tower == "clip"
+        else SiglipVisionConfig(
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            image_size=clip.image_size,
+            patch_size=clip.patch_size,
+        )
+    )
+    config = LlavaConfig(
+        vision_config=vision,
+        text_config=llava.llava.config.text_config,
+        image_token_index=llava.processor.image_token_id,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy=strategy,
+    )
+    model = LlavaForConditionalGeneration(config).eval()
+    network = loading.Network(model, llava.processor)
+    before = torch.get_rng_state()
+    assert network.image_tokens == wanted and torch.equal(torch.get_rng_state(), before)
+    pictures = [Image.effect_noise((40, 32), 90).convert("RGB")]
+    features = Features.of(["a.png"], image_features(network, pictures))
+    assert features[["a.png"]].shape == (1, wanted, 32)
+    row = pd.DataFrame({"question": ["Who?"], "image": ["a.png"]})
+    [answer] = inference.answers(network, row, features, batch=1, max_new_tokens=3)
+    assert isinstance(answer, str)
 
 
 def test_the_content_of_a_folder_follows_what_is_loaded_from_it(small, tmp_path):

@@ -133,7 +133,7 @@ def test_table_writes_the_csv_and_shows_it(out):
     shown = out.table("fig1", frame)
     assert (out.folders.tables / "fig1.csv").read_text() == "EM,EM_lo,EM_hi\n95.04,90.0,97.0\n"
     assert "95.0 <small>[90.0, 97.0]</small>" in shown.to_html()
-    assert "Versions of the metrics: em 1." in shown.to_html()
+    assert "Versions of the metrics: em 2." in shown.to_html()
     assert "95.04 <small>" in out.table("fig1", frame, digits=2).to_html()
 
 

@@ -141,6 +141,23 @@ def test_a_rules_score_is_not_compared_with_geminis(folders, who, shaded):
     assert shown.count("far4") == shaded and "paper 90.00" in shown
 
 
+def test_a_table_in_which_chance_was_not_judged_names_no_gemini(folders):
+    rows = "method,judge,judged_by\nchance,,\nGA,50.0,rule\n"
+    paths.write(folders.tables / "table2.csv", rows)
+    shown = section(page.write(folders).read_text(), "table2")
+    assert "rule judge (ours, not Gemini)" in shown and "Gemini (" not in shown
+
+
+def test_table_4_is_called_mmbench_only_where_its_questions_were_asked(folders):
+    rows = "method,MMBench,paper_MMBench,questions\nGA,50.0,69.0,{}\n"
+    for asked, named in (("drawn questions", False), ("MMBench_DEV_EN", True)):
+        paths.write(folders.tables / "table4.csv", rows.format(asked))
+        shown = section(page.write(folders).read_text(), "table4")
+        table = shown.partition("<table")[2].partition("</table>")[0]
+        assert f">{asked}<" in table and ("MMBench" in table) == named
+        assert "MMBench" not in re.findall("<h3>(.*?)</h3>", shown)[0] and "far3" in table
+
+
 def contrast(first: str, second: str) -> float:
     """WCAG's, between two colours as #rgb or #rrggbb."""
 

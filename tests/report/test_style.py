@@ -1,6 +1,7 @@
 import matplotlib
 import numpy as np
 import pandas as pd
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 matplotlib.use("Agg")
 
@@ -14,6 +15,85 @@ def test_each_method_has_its_own_colour_and_marker():
     assert set(style.MARKERS) == set(tables.METHODS) - {paper.CHANCE}
     marks = [*style.MARKERS.values(), style.NEW]
     assert len({mark.colour for mark in marks}) == len({mark.marker for mark in marks}) == 9
+
+
+# What a colour becomes, in linear light, for who lacks the red, the green or the blue cones
+# (Machado, Oliveira and Fernandes 2009, severity 1).
+EYES = {
+    "all cones": np.eye(3),
+    "no red": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "no green": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "no blue": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+def nearest(colour: str, others: list[str]) -> float:
+    """The CIEDE2000 difference to the nearest of the others, for the eyes that see least of it."""
+
+    def seen(colour, eyes):
+        shown = np.array(matplotlib.colors.to_rgb(colour))
+        linear = np.where(shown <= 0.04045, shown / 12.92, ((shown + 0.055) / 1.055) ** 2.4)
+        mixed = np.clip(np.array(eyes) @ linear, 0, 1)
+        back = np.where(mixed <= 0.0031308, 12.92 * mixed, 1.055 * mixed ** (1 / 2.4) - 0.055)
+        return rgb2lab(back)
+
+    return min(
+        float(deltaE_ciede2000(seen(colour, eyes), seen(other, eyes)))
+        for eyes in EYES.values()
+        for other in others
+    )
+
+
+def test_added_methods_can_be_told_apart_by_all_eyes():
+    assert nearest("#D55E00", ["#117733"]) < 12, "vermilion and forest green: who lacks green"
+    papers = [mark.colour for mark in style.MARKERS.values()]
+    added = list(dict.fromkeys(mark.colour for mark in style.ADDED))
+    assert len(added) == 6
+    for place, colour in enumerate(added):
+        assert nearest(colour, ["#FFFFFF", *papers, *added[:place]]) > 12, colour
+    assert len({*style.MARKERS.values(), *style.ADDED}) == len(style.MARKERS) + 30
+    assert not {mark.marker for mark in style.ADDED} & {m.marker for m in style.MARKERS.values()}
+
+
+def test_sets_that_are_not_the_papers_can_be_told_apart_by_all_eyes():
+    many = style.sets([*style.SETS, *(f"set {k}" for k in range(6))])
+    assert list(many)[:4] == [*style.SETS] and len({*many.values()}) == 10
+    colours = [mark.colour for mark in many.values()]
+    for place, colour in enumerate(colours):
+        assert nearest(colour, colours[:place] or ["#FFFFFF"]) > 9, colour
+
+
+def test_a_method_looks_the_same_in_whatever_order_it_comes():
+    names = ["zeta", "GA", "alpha", "base", "NPO", "zeta"]
+    marks = style.markers(names)
+    assert list(marks) == ["base", "GA", "NPO", "zeta", "alpha"]
+    assert marks["GA"] == style.MARKERS["GA"] and marks["alpha"] == style.NEW
+    assert marks["zeta"] == style.ADDED[1]
+    assert style.markers(reversed(names)) == marks
+    many = style.markers(str(k) for k in range(30))
+    assert len({*many.values()}) == 30
+
+
+def test_a_legend_is_no_wider_than_its_figure():
+    figure, _ = style.panels(1, 1, width=3)
+    style.legend(figure, *style.methods([f"a method with a long name {k}" for k in range(7)]))
+    [legend] = figure.legends
+    assert legend.get_window_extent().width <= figure.bbox.width
+    style.legend(figure, *style.methods(["GA", "GD"]))
+    assert len({text.get_window_extent().y0 for text in figure.legends[1].texts}) == 1
+    plt.close(figure)
 
 
 def test_what_tables_sort_by_can_be_drawn():

@@ -399,7 +399,9 @@ def test_table4_by_hand():
     assert table.MMBench.tolist() == [50] * 8 and table.MMBench_circular.tolist() == [25] * 8
     assert table.MMBench_generated.tolist() == [50] * 8  # of the eight that were asked
     np.testing.assert_array_equal(table.paper_MMBench[:4], [71.30, np.nan, 68.72, np.nan])
-    assert "paper_MMBench_circular" not in table
+    assert "paper_MMBench_circular" not in table and "questions" not in table
+    table = tables.table4(rows.assign(questions="my own"))
+    assert table.questions.tolist() == ["my own"] * 8
 
 
 def test_ratios_have_the_papers_numbers_at_20_percent_only():

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from remem import paths
 from remem.config.services import Construction, Judge, Prices
-from remem.services import gemini, ledger
+from remem.services import gemini, ledger, pictures
 
 KEY = "not-a-real-key-2231"
 
@@ -234,6 +234,54 @@ def test_other_formats_and_drafts(server, tmp_path, mime, form, suffix):
     assert kept.read_bytes() == png(form=form)
 
 
+def part(data: bytes, mime: str = "image/png", **more) -> dict:
+    return drew(data, mime, **more)[1]["candidates"][0]["content"]["parts"][0]
+
+
+def test_a_picture_that_comes_as_a_thought_is_taken_and_has_its_price(server, tmp_path):
+    draft, last = part(png(7), thought=True), part(png(), thought=True)
+    server.reply = lambda prompt, times: answered({"text": "Hm."}, draft, last)
+    assert image(["draw"], tmp_path)[0] is not None and server.times == {"draw": 1}
+    [kept] = tmp_path.glob("*.png")
+    assert kept.read_bytes() == png(), "the last is the picture"
+    [call] = ledger.calls(tmp_path).to_dict("records")
+    assert call["outcome"] == "accepted"
+    assert call["dollars"] == pytest.approx(1000 * 1e-6 + 0.5 + 100 * 10e-6)
+    with pytest.raises(gemini.Stopped, match="budget of"):
+        image([f"draw {n}" for n in range(9)], tmp_path, budget=2.6, concurrency=1)
+    assert ledger.calls(tmp_path).dollars.sum() <= 2.6 and len(server.requests) == 5
+
+
+def test_drafts_beside_the_picture_are_no_further_pictures(server, tmp_path):
+    server.reply = lambda prompt, times: answered(part(png(7), thought=True), part(png()))
+    image(["draw"], tmp_path)
+    assert ledger.calls(tmp_path).dollars.tolist() == [pytest.approx(1000 * 1e-6 + 0.5 + 1e-3)]
+
+
+@pytest.mark.parametrize(
+    "mime", ["image/jpg", "image/JPEG", "image/png", "image/jpeg; q=1", "application/octet-stream"]
+)
+def test_a_picture_is_known_by_its_data(server, tmp_path, mime):
+    data = png(form="JPEG")
+    server.reply = lambda prompt, times: drew(data, mime)
+    assert image(["draw"], tmp_path)[0].size == (40, 40) and outcomes(tmp_path) == ["accepted"]
+    [kept] = tmp_path.glob("*.jpg")
+    assert kept.read_bytes() == data
+
+
+def test_the_first_that_is_a_picture_is_taken(server, tmp_path):
+    server.reply = lambda prompt, times: answered(part(b"RIFF", "audio/wav"), part(png()))
+    assert image(["draw"], tmp_path)[0].size == (40, 40)
+
+
+def test_a_picture_that_was_made_and_held_back_has_its_price(server, tmp_path):
+    made = {"modality": "IMAGE", "tokenCount": 100}
+    usage = {"usageMetadata": USAGE | {"candidatesTokensDetails": [made]}}
+    server.reply = lambda prompt, times: (200, refused("IMAGE_SAFETY")[1] | usage)
+    assert image(["draw"], tmp_path, repeats=0) == [None]
+    assert ledger.calls(tmp_path).dollars.tolist() == [pytest.approx(1000 * 1e-6 + 0.5 + 1e-3)]
+
+
 def test_so_many_at_once_and_no_more(server, tmp_path):
     server.reply = lambda prompt, times: (time.sleep(0.03), wrote())[1]
     assert text(list("abcdefgh"), tmp_path, concurrency=3) == [ANN] * 8
@@ -275,7 +323,8 @@ def test_what_is_not_even_json_is_asked_for_again(server, tmp_path):
 
 
 NO_JSON = "not the JSON asked for"
-NO_PICTURE = "not a whole PNG, JPEG or WebP picture"
+NO_PICTURE = "not a whole picture in any of PNG, JPEG, WEBP"
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40"/>'
 REFUSALS = {
     text: [
         (wrote('{"name": "An'), NO_JSON),
@@ -290,7 +339,7 @@ REFUSALS = {
         (refused("IMAGE_SAFETY"), "blocked or cut off (IMAGE_SAFETY)"),
         (wrote("I would rather not."), "no picture in the answer"),
         (answered(), "no picture in the answer"),
-        (drew(mime="image/svg+xml"), "no picture in the answer"),
+        (drew(SVG, "image/svg+xml"), NO_PICTURE),
         (drew(png()[:-60]), NO_PICTURE),
         (drew(png(form="JPEG")[:300], "image/jpeg"), NO_PICTURE),
         (drew(b"GIF89a"), NO_PICTURE),
@@ -344,7 +393,7 @@ def test_a_refusal_stops_where_it_should(server, tmp_path):
 
 
 def test_a_picture_too_large_is_not_decoded(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(gemini, "PIXELS", 39 * 40)
+    monkeypatch.setattr(pictures, "PIXELS", 39 * 40)
     assert image(["draw"], tmp_path) == [None]
     assert ledger.calls(tmp_path).reason[0] == "a picture of 40 x 40 pixels"
 

@@ -32,7 +32,7 @@ from typing import Annotated, ClassVar
 
 import pandas as pd
 
-from remem import metrics, paths, runs
+from remem import language, metrics, paths, runs
 from remem.config import sections
 from remem.data import splits, validation
 from remem.data.dataset import FolderData, folder_data, hashed
@@ -237,8 +237,9 @@ def _tidy(
 
 def _up_to(target: str, cloze: str) -> str:
     """A cloze prompt up to the value, or up to the blank in its place."""
-    start = re.split(f"__|{metrics.whole(target)}", cloze.replace("<image>", ""), flags=re.I)[0]
-    return " ".join(start.split())
+    text = cloze.replace("<image>", "").partition("__")[0]
+    place = _place(target, text)
+    return " ".join(text[: place.start() if place else None].split())
 
 
 def _only_whole(rows: Sequence[dict[str, str]]) -> list[str]:
@@ -261,8 +262,15 @@ def _value(question: str, answer: str, values: Sequence[tuple[str, str]]) -> tup
 
 
 def _held(value: str, text: str) -> str | None:
-    """`value` as `text` has it, whatever its case, on word boundaries as EM wants them."""
+    """`value` as `text` has it, whatever its case, if it stands whole there, as EM wants it."""
+    place = _place(value, text)
+    return place and place[1]
+
+
+def _place(value: str, text: str) -> re.Match | None:
     if value.casefold() not in text.casefold():  # the usual case, and much faster
         return None
-    found = re.search(metrics.whole(value), text, re.IGNORECASE)
-    return found and found[0]
+    if not language.normalise(value) or not metrics.exact_match(text, value):
+        return None
+    places = re.finditer(f"(?=({re.escape(value)}))", text, re.IGNORECASE)
+    return next((each for each in places if language.whole(text, *each.span(1))), None)

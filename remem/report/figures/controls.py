@@ -40,7 +40,8 @@ def controls(table: pd.DataFrame) -> Figure:
     questions about people who are to be kept, and the Real Set; a row of panels per model."""
     panels = [each for each in PANELS if each[0] in set(table["whose"])]
     models, names = list(dict.fromkeys(table["model"])), list(dict.fromkeys(table["method"]))
-    figure, axes = style.panels(len(models), len(panels), 3.7, 0.9 + 0.27 * len(names))
+    height = 0.9 + 0.27 * len(names)
+    figure, axes = style.panels(len(models), len(panels), 3.7, height)
     for down, model in enumerate(models):
         for panel, (whose, columns, title) in zip(axes[down], panels, strict=True):
             rows = table[(table["model"] == model) & (table["whose"] == whose)]
@@ -66,6 +67,10 @@ def controls(table: pd.DataFrame) -> Figure:
     for panel, (_, columns, _) in zip(axes[-1], panels, strict=True):
         handles = [style.sample(mark, name) for mark, name in columns.values()]
         panel.legend(
-            handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.32), fontsize=8, ncols=1
+            handles=handles,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -min(0.32, 0.75 / height)),
+            fontsize=8,
+            ncols=1,
         )
     return figure

@@ -24,7 +24,9 @@ def _bars(table: pd.DataFrame, name: str, colours: dict[str, str]) -> Figure:
     }
     colours = {value: colour for value, colour in colours.items() if value in set(table[name])}
     width = 0.8 / len(colours)
-    figure, axes, panels = style.row(table, width=4.8 if table.model.nunique() == 1 else 3.3)
+    alone = table.model.nunique() == 1
+    height = 2.7 + 0.08 * max(0, len(colours) - 4)  # the legend's
+    figure, axes, panels = style.row(table, width=4.8 if alone else 3.3, height=height)
     for panel, rows in panels:
         for at, (value, colour) in enumerate(colours.items()):
             for line in rows[rows[name] == value].itertuples():
@@ -47,7 +49,7 @@ def _bars(table: pd.DataFrame, name: str, colours: dict[str, str]) -> Figure:
     axes[0, 0].set_ylabel("percent")
     boxes = [Rectangle((0, 0), 1, 1, color=c, label=n) for n, c in colours.items()]
     hollow = style.hollow("hollow: the paper (its judge is Gemini)", "D")
-    style.legend(figure, *boxes, hollow, columns=2 if len(panels) == 1 else 4)
+    style.legend(figure, *boxes, hollow, columns=2 if alone else 4)
     return figure
 
 

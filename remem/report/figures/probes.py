@@ -97,8 +97,8 @@ def traces(table: pd.DataFrame, asked: str = "name") -> Figure:
         if change == changes[0]:
             panel.set_ylabel(f"{name}\n{_STATES[state]}, layer")
         if state == "mlp":
-            total = round(table[here].total.mean(), 1) + 0.0  # no minus before a zero
-            total = f"total effect {total:.1f} points" if here.any() else ""
+            total = table[here].total.mean()
+            total = f"total effect {total:z.1f} points" if here.any() else ""
             title = f"{_CHANGED[change]}\n{total}" if name == sets[0] else total
             panel.set_title(title, loc="left")
     scale = ScalarMappable(norm, "cividis")
@@ -123,7 +123,7 @@ def _trace(
         panel.imshow(effects, cmap="cividis", norm=norm, aspect="auto", origin="lower")
         y, x = map(int, np.unravel_index(np.nanargmax(effects), effects.shape))
         shade = "black" if norm(effects[y, x]) > 0.55 else "white"
-        panel.text(x, y, f"{effects[y, x]:.0f}", color=shade, ha="center", va="center")
+        panel.text(x, y, f"{effects[y, x]:z.0f}", color=shade, ha="center", va="center")
         return
     corner, whole = (0, 0), {"width": 1, "height": 1, "transform": panel.transAxes}
     hatched = {"hatch": "////", "facecolor": "white", "edgecolor": "#CCCCCC", "linewidth": 0}

@@ -14,10 +14,10 @@ from remem.report import style
 from remem.report.show import judge_name
 
 SETTINGS = (
-    style.PAIR[0],
-    style.PAIR[1],
+    *style.PAIR,
     style.Marker("#009E73", "^"),
     style.Marker("#999999", "D"),
+    *style.ADDED[1:],
 )
 
 
@@ -27,6 +27,8 @@ def tradeoff(table2: pd.DataFrame) -> Figure:
 
     Thin lines are chance, where the table has that row.
     """
+    models, guessed = _apart(table2)
+    marks = style.markers(models.method)
     figure, axes, panels = style.grid(table2, 3.6, 3.2)
     for panel, rows in panels:
         rows, chance = _apart(rows)
@@ -34,7 +36,7 @@ def tradeoff(table2: pd.DataFrame) -> Figure:
             panel.axvline(row.EM_f, **style.CHANCE)
             panel.axhline(row.EM_r, **style.CHANCE)
         for row in rows.itertuples():
-            colour, marker = style.MARKERS.get(row.method, style.NEW)
+            colour, marker = marks[row.method]
             panel.errorbar(
                 row.EM_f,
                 row.EM_r,
@@ -54,17 +56,19 @@ def tradeoff(table2: pd.DataFrame) -> Figure:
             )
     axes[0, 0].set_xlim(-4, 104)
     style.label(axes, "EM on the forget set", "EM on the retain set")
-    models, chance = _apart(table2)
-    style.legend(figure, *style.methods(models.method), *_levels(chance, {}), style.hollow())
+    style.legend(figure, *style.methods(models.method), *_levels(guessed, {}), style.hollow())
     return figure
 
 
 @style.styled
 def exposure(table2: pd.DataFrame) -> Figure:
     """Exposure of the forget set per method, among lines for what is no method: chance (the row of
-    that name in tables.table2), the base, the model before unlearning, the retrained model."""
-    figure, axes, panels = style.grid(table2)
+    that name in tables.table2), the base, the model before unlearning, the retrained model. A
+    method has the same place in all panels, whatever else was run for them."""
     frame = {"base": "-.", "before unlearning": ":", "retrained": "--"}
+    marks = style.markers(_apart(table2)[0].method)
+    names = [name for name in marks if name not in frame]
+    figure, axes, panels = style.grid(table2, width=max(3.1, 0.6 + 0.4 * len(names)))
     for panel, rows in panels:
         rows, chance = _apart(rows)
         for row in chance.itertuples():
@@ -74,8 +78,9 @@ def exposure(table2: pd.DataFrame) -> Figure:
             panel.axhline(
                 row.Exposure, color=style.MARKERS[row.method].colour, linestyle=frame[row.method]
             )
-        for place, row in enumerate(methods.itertuples()):
-            colour, marker = style.MARKERS.get(row.method, style.NEW)
+        for row in methods.itertuples():
+            colour, marker = marks[row.method]
+            place = names.index(row.method)
             panel.errorbar(
                 place,
                 row.Exposure,
@@ -85,9 +90,7 @@ def exposure(table2: pd.DataFrame) -> Figure:
                 elinewidth=0.8,
             )
             panel.plot(place + 0.25, row.paper_Exposure, marker, color=colour, mfc="none")
-        panel.set_xticks(
-            range(len(methods)), methods.method, rotation=30, ha="right", rotation_mode="anchor"
-        )
+        panel.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
         panel.grid(axis="x", visible=False)
     axes[0, 0].set_ylim(0, 104)
     style.label(axes, "", "Exposure of the forget set")
@@ -103,13 +106,13 @@ def forget_retain(curve: pd.DataFrame) -> Figure:
     higher line keeps more. curve: model, method, seed, epoch, view ("forget", "retain_eval"), hop,
     em (0..1); the mean over seeds is drawn. A panel without rows of one view has no lines.
     """
-    views = ["forget", "retain_eval"]
+    marks, views = style.markers(curve.method), ["forget", "retain_eval"]
     figure, axes, panels = style.grid(curve)
     for panel, rows in panels:
         mean = 100 * rows.groupby(["method", "epoch", "view"], sort=False).em.mean()
         ways = mean.unstack("view").reindex(columns=views)
         for method, way in ways.groupby(level="method", sort=False):
-            colour, marker = style.MARKERS.get(method, style.NEW)
+            colour, marker = marks[str(method)]
             way = way.sort_index(level="epoch")
             panel.plot(way.forget, way.retain_eval, marker=marker, markersize=4, color=colour)
     axes[0, 0].set_xlim(-4, 104)
@@ -157,12 +160,13 @@ def ratios(table: pd.DataFrame, model: str) -> Figure:
     }
     heads = {column: head for column, head in heads.items() if column in table}
     hops = [hop for hop in style.HOP if hop in set(table.hop)]
-    names = list(dict.fromkeys(table.method))
+    marks = style.markers(table.method)
+    names = list(marks)
     figure, axes = style.panels(len(heads), len(hops), 3.3, 1.65)
     for panel, (column, hop) in zip(axes.flat, product(heads, hops), strict=True):
         rows = table[table.hop == hop].sort_values("ratio", kind="stable")
         for (method, control), line in rows.groupby(["method", "control"], sort=False):
-            colour, marker = style.MARKERS.get(method, style.NEW)
+            colour, marker = marks[method]
             ours = control == paper.EPOCHS
             x = line.ratio + 0.25 * (names.index(method) - (len(names) - 1) / 2)
             panel.plot(
@@ -215,13 +219,16 @@ def sensitivity(table: pd.DataFrame) -> Figure:
     table: tables.sensitivity."""
     hops = [hop for hop in style.HOP if hop in set(table.hop)]
     kinds = list(dict.fromkeys(table.varied))
-    figure, axes = style.panels(len(hops), len(kinds), 3.3, 2.9, share="none")
+    points = table.groupby(["varied", "hop"])[["setting", "method"]].nunique().prod(axis=1).max()
+    height = max(2.9, 0.07 * points)
+    figure, axes = style.panels(len(hops), len(kinds), 3.3, height, share="none")
     for (hop, varied), panel in zip(product(hops, kinds), axes.flat, strict=True):
         rows = table[(table.hop == hop) & (table.varied == varied)]
         names = list(dict.fromkeys(rows.method))
+        apart = min(0.18, 0.8 / rows.setting.nunique())
         for shift, (setting, part) in enumerate(rows.groupby("setting", sort=False)):
             colour, marker = SETTINGS[shift % len(SETTINGS)]
-            places = [names.index(name) + 0.18 * shift for name in part.method]
+            places = [names.index(name) + apart * shift for name in part.method]
             panel.plot(part.EM_f, places, marker, color=colour, label=setting)
         panel.set_yticks(range(len(names)), names)
         panel.set(

@@ -34,6 +34,22 @@ def read_and_converted(benchmark, drawn, tmp_path):
     return rows, out
 
 
+@pytest.mark.parametrize(
+    "value, text, held",
+    [
+        ("old bank", "It is the OLD bank's.", "OLD bank"),
+        ("Anna", "Anna-Maria, or ANNA", "ANNA"),
+        ("Anna", "Anna-Maria", None),
+        ("Anna", "Anna\u2011Maria", None),  # a hyphen that breaks no line
+        ("istanbul", "\u0130stanbul", None),  # another word, case folded
+        ("看護師", "彼は看護師です", "看護師"),
+    ],
+)
+def test_a_value_is_taken_as_the_text_has_it_where_exact_match_finds_it(value, text, held):
+    assert convert._held(value, text) == held
+    assert held is None or metrics.exact_match(text, held)
+
+
 @pytest.mark.parametrize("benchmark", files.SOURCES)
 def test_each_benchmark_becomes_a_dataset_folder(drawn, tmp_path, benchmark):
     rows, out = read_and_converted(benchmark, drawn, tmp_path)

@@ -95,6 +95,39 @@ def test_exposure_draws_chance_and_what_is_no_method_as_levels(table2):
     ]
 
 
+def test_exposure_has_each_method_at_its_own_tick_in_panels_of_different_rows(table2):
+    more = table2[table2.method == "mine"].assign(method="another")
+    table = pd.concat([table2, more], ignore_index=True)
+    gone = (table.model == "tiny-13b") & table.method.isin(["GA", "mine"])
+    gone |= (table.model == "tiny-7b") & (table.hop == "single") & (table.method == "NPO")
+    figure = figures.exposure(table[~gone])
+    names = ["GA", "NPO", "mine", "another"]
+    for panel in figure.axes[2:]:  # the upper ones share these
+        assert [tick.get_text() for tick in panel.get_xticklabels()] == names
+    looks = style.markers(names)
+    for panel, shown in zip(
+        figure.axes,
+        (["GA", "mine", "another"], names, ["NPO", "another"], ["NPO", "another"]),
+        strict=True,
+    ):
+        drawn = {x: colour for (x, _), colour in marks(panel).items() if x in range(4)}
+        assert drawn == {names.index(name): looks[name].colour for name in shown}
+
+
+def test_each_added_method_has_its_own_colour_and_marker(table2, curve):
+    more = [table2[table2.method == "mine"].assign(method=f"m{k}") for k in range(4)]
+    figure = figures.tradeoff(pd.concat([table2, *more], ignore_index=True))
+    handles = {
+        text.get_text(): (h.get_color(), h.get_marker())
+        for text, h in zip(figure.legends[0].texts, figure.legends[0].legend_handles, strict=True)
+    }
+    added = {handles[name] for name in ("mine", "m0", "m1", "m2", "m3")}
+    assert len(added) == len({colour for colour, _ in added}) == len({m for _, m in added}) == 5
+    more = [curve[curve.method == "mine"].assign(method=f"m{k}") for k in range(4)]
+    lines = figures.forget_retain(pd.concat([curve, *more])).axes[0].lines
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 6
+
+
 def test_forget_retain(curve):
     figure = figures.forget_retain(curve.sample(frac=1, random_state=0))  # in any order
     way = figure.axes[0].lines[0]
