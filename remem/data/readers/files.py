@@ -157,13 +157,13 @@ def json_rows(file: Path, benchmark: str) -> Iterator[tuple[int, dict[str, Any]]
 
 
 def text_in(file: Path) -> str:
-    """The text of a file in UTF-8, with or without a byte order mark."""
+    """The text of a JSON file in UTF-8, with or without a byte order mark."""
     try:
         return file.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise BadData(f"{file} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise BadData(f"{file} is not in UTF-8 ({error})") from error
+        raise BadData(f"{file} is not valid JSON: it is not in UTF-8 ({error})") from error
 
 
 def forget_sets(benchmark: str, folder: Path, column: str) -> dict[str, list[str]]:
@@ -205,7 +205,7 @@ class Pictures:
             if tail in self.zipped:
                 return self._unzipped(tail, f"{place}: {path}")
         raise BadData(
-            f"{place}: {path!r:.200} is neither in {self.folder} nor in a ZIP there (the "
+            f"{place}: {path:.200} is neither in {self.folder} nor in a ZIP there (the "
             "pictures of FIUBench are in SFHQ.zip, 146 MB)"
         )
 
