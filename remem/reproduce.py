@@ -25,8 +25,8 @@ from filelock import FileLock, Timeout
 from nbconvert import HTMLExporter
 from traitlets.config import Config as Traits
 
-from remem import paths
-from remem.config import SCALES, Config, load_config, loading
+from remem import checks, paths
+from remem.config import SCALES, load_config, loading
 from remem.report import output, page
 
 # The tags of the cells that an executed notebook has more than its source.
@@ -51,8 +51,8 @@ def reproduce(
     """Run these notebooks (a number, a name or a path each; none: all) with the parameters of
     `load_config(scale, overrides)`; returns the exit status, 1 where one of them failed.
 
-    Raises CannotRun, BadParameter, BadMethod, OldOutputs, BadData, DamagedRun or CannotWrite before
-    anything is run.
+    Raises CannotRun, BadParameter, OldOutputs, DamagedRun, CannotWrite, or what checks.ready finds,
+    before anything is run.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched unless the user says so
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the runs have bars of their own
@@ -62,7 +62,9 @@ def reproduce(
     for notebook in found:
         _check_parameters(notebook)
     with _alone(config.folders):
-        _check(config)
+        calls = set[str]().union(*map(checks.used, found))
+        for note in checks.ready(config, calls):
+            print(f"note: {note}", file=sys.stderr)
         output.open_folder(config)
         where = str(scale) if str(scale) in SCALES else str(Path(scale).absolute())
         parameters = {"scale": where, "overrides": dict(overrides or {})}
@@ -149,14 +151,6 @@ def _check_parameters(notebook: Path) -> None:
             f"{notebook.name}: its cell tagged 'parameters' should declare exactly "
             f"{', '.join(PARAMETERS)}; missing: {missing or 'none'}; unknown: {unknown or 'none'}"
         )
-
-
-def _check(config: Config) -> None:
-    """Refuse parameters that a notebook would stumble over after hours."""
-    if loading.changes(config):  # those of a scale are tested
-        from remem import experiments  # with torch, which takes seconds
-
-        experiments.check(config)
 
 
 @contextmanager

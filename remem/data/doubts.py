@@ -16,6 +16,13 @@ from PIL import Image
 from remem import metrics
 from remem.data import leakage, validation
 
+ALONE = "a single person, so that no one would be left to retain"
+
+
+def alone(rows: pd.DataFrame) -> str | None:
+    """Why nobody of these rows can be forgotten, where only one person is trained on."""
+    return ALONE if rows["identity"][rows["split"] == "train"].nunique() == 1 else None
+
 
 def doubts(rows: pd.DataFrame, folder: Path) -> dict[str, list[str]]:
     """What to doubt -> where: labels of `rows`, people or attributes. Nothing where all is well.
@@ -88,7 +95,7 @@ def _of_people(rows: pd.DataFrame) -> dict[str, list[str]]:
         "people who share their name": people.index[people.duplicated(keep=False)],
         "people with test questions but none in training": sorted(tested - trained_on),
         "people without a held-out question": sorted(trained_on - tested),
-        "a single person, so that no one would be left to retain": people.index[: len(people) == 1],
+        ALONE: people.index[: len(people) == 1],
         "attributes with one value in all (Exposure has nothing to rank it against, "
         "and leaves it out)": values.index[values < 2],
     }

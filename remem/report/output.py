@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from remem import paths, runs
+from remem import checks, paths, runs
 from remem.config import Config, load_config, sections
 from remem.config.loading import changes
 from remem.report import claims, page, preconditions, verdicts
@@ -83,12 +83,16 @@ def begin(
     """The parameters of a notebook, and where its results go; both are said first.
 
     scale, overrides: see config.load_config. Printed are the scale, each parameter that is not as
-    params/<scale>.yaml has it, the outputs folder, and how long the notebook may take. Raises
-    BadParameter, paths.CannotWrite and paths.OldOutputs (see open_folder).
+    params/<scale>.yaml has it, the outputs folder, and how long the notebook may take. What the
+    notebook will need is checked. Raises BadParameter, paths.CannotWrite, paths.OldOutputs (see
+    open_folder), and what checks.ready does.
     """
     config = load_config(scale, overrides)
     folders = open_folder(config)
     print(introduction(notebook, config, folders))
+    if calls := checks.used(paths.NOTEBOOKS / f"{notebook}.py"):
+        for note in checks.ready(config, calls):
+            print(f"Note: {note}.")
     return config, Output(notebook, config, folders)
 
 
