@@ -48,9 +48,9 @@ class CannotStart(ValueError):
 
 
 def used(notebook: Path) -> set[str]:
-    """The functions of `experiments`, and of `judge`, that a notebook's text calls."""
+    """The functions of `experiments` that a notebook calls, and JUDGE where it calls that."""
     text = notebook.read_text(encoding="utf-8") if notebook.is_file() else ""
-    return set(re.findall(r"\b(?:experiments|judge)\.(\w+)\(", text))
+    return set(re.findall(rf"\b(?:experiments\.|judge\.(?={JUDGE}\())(\w+)\(", text))
 
 
 def ready(config: Config, calls: Collection[str]) -> list[str]:
@@ -170,11 +170,11 @@ def multiple_choice(config: Config) -> Found:
         return
     texts = table[["hint", "question", *LETTERS]]
     marked = texts.apply(lambda column: column.str.contains(IMAGE, regex=False)).any(axis=1)
-    if marked.any():
-        some = ", ".join(map(str, table["index"][marked][:5]))
+    if indexes := list(table["index"][marked]):
         yield BadData(
             f"{path}: {IMAGE}, which stands for the picture in a prompt, is in the text of "
-            f"{marked.sum()} questions (index {some}{', ...' * (marked.sum() > 5)}); take it out"
+            f"{len(indexes):,} questions (index {', '.join(indexes[:5])}"
+            f"{', ...' * (len(indexes) > 5)}); take it out"
         )
 
 

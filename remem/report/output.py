@@ -88,11 +88,12 @@ def begin(
     open_folder), and what checks.ready does.
     """
     config = load_config(scale, overrides)
+    calls = checks.used(paths.NOTEBOOKS / f"{notebook}.py")
+    notes = checks.ready(config, calls) if calls else ()
     folders = open_folder(config)
     print(introduction(notebook, config, folders))
-    if calls := checks.used(paths.NOTEBOOKS / f"{notebook}.py"):
-        for note in checks.ready(config, calls):
-            print(f"Note: {note}.")
+    for note in notes:
+        print(f"Note: {note}.")
     return config, Output(notebook, config, folders)
 
 
