@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib import style
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
@@ -90,6 +91,7 @@ def begin(
     config = load_config(scale, overrides)
     calls = checks.used(paths.NOTEBOOKS / f"{notebook}.py")
     notes = checks.ready(config, calls) if calls else ()
+    style.use("default")  # figures are shown as they are saved, whatever the reader's matplotlibrc
     folders = open_folder(config)
     print(introduction(notebook, config, folders))
     for note in notes:
