@@ -19,10 +19,15 @@ from typing import Any
 
 import jinja2
 import jupytext
+import matplotlib
 import nbformat
 import papermill
 from filelock import FileLock, Timeout
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from nbconvert import HTMLExporter
+from nbformat.v4 import new_output
+from traitlets import default
 from traitlets.config import Config as Traits
 
 from remem import checks, paths
@@ -34,6 +39,8 @@ ADDED_BY_PAPERMILL = ("injected-parameters", "papermill-error-cell-tag")
 
 PARAMETERS = ("scale", "overrides")  # of each notebook
 
+OF_THE_USER = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONIOENCODING", "IPYTHONDIR")  # not a kernel's
+
 
 class CannotRun(ValueError):
     """What was asked for cannot be started; nothing was run."""
@@ -41,6 +48,21 @@ class CannotRun(ValueError):
 
 class NotebookFailed(RuntimeError):
     """A notebook did not run to its end; the message names the notebook and the cell."""
+
+
+class _Kernel(AsyncKernelManager):
+    """A kernel of this interpreter, in which nothing of the user's own settings changes a result:
+    no other kernel of that name, no encoding of a locale's, no backend or file of matplotlib's."""
+
+    @default("kernel_spec_manager")
+    def _kernel_spec_manager_default(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])  # then ipykernel's own is left
+
+    async def start_kernel(self, **options: Any) -> None:
+        """Start it, in such an environment."""
+        environment = {key: value for key, value in os.environ.items() if key not in OF_THE_USER}
+        environment |= {"PYTHONUTF8": "1", "MATPLOTLIBRC": matplotlib.get_data_path()}
+        await super().start_kernel(env=environment, **options)
 
 
 def reproduce(
@@ -83,6 +105,7 @@ def run_notebook(
     paths.make_folder(folders.notebooks)
     with tempfile.TemporaryDirectory(prefix="remem-") as scratch:
         source, executed = Path(scratch) / "in.ipynb", Path(scratch) / "out.ipynb"
+        profile = paths.make_folder(Path(scratch) / "ipython")
         jupytext.write(_numbered(jupytext.read(notebook)), source)
         # Sockets in a folder of our own: TCP ports may be taken between choosing and binding.
         # (A socket's path cannot be long: then TCP after all.)
@@ -100,6 +123,10 @@ def run_notebook(
                 start_timeout=300,
                 iopub_timeout=300,
                 coalesce_streams=True,
+                kernel_manager_class=_Kernel,
+                # No profile of the user's; and what a kernel logs as an error is that it was
+                # interrupted while it shut down, as every kernel may be.
+                extra_arguments=[f"--ipython-dir={profile}", "--log-level=CRITICAL"],
                 config=Traits({"KernelManager": sockets}),
             )
             failure = None
@@ -109,10 +136,10 @@ def run_notebook(
     result.metadata.setdefault("papermill", {}).update(
         input_path=notebook.name, output_path=f"{name}.ipynb"
     )
-    for shown in (shown for cell in result.cells for shown in cell.get("outputs", ())):
-        if shown.output_type == "stream":
-            shown.text = _one_line_a_bar(shown.text)
     reason, failed = _why_unfinished(result, failure), f"{name}.failed"
+    for cell in result.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [part for shown in cell.outputs for part in _calm(shown, bool(reason))]
     _save(result, folders, failed if reason else name)
     if reason:
         kept = folders.notebooks / f"{failed}.ipynb"
@@ -162,7 +189,7 @@ def _alone(folders: paths.Folders) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout as error:
-        process = holder.read_text() if holder.exists() else "?"
+        process = holder.read_text("utf-8") if holder.exists() else "?"
         raise CannotRun(
             f"process {process} is running notebooks into {folders.root}; wait for it, choose "
             "another folder with --out NAME, or set REMEM_OUTPUTS"
@@ -216,16 +243,29 @@ def _numbered(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def _one_line_a_bar(text: str) -> str:
-    """Of each progress bar only its last state: bars inside bars leave a line at every refresh."""
-    lines: dict[str | int, str] = {}
-    for number, line in enumerate(text.splitlines(keepends=True)):
-        line = line.replace("\x1b[A", "").rpartition("\r")[2]  # the cursor's ways
-        bar = re.match(r"(.*?): +\d+%\|", line)
+def _calm(shown: nbformat.NotebookNode, failed: bool) -> list[nbformat.NotebookNode]:
+    """An output, its progress bars apart: they are nothing to be shown in red."""
+    if shown.output_type != "stream":
+        return [shown]
+    bars, text = _bars_apart(shown.text)
+    done = "".join(line for line in bars if failed or re.match(r".*?\b100%\|", line))
+    parts = [("stdout", done), (shown.name, text)]
+    return [new_output("stream", name=name, text=part) for name, part in parts if part.strip()]
+
+
+def _bars_apart(text: str) -> tuple[list[str], str]:
+    """The last state of each progress bar of a stream, and the stream without bars."""
+    bars: dict[str, str] = {}
+    rest = []
+    for line in text.splitlines(keepends=True):
+        last = line.replace("\x1b[A", "").rpartition("\r")[2]  # the cursor's ways
+        bar = re.match(r"(.*?):? *\d+%\|", last)
         if bar:
-            lines.pop(bar[1], None)
-        lines[bar[1] if bar else number] = line
-    return "".join(lines.values())
+            bars.pop(bar[1], None)
+            bars[bar[1]] = last.rstrip("\n") + "\n"
+        elif last.strip() or last == line:
+            rest.append(last)
+    return list(bars.values()), "".join(rest)
 
 
 def _why_unfinished(result: nbformat.NotebookNode, failure: Exception | None) -> str | None:

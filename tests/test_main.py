@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 
+import four_rows
 import pytest
 
 from remem import __main__, paths
@@ -174,3 +176,16 @@ def test_construct_plans_without_asking(monkeypatch, capsys, tmp_path):
     assert "construction.budget ($5.00)" in said and said.endswith("Nothing was asked.\n")
     assert json.dumps(str(tmp_path / "outputs"))[1:-1] in said
     assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_a_terminal_cannot_show_is_escaped(tmp_path, encoding):
+    folder = four_rows.make(tmp_path / "own", name="山田 花子", attribute="足のサイズ")
+    said = subprocess.run(
+        [sys.executable, "-m", "remem", "dataset", "check", str(folder)],
+        env={**os.environ, "PYTHONPATH": str(paths.ROOT), "PYTHONIOENCODING": encoding},
+        capture_output=True,
+    )
+    text = (said.stdout + said.stderr).decode(encoding)
+    assert said.returncode == 1 and "Traceback" not in text
+    assert ("山田" if encoding == "utf-8" else r"\u5c71\u7530") in text
