@@ -11,13 +11,14 @@ import functools
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from remem import paths
+from remem.config import BadParameter
 from remem.config.networks import Hub
 from remem.config.sections import Config
 from remem.data import chosen, doubts, splits, validation
@@ -46,6 +47,12 @@ IMAGE = "<image>"  # where LLaVA puts a picture
 class CannotStart(ValueError):
     """Several things are in the way of a run; the message lists them all."""
 
+    def __init__(self, faults: Sequence[Exception]):
+        listed = "".join(f"\n- {fault}" for fault in faults)
+        super().__init__(f"{len(faults)} things are in the way:{listed}")
+        # of the command line: 1 where all that is wrong is data
+        self.exit_status = max(getattr(fault, "exit_status", 2) for fault in faults)
+
 
 def used(notebook: Path) -> set[str]:
     """The functions of `experiments` that a notebook calls, and JUDGE where it calls that."""
@@ -57,8 +64,7 @@ def ready(config: Config, calls: Collection[str]) -> list[str]:
     """Make the checks that such `calls` (see `used`) need; returns what is worth knowing.
 
     Methods, data and forget sets are checked in any case. Raises what is in the way: BadMethod,
-    BadData, CannotLoad, CannotWrite, or CannotStart, with a list, where it is several things
-    (BadData where all are of the data).
+    BadParameter, BadData, CannotLoad or CannotWrite, and CannotStart where it is several things.
     """
     calls = set(calls)
     found: list[Exception | str] = [*methods(config), *drawn(config, calls)]
@@ -77,13 +83,8 @@ def ready(config: Config, calls: Collection[str]) -> list[str]:
     found += judge(config) if JUDGE in calls else ()
 
     faults = list({str(each): each for each in found if isinstance(each, Exception)}.values())
-    if len(faults) > 1:
-        listed = "".join(f"\n- {fault}" for fault in faults)
-        of_data = all(isinstance(fault, BadData) for fault in faults)
-        kind = BadData if of_data else CannotStart
-        raise kind(f"{len(faults)} things are in the way:{listed}")
     if faults:
-        raise faults[0]
+        raise CannotStart(faults) if len(faults) > 1 else faults[0]
     return [each for each in found if isinstance(each, str)]
 
 
@@ -149,10 +150,10 @@ def drawn(config: Config, calls: Collection[str]) -> Found:
     for key, (source, changed) in wanted.items():
         if source in ("synthetic", "public"):
             draw = functools.partial(_draw, own.model_dump() | changed | {"source": source})
-            yield from (BadData(f"{key}: {error}") for error in _raised(draw))
+            yield from (BadParameter(f"{key}: {error}") for error in _raised(draw))
     few = others.diagnosis.questions_per_person
     if "causes" in calls and config.synthetic and few > own.single + own.multi:
-        yield BadData(
+        yield BadParameter(
             f"experiments.diagnosis.questions_per_person is {few}, and the dataset has "
             f"{own.single} + {own.multi} questions about a person in all"
         )
@@ -168,7 +169,7 @@ def multiple_choice(config: Config) -> Found:
     except BadData as error:
         yield error
         return
-    texts = table[["hint", "question", *LETTERS]]
+    texts = table[["hint", "question", *(letter for letter in LETTERS if letter in table)]]
     marked = texts.apply(lambda column: column.str.contains(IMAGE, regex=False)).any(axis=1)
     if indexes := list(table["index"][marked]):
         yield BadData(
@@ -238,7 +239,7 @@ def judge(config: Config) -> Found:
         if reason := gemini.unreachable(config.judge, "model"):
             yield f"judge.model {model} could not be asked for ({reason}): scores may be missing"
     except gemini.WrongKey as error:
-        yield CannotStart(f"judge: {error.args[0]}, or unset it to have the rule judge")
+        yield BadParameter(f"judge: {error.args[0]}, or unset it to have the rule judge")
 
 
 def _raised(make: Callable[[], object]) -> Iterator[ValueError]:

@@ -86,15 +86,12 @@ def test_all_that_is_in_the_way_is_told_at_once(people, tmp_path):
     assert len(told) == 4
 
 
-def test_one_thing_is_told_as_what_it_is_and_several_of_the_data_as_bad_data(people):
+def test_one_thing_is_told_as_what_it_is(people):
     with pytest.raises(BadMethod, match=r"^stage2.hyperparameters.SGA: 'SGA' is none of GA"):
         checks.ready(load_config("tiny", {"stage2.hyperparameters.SGA.beta": 1.0}), [])
     both = {"benchmark": str(people), "stage2.forget_set": ["Bo"]}
     with pytest.raises(BadData, match=r"^no identity in the dataset is called Bo"):
         checks.ready(load_config("smoke", both), [])
-    both["experiments.ability.source"] = "nowhere.tsv"
-    with pytest.raises(BadData, match=r"^2 things are in the way:\n- no identity"):
-        checks.ready(load_config("smoke", both), ["ability"])
 
 
 def test_what_a_call_does_not_need_is_not_asked_for():

@@ -5,6 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from remem import config, paths
+from remem.checks import CannotStart
 from remem.data.validation import BadData
 from remem.report import claims, output
 from remem.services import gemini
@@ -86,7 +87,7 @@ def test_a_folder_without_results_is_anybodys(outputs):
 
 def test_what_the_notebook_will_need_is_checked_first(outputs, monkeypatch, capsys):
     given = {"benchmark": "typo", "experiments.ability.source": "nowhere.tsv"}
-    with pytest.raises(BadData, match=r"(?s)2 things.*'typo'.*nowhere\.tsv"):
+    with pytest.raises(CannotStart, match=r"(?s)2 things.*'typo'.*nowhere\.tsv"):
         output.begin("07_stage2", "tiny", given)
     with pytest.raises(BadData, match="'typo'"):  # it has no multiple choice in it
         output.begin("08_forget_ratio", "tiny", given)
