@@ -34,10 +34,8 @@ from remem.training.methods import method
 
 Found = Iterator[Exception | str]
 
-# Functions of `experiments` that need rows and no network, those with stage 2 in them, and those
-# about other sets of people.
+# Functions of `experiments` that need rows and no network, and those about other sets of people.
 ROWS = {"dataset", "forget_set", "shape_rows", "ability_scores", "refusals_shared"}
-STAGE2 = {"unlearning", "curves", "exposure_prefixes", "sensitivity", "ability", "controls"}
 SETS = {"diagnosis", "causes", "signatures", "traces", "sets", "shape_rows"}
 JUDGE = "score"  # of `judge`
 
@@ -79,7 +77,8 @@ def ready(config: Config, calls: Collection[str]) -> list[str]:
     found += sets(config) if calls & SETS else ()
     found += multiple_choice(config) if "ability" in calls else ()
     if calls - ROWS - {JUDGE}:
-        found += [*networks(config), *disk(config, rows, calls)]
+        unusable = [*networks(config)]
+        found += unusable or disk(config, rows, calls)
     found += judge(config) if JUDGE in calls else ()
 
     faults = list({str(each): each for each in found if isinstance(each, Exception)}.values())
@@ -196,34 +195,33 @@ def networks(config: Config) -> Found:
 
 
 def disk(config: Config, rows: pd.DataFrame | None, calls: Collection[str]) -> Found:
-    """Less room on the disk than the image features of stage 1's pictures and the adapters of
-    Table 3, and of Table 2 where it is made, are known to take."""
-    own, seeds = config.dataset, len(config.seeds)
+    """Less room on the disk than is known to be taken: by image features of stage 1's pictures,
+    where all models are asked, and by the adapters of Table 2, where all of it is made."""
+    own, seeds, adapters = config.dataset, len(config.seeds), 0
+    if not {"memorising", "curves"} & set(calls):
+        return
     each = own.single + own.multi + own.test_single + own.test_multi
     pictures = own.identities * each
     if rows is not None and not config.synthetic:
         pictures = rows["image"].nunique()
-    adapters = len(config.stage1_seeds)
-    if set(calls) & STAGE2:
+    if "curves" in calls:
         between = min(seeds, config.experiments.curves.seeds) * (config.stage2.epochs - 1)
-        adapters += seeds + (seeds + between) * len(config.stage2.methods)
+        adapters = len(config.stage1_seeds) + seeds  # and those that are retrained
+        adapters += (seeds + between) * len(config.stage2.methods)
     need = 0
     for name in config.models:
         network = config.base.networks[name]
-        try:
-            size = sizes.of_network(network, config.base.tower, config.stage1.rank)
-        except CannotLoad:
-            return  # `networks` tells why
+        size = sizes.of_network(network, config.base.tower, config.stage1.rank)
         need += pictures * size.picture + adapters * size.adapter
     root = config.folders.runs
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     free, held = shutil.disk_usage(there).free, sum(_sizes(root))
     if need > free + held:
         yield paths.CannotWrite(
-            f"{root}: {free / 2**30:.1f} GiB are free there, and image features of "
-            f"{pictures:,} pictures and {adapters} adapters of {', '.join(config.models)} take "
-            f"{need / 2**30:.1f} GiB at the least. Make room, or set REMEM_OUTPUTS to a folder on "
-            "another disk"
+            f"{root}: {free / 2**30:.1f} GiB are free there, and of {', '.join(config.models)} "
+            f"image features of {pictures:,} pictures{f' and {adapters} adapters' * (adapters > 0)}"
+            f" take {need / 2**30:.1f} GiB at the least. Make room, or set REMEM_OUTPUTS to a "
+            "folder on another disk"
         )
 
 
