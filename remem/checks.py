@@ -53,9 +53,11 @@ class CannotStart(ValueError):
 
 
 def used(notebook: Path) -> set[str]:
-    """The functions of `experiments` that a notebook calls, and JUDGE where it calls that."""
+    """The functions of `experiments` that a notebook's text names, and JUDGE where it names that;
+    a section of the parameters is no function."""
     text = notebook.read_text(encoding="utf-8") if notebook.is_file() else ""
-    return set(re.findall(rf"\b(?:experiments\.|judge\.(?={JUDGE}\())(\w+)\(", text))
+    of_ours = r"(?:(?<![\w.])|\bremem\.)"
+    return set(re.findall(rf"{of_ours}(?:experiments\.|judge\.(?={JUDGE}\b))(\w+)", text))
 
 
 def ready(config: Config, calls: Collection[str]) -> list[str]:

@@ -48,13 +48,19 @@ def faults(calls=(), scale="smoke", **overrides) -> list[str]:
 # ---------------------------------------------------------------- which, and how they are told
 
 
-def test_what_a_notebook_uses_is_read_from_its_text():
+def test_what_a_notebook_uses_is_read_from_its_text(tmp_path):
     assert {"unlearning", "traces", "ability", "forget_ratios", "scaling", "score"} <= EVERYTHING
     known = {name for name in dir(experiments) if callable(getattr(experiments, name))}
     assert known | {checks.JUDGE} >= EVERYTHING
     assert known >= checks.ROWS | checks.SETS | {"memorising", "curves", "ability"}
+    assert "ability" in checks.used(paths.NOTEBOOKS / "06_stage1.py")
     assert checks.used(paths.NOTEBOOKS / "09_scorecard.py") == set()
     assert checks.used(paths.NOTEBOOKS / "not_there.py") == set()
+    (tmp_path / "mine.py").write_text(
+        "rows = remem.experiments.unlearning(config)\nask = experiments.ability\n"
+        "floor = config.experiments.trace.floor\nremem.judge.score(rows); judge.enclosed()"
+    )
+    assert checks.used(tmp_path / "mine.py") == {"unlearning", "ability", "score"}
 
 
 @pytest.mark.parametrize("scale", ["smoke", "quick", "tiny"])
@@ -197,10 +203,8 @@ def test_2560_samples_are_looked_at_within_five_seconds(tmp_path):
 def test_questions_that_hold_the_image_token_are_told(tsv):
     rows = [mmbench_file.row("1"), mmbench_file.row("2", question="<image>\nWhat?")]
     rows.append(mmbench_file.row("3", hint="See <image>."))
-    told = faults(["ability"], **{"experiments.ability.source": str(tsv(*rows))})
-    assert len(told) <= 1  # the reader may leave such rows out
-    if told:
-        assert "is in the text of 2 questions (index 2, 3); take it out" in told[0]
+    [told] = faults(["ability"], **{"experiments.ability.source": str(tsv(*rows))})
+    assert "is in the text of 2 questions (index 2, 3); take it out" in told
     assert faults(["ability"], **{"experiments.ability.source": str(tsv(rows[0]))}) == []
 
 
