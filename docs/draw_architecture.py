@@ -24,10 +24,11 @@ PICTURE = ROOT / "docs" / "architecture.png"
 LAYERS = (
     ("paths", "language", "metrics", "synthetic", "runs", "paper", "config"),
     ("jobs", "services", "data"),
-    ("model", "report"),
+    ("model",),
     ("training",),
-    ("evaluation", "construction"),
-    ("experiments",),
+    ("evaluation", "checks"),
+    ("experiments", "report"),
+    ("construction",),
     ("reproduce", "__main__", "notebooks"),
 )
 GROUND = LAYERS[0]  # used nearly everywhere
@@ -45,6 +46,7 @@ WHAT = {
     "services": "Gemini, its ledger",
     "data": "folders, readers",
     "model": "network, adapters",
+    "checks": "before hours are spent",
     "report": "tables, figures, page",
     "training": "methods, both stages",
     "evaluation": "answers, judge, traces",
@@ -58,17 +60,19 @@ PLACES = {  # x of each box's middle; y is its layer's
     "jobs": 1.87,
     "data": 5.82,
     "services": 8.22,
-    "model": 4.22,
-    "report": 10.82,
+    "model": 3.92,
     "training": 3.12,
-    "evaluation": 5.92,
-    "construction": 9.52,
+    "evaluation": 5.52,
+    "checks": 8.92,
     "experiments": 2.82,
+    "report": 10.82,
+    "construction": 9.52,
     "reproduce": 6.47,
     "__main__": 10.12,
     "notebooks": 2.82,
 } | {name: 0.95 + 1.84 * number for number, name in enumerate(GROUND)}
 WIDTH, WIDE, HEIGHT, RISE = 1.76, 3.5, 0.64, 1.3
+ROOF = RISE * (len(LAYERS) - 1)  # y of the top
 
 NAME = r"remem(\.\w+)+(:\w+)?"  # a module, or something in it, written as text
 
@@ -104,11 +108,11 @@ def arrows() -> dict[str, int]:
 def draw() -> Figure:
     """The packages as boxes, in their layers; an arrow from each to those that it imports. What
     the top imports, and who imports the ground, is told in words."""
-    figure = Figure(figsize=(13.3, 9.6))
+    figure = Figure(figsize=(13.3, ROOF + 1.8))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(-0.1, 13.05), ylim=(-0.55, 8.75))
+    axes.set(xlim=(-0.1, 13.05), ylim=(-0.55, ROOF + 0.95))
     axes.axis("off")
-    for low, high in ((-0.45, 0.58), (7.25, 8.7)):
+    for low, high in ((-0.45, 0.58), (ROOF - 0.55, ROOF + 0.9)):
         axes.axhspan(low, high, color="#eef1f4", zorder=0)
     found = arrows()
     pairs = {tuple(arrow.split(" -> ")): count for arrow, count in found.items()}

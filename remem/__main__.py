@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import re
 import shlex
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     order (an exception's `exit_status`), 2 when an argument or the machine did not let it begin or
     go on, 130 when it was interrupted. What was wrong is a line that begins with "error:".
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names in any script, whatever the locale
+            stream.reconfigure(errors="backslashreplace")
     parser = _parser()
     given = parser.parse_args(arguments)
     if "run" not in given:

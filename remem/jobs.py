@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +25,11 @@ from tqdm import tqdm
 from remem import runs
 from remem.runs import Run
 
+SHOWN, WIDE = 5, 60  # runs, and keys of each, and characters of a value, in a message
+
 
 class FailedRuns(RuntimeError):
-    """Some runs of a sweep failed; the message says which, and where they differ from the rest."""
+    """Some runs of a sweep failed; the message says why, and which, by what tells them apart."""
 
     exit_status: ClassVar[int] = 1
 
@@ -83,7 +85,7 @@ def sweep(jobs: Jobs, label: str = "runs") -> list[Path]:
 
     What is done is only verified. The last job is begun first: small ones stand before large ones,
     and no core should wait for a long run at the end. When runs fail, those that do not need them
-    are finished, and then FailedRuns names each.
+    are finished, and then FailedRuns says why.
     """
     waiting = _waiting(jobs)
     made: dict[str, Path | BaseException] = {}
@@ -170,7 +172,7 @@ def _without(name: str, cause: str, needed: dict[str, set[str]]):
     """The failure of a run whose need failed, and of all that need it in turn."""
     if needed.pop(name, None) is None:
         return
-    yield name, _Needed(f"it needs {cause}, which failed")
+    yield name, _Needed(cause)
     for other in [key for key, needs in needed.items() if name in needs]:
         yield from _without(other, name, needed)
 
@@ -249,25 +251,45 @@ def _start_worker(parent: int) -> None:
 
 
 def _report(jobs: Jobs, specs: Mapping[str, Run], failures: Mapping[str, BaseException]) -> str:
-    lines = [
-        f"{len(failures)} of {len(specs)} runs failed"
-        + ("; the others are done and kept" if len(failures) < len(specs) else "")
-    ]
+    """Each reason once, and after it the runs that failed for it, with what tells them apart."""
+    reasons: dict[str, list[str]] = {}
     for name, error in failures.items():
-        if isinstance(error, _Needed):
-            lines.append(f"- {name}: {error}")
-            continue
-        said = _labels(jobs, name) or _differing(specs, name)
-        where = ", ".join(f"{key}={value}" for key, value in said.items())
-        named = "" if isinstance(error, _InWorker) else f"{type(error).__name__}: "
-        reason = f"{named}{error}"
-        if isinstance(error, BrokenExecutor):
-            reason = (
-                "a worker process was killed (out of memory?), which ends the whole pool; "
-                "lower `workers` and start again"
-            )
-        lines.append(f"- {name} ({where}): {reason}" if where else f"- {name}: {reason}")
-    return "\n".join(lines)
+        if not isinstance(error, _Needed):
+            reasons.setdefault(_reason(error), []).append(name)
+    lines = []
+    for reason, names in reasons.items():
+        shown = [_described(jobs, specs, name) for name in names[:SHOWN]]
+        more = f" and {len(names) - SHOWN} more" * (len(names) > SHOWN)
+        lines += [reason, f"  in {', '.join(shown)}{more}"]
+    failed = sum(map(len, reasons.values()))
+    ends = [f"{failed} of {len(specs)} runs failed"]
+    if waited := len(failures) - failed:
+        ends.append(f"{waited} that need them were not begun")
+    if len(failures) < len(specs):
+        ends.append("the others are done and kept")
+    return "\n".join([*lines, "; ".join(ends)])
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, BrokenExecutor):
+        return (
+            "a worker process was killed (out of memory?), which ends the whole pool; "
+            "lower `workers` and start again"
+        )
+    return f"{error}" if isinstance(error, _InWorker) else f"{type(error).__name__}: {error}"
+
+
+def _described(jobs: Jobs, specs: Mapping[str, Run], name: str) -> str:
+    """A run's name, with its labels, or else its fields, as far as others have other values."""
+    labels = [job.labels for job in jobs]
+    said = _differing(_labels(jobs, name), labels)
+    if not said:
+        fields = {other: runs.flat(runs.plain(spec)) for other, spec in specs.items()}
+        kind = fields[name]["kind"]
+        said = _differing(fields[name], [each for each in fields.values() if each["kind"] == kind])
+    pairs = [f"{key}={_cut(value)}" for key, value in said.items()]
+    more = ["..."] * (len(pairs) > SHOWN)
+    return f"{name} ({', '.join([*pairs[:SHOWN], *more])})" if pairs else name
 
 
 def _labels(jobs: Jobs, name: str) -> dict[str, Any]:
@@ -285,12 +307,15 @@ def _labels(jobs: Jobs, name: str) -> dict[str, Any]:
     }
 
 
-def _differing(specs: Mapping[str, Run], name: str) -> dict[str, Any]:
-    """The fields in which a run differs from the others of its kind."""
-    fields = {other: runs.flat(runs.plain(spec)) for other, spec in specs.items()}
-    alike = [each for each in fields.values() if each.get("kind") == fields[name]["kind"]]
+def _differing(own: Mapping[str, Any], each: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The keys of `own` that have a value, and not the same one in all of `each`."""
     return {
         key: value
-        for key, value in sorted(fields[name].items())
-        if len({repr(each.get(key)) for each in alike}) > 1
+        for key, value in own.items()
+        if value is not None and any(other.get(key) != value for other in each)
     }
+
+
+def _cut(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= WIDE else f"{text[: WIDE - 4]} ..."

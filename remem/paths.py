@@ -151,15 +151,21 @@ def write(path: Path, content: str | bytes) -> Path:
 def save_figure(figure, path: Path) -> tuple[Path, Path]:
     """Save a matplotlib figure as `path`.png and `path`.pdf; returns the two paths.
 
-    Neither holds a date or a version, so that the same figure gives the same bytes.
+    Neither holds a date or a version, nor what a reader's own matplotlibrc says, so that the same
+    figure gives the same bytes.
     """
+    from matplotlib import style  # it is loaded where there is a figure
+
     saved = []
     for suffix, metadata in (
         (".png", {"Software": None}),
         (".pdf", {"CreationDate": None, "Creator": None, "Producer": None}),
     ):
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=suffix[1:], metadata=metadata, bbox_inches="tight", dpi=160)
+        with style.context("default"):
+            figure.savefig(
+                buffer, format=suffix[1:], metadata=metadata, bbox_inches="tight", dpi=160
+            )
         # not with_suffix, which would take the end of "fig3.a" for a suffix
         saved.append(write(Path(f"{path}{suffix}"), buffer.getvalue()))
     return saved[0], saved[1]

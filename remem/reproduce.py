@@ -19,20 +19,27 @@ from typing import Any
 
 import jinja2
 import jupytext
+import matplotlib
 import nbformat
 import papermill
 from filelock import FileLock, Timeout
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from nbconvert import HTMLExporter
+from nbformat.v4 import new_output
+from traitlets import default
 from traitlets.config import Config as Traits
 
-from remem import paths
-from remem.config import SCALES, Config, load_config, loading
+from remem import checks, paths
+from remem.config import SCALES, load_config, loading
 from remem.report import output, page
 
 # The tags of the cells that an executed notebook has more than its source.
 ADDED_BY_PAPERMILL = ("injected-parameters", "papermill-error-cell-tag")
 
 PARAMETERS = ("scale", "overrides")  # of each notebook
+
+OF_THE_USER = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONIOENCODING", "IPYTHONDIR")  # not a kernel's
 
 
 class CannotRun(ValueError):
@@ -43,6 +50,21 @@ class NotebookFailed(RuntimeError):
     """A notebook did not run to its end; the message names the notebook and the cell."""
 
 
+class _Kernel(AsyncKernelManager):
+    """A kernel of this interpreter, in which nothing of the user's own settings changes a result:
+    no other kernel of that name, no encoding of a locale's, no backend or file of matplotlib's."""
+
+    @default("kernel_spec_manager")
+    def _kernel_spec_manager_default(self) -> KernelSpecManager:
+        return KernelSpecManager(kernel_dirs=[])  # then ipykernel's own is left
+
+    async def start_kernel(self, **options: Any) -> None:
+        """Start it, in such an environment."""
+        environment = {key: value for key, value in os.environ.items() if key not in OF_THE_USER}
+        environment |= {"PYTHONUTF8": "1", "MATPLOTLIBRC": matplotlib.get_data_path()}
+        await super().start_kernel(env=environment, **options)
+
+
 def reproduce(
     scale: str | Path = "tiny",
     overrides: Mapping[str, Any] | None = None,
@@ -51,8 +73,8 @@ def reproduce(
     """Run these notebooks (a number, a name or a path each; none: all) with the parameters of
     `load_config(scale, overrides)`; returns the exit status, 1 where one of them failed.
 
-    Raises CannotRun, BadParameter, BadMethod, OldOutputs, BadData, DamagedRun or CannotWrite before
-    anything is run.
+    Raises CannotRun, BadParameter, OldOutputs, DamagedRun, CannotWrite, or what checks.ready finds,
+    before anything is run.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched unless the user says so
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the runs have bars of their own
@@ -62,7 +84,9 @@ def reproduce(
     for notebook in found:
         _check_parameters(notebook)
     with _alone(config.folders):
-        _check(config)
+        calls = set[str]().union(*map(checks.used, found))
+        for note in checks.ready(config, calls):
+            print(f"note: {note}", file=sys.stderr)
         output.open_folder(config)
         where = str(scale) if str(scale) in SCALES else str(Path(paths.expanded(scale)).absolute())
         parameters = {"scale": where, "overrides": dict(overrides or {})}
@@ -81,6 +105,7 @@ def run_notebook(
     paths.make_folder(folders.notebooks)
     with tempfile.TemporaryDirectory(prefix="remem-") as scratch:
         source, executed = Path(scratch) / "in.ipynb", Path(scratch) / "out.ipynb"
+        profile = paths.make_folder(Path(scratch) / "ipython")
         jupytext.write(_numbered(jupytext.read(notebook)), source)
         # Sockets in a folder of our own: TCP ports may be taken between choosing and binding.
         # (A socket's path cannot be long: then TCP after all.)
@@ -98,6 +123,10 @@ def run_notebook(
                 start_timeout=300,
                 iopub_timeout=300,
                 coalesce_streams=True,
+                kernel_manager_class=_Kernel,
+                # No profile of the user's; and what a kernel logs as an error is that it was
+                # interrupted while it shut down, as every kernel may be.
+                extra_arguments=[f"--ipython-dir={profile}", "--log-level=CRITICAL"],
                 config=Traits({"KernelManager": sockets}),
             )
             failure = None
@@ -107,10 +136,10 @@ def run_notebook(
     result.metadata.setdefault("papermill", {}).update(
         input_path=notebook.name, output_path=f"{name}.ipynb"
     )
-    for shown in (shown for cell in result.cells for shown in cell.get("outputs", ())):
-        if shown.output_type == "stream":
-            shown.text = _one_line_a_bar(shown.text)
     reason, failed = _why_unfinished(result, failure), f"{name}.failed"
+    for cell in result.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [part for shown in cell.outputs for part in _calm(shown, bool(reason))]
     _save(result, folders, failed if reason else name)
     if reason:
         kept = folders.notebooks / f"{failed}.ipynb"
@@ -152,14 +181,6 @@ def _check_parameters(notebook: Path) -> None:
         )
 
 
-def _check(config: Config) -> None:
-    """Refuse parameters that a notebook would stumble over after hours."""
-    if loading.changes(config):  # those of a scale are tested
-        from remem import experiments  # with torch, which takes seconds
-
-        experiments.check(config)
-
-
 @contextmanager
 def _alone(folders: paths.Folders) -> Iterator[None]:
     """One call for an outputs folder at a time: two would write the same notebooks and tables."""
@@ -169,7 +190,7 @@ def _alone(folders: paths.Folders) -> Iterator[None]:
     try:
         lock.acquire(blocking=False)
     except Timeout as error:
-        process = holder.read_text() if holder.exists() else "?"
+        process = holder.read_text("utf-8") if holder.exists() else "?"
         raise CannotRun(
             f"process {process} is running notebooks into {folders.root}; wait for it, choose "
             "another folder with --out NAME, or set REMEM_OUTPUTS"
@@ -223,16 +244,29 @@ def _numbered(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def _one_line_a_bar(text: str) -> str:
-    """Of each progress bar only its last state: bars inside bars leave a line at every refresh."""
-    lines: dict[str | int, str] = {}
-    for number, line in enumerate(text.splitlines(keepends=True)):
-        line = line.replace("\x1b[A", "").rpartition("\r")[2]  # the cursor's ways
-        bar = re.match(r"(.*?): +\d+%\|", line)
+def _calm(shown: nbformat.NotebookNode, failed: bool) -> list[nbformat.NotebookNode]:
+    """An output, its progress bars apart: they are nothing to be shown in red."""
+    if shown.output_type != "stream":
+        return [shown]
+    bars, text = _bars_apart(shown.text)
+    done = "".join(line for line in bars if failed or re.match(r".*?\b100%\|", line))
+    parts = [("stdout", done), (shown.name, text)]
+    return [new_output("stream", name=name, text=part) for name, part in parts if part.strip()]
+
+
+def _bars_apart(text: str) -> tuple[list[str], str]:
+    """The last state of each progress bar of a stream, and the stream without bars."""
+    bars: dict[str, str] = {}
+    rest = []
+    for line in text.splitlines(keepends=True):
+        last = line.replace("\x1b[A", "").rpartition("\r")[2]  # the cursor's ways
+        bar = re.match(r"(.*?):? *\d+%\|", last)
         if bar:
-            lines.pop(bar[1], None)
-        lines[bar[1] if bar else number] = line
-    return "".join(lines.values())
+            bars.pop(bar[1], None)
+            bars[bar[1]] = last.rstrip("\n") + "\n"
+        elif last.strip() or last == line:
+            rest.append(last)
+    return list(bars.values()), "".join(rest)
 
 
 def _why_unfinished(result: nbformat.NotebookNode, failure: Exception | None) -> str | None:

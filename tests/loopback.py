@@ -17,6 +17,16 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"  # as the service does it: connections are used again
 
+    def do_GET(self):
+        """What the service says of a model, which is free."""
+        code, content = self.server.model(self.path.rpartition("/")[2])
+        body = json.dumps(content).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def do_POST(self):
         """Answer one request."""
         server = self.server
@@ -55,11 +65,13 @@ def serving(
     `server.reply(subject, how often it was asked for)` gives status and content; `requests` are
     what came, `times` counts them by subject (what `subject` makes of a request's JSON), `most` is
     how many were under way at once; `cut(subject, times)` is where an answer is cut off.
+    `server.model(name)` is what is said of a model.
     """
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads, server.lock, server.subject = True, threading.Lock(), subject
     server.requests, server.times, server.now, server.most = [], Counter(), 0, 0
     server.cut = lambda subject, times: None
+    server.model = lambda name: (200, {"name": f"models/{name}"})
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     for name in [*gemini.KEYS, "GOOGLE_GENAI_API_VERSION", "GOOGLE_GENAI_USE_VERTEXAI"]:
         monkeypatch.delenv(name, raising=False)

@@ -249,6 +249,16 @@ def test_nothing_that_is_read_can_run(forbidden):
         assert not found, f"{path.name}: {found}"
 
 
+@pytest.mark.parametrize("name", MODULES)
+def test_text_is_read_and_written_alike_in_every_locale(name):
+    for node in ast.walk(ast.parse(MODULES[name].read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            wanted = {"read_text": 1, "write_text": 2}.get(node.func.attr)
+            named = any(keyword.arg == "encoding" for keyword in node.keywords)
+            if wanted and not named and len(node.args) < wanted:
+                pytest.fail(f"{name}, line {node.lineno}: which encoding?")
+
+
 # ---------------------------------------------------------------- the notebooks
 
 

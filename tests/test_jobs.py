@@ -194,10 +194,9 @@ def test_a_failed_need_fails_those_that_need_it_and_no_other(tmp_path, workers):
     with pytest.raises(FailedRuns) as told:
         jobs.sweep(several(tmp_path, *specs, workers=workers))
     said = str(told.value)
-    assert said.startswith("3 of 5 runs failed; the others are done and kept")
-    assert "RuntimeError: loss is nan" in said
-    assert f"it needs {runs.name(bad)}, which failed" in said
-    assert f"it needs {runs.name(middle)}, which failed" in said
+    assert said.startswith("RuntimeError: loss is nan\n")
+    ends = "1 of 5 runs failed; 2 that need them were not begun; the others are done and kept"
+    assert said.endswith(f"\n{ends}")
     assert sorted(calls(tmp_path)) == ["bad", "other", "sound"]
 
 
@@ -217,10 +216,9 @@ def test_a_failed_run_is_told_by_the_labels_that_all_who_need_it_share(tmp_path)
     labelled = tuple(Job(spec, {"model": "m", "seed": spec.seed}) for spec in specs)
     with pytest.raises(FailedRuns) as told:
         jobs.sweep(Jobs((*labelled, Job(Toy(name="sound"), {"model": "n"})), tmp_path))
-    _, *lines = str(told.value).splitlines()
-    assert f"- {runs.name(bad)} (model=m): RuntimeError: loss is nan" in lines
-    needed = f"it needs {runs.name(bad)}, which failed"
-    assert {f"- {runs.name(spec)}: {needed}" for spec in specs} < {*lines}
+    reason, where, ends = str(told.value).splitlines()
+    assert (reason, where) == ("RuntimeError: loss is nan", f"  in {runs.name(bad)} (model=m)")
+    assert ends.startswith("1 of 4 runs failed; 2 that need them were not begun; ")
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -229,11 +227,61 @@ def test_a_failing_job_lets_the_others_finish_and_is_named(tmp_path, workers):
     with pytest.raises(FailedRuns) as told:
         jobs.sweep(Jobs(tuple(map(Job, specs)), tmp_path, workers))  # without labels
     said = str(told.value)
-    assert said.startswith("1 of 3 runs failed; the others are done and kept")
-    assert f"{runs.name(specs[0])} (name=bad, seed=7): RuntimeError: loss is nan" in said
-    assert "sleep" not in said  # the same in all
+    assert said.splitlines() == [
+        "RuntimeError: loss is nan",
+        f"  in {runs.name(specs[0])} (name=bad, seed=7)",  # sleep is the same in all
+        "1 of 3 runs failed; the others are done and kept",
+    ]
     assert sorted(calls(tmp_path)) == ["a", "b", "bad"]
     assert len(list(tmp_path.glob("toy-*"))) == 2
+
+
+class Nested(runs.Spec):
+    """Many fields, most of them empty in most specs."""
+
+    a: int | None = None
+    b: int | None = None
+    c: str | None = None
+    inner: "Nested | None" = None
+
+
+class Wide(runs.Run):
+    """One that fails for a reason of two."""
+
+    kind: ClassVar[str] = "wide"
+    number: int
+    part: Nested = Nested()
+
+    def make(self, out: Path, runs_root: Path) -> None:
+        if self.number >= 0:
+            raise ValueError(f"{'even' if self.number % 2 == 0 else 'odd'} numbers are refused")
+
+
+def test_a_reason_is_told_once_and_first_and_then_what_tells_the_runs_apart(tmp_path):
+    deep = Nested(inner=Nested(inner=Nested(a=1, c="x" * 500)))
+    specs = [
+        Wide(number=number, part=deep if number == 2 else Nested()) for number in range(-1, 18)
+    ]
+    with pytest.raises(FailedRuns) as told:
+        jobs.sweep(Jobs(tuple(map(Job, specs)), tmp_path))
+    odd, those, even, others, ends = str(told.value).splitlines()
+    assert odd == "ValueError: odd numbers are refused" and even.startswith("ValueError: even")
+    names = {number: runs.name(specs[number + 1]) for number in range(18)}
+    assert (
+        those
+        == "  in "
+        + ", ".join(f"{names[number]} (number={number})" for number in (17, 15, 13, 11, 9))
+        + " and 4 more"
+    )
+    assert others.endswith("and 4 more")
+    assert ends == "18 of 19 runs failed; the others are done and kept"
+    assert len(str(told.value)) < 700 and "None" not in str(told.value)
+    with pytest.raises(FailedRuns) as told:
+        jobs.sweep(Jobs(tuple(map(Job, [specs[3], specs[1]])), tmp_path))
+    where = str(told.value).splitlines()[1]
+    assert f"{names[0]} (number=0)" in where  # it has nothing that the other has not
+    assert f"{names[2]} (number=2, part.inner.a=" not in where
+    assert f"{names[2]} (number=2, part.inner.inner.a=1, " in where and "x" * 60 not in where
 
 
 def test_an_error_that_cannot_travel_is_told_all_the_same(tmp_path):

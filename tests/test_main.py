@@ -2,10 +2,12 @@
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 
+import four_rows
 import pytest
 import two_people
 
@@ -268,3 +270,16 @@ def test_an_argument_may_be_wrong_or_begin_in_the_home_folder(words, code, tmp_p
     assert not (tmp_path / "~").exists() and (tmp_path / "out").exists() == (
         code == 0 and "~/out" in words
     )
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_a_terminal_cannot_show_is_escaped(tmp_path, encoding):
+    folder = four_rows.make(tmp_path / "own", name="山田 花子", attribute="足のサイズ")
+    said = subprocess.run(
+        [sys.executable, "-m", "remem", "dataset", "check", str(folder)],
+        env={**os.environ, "PYTHONPATH": str(paths.ROOT), "PYTHONIOENCODING": encoding},
+        capture_output=True,
+    )
+    text = (said.stdout + said.stderr).decode(encoding)
+    assert said.returncode == 1 and "Traceback" not in text
+    assert ("山田" if encoding == "utf-8" else r"\u5c71\u7530") in text

@@ -11,6 +11,7 @@ import time
 import nbformat
 import papermill
 import pytest
+from nbformat.v4 import new_output
 
 from remem import __main__, paths, reproduce
 from remem.config import load_config
@@ -69,7 +70,9 @@ def test_a_good_run_from_parameters_to_page(house, capsys):
         "01_good",
         "from remem import paths\nfolders = paths.outputs(scale)",
         "paths.write(folders.tables / 'table3.csv', 'model,EM\\ntiny,95\\n')",
-        "import time\nfrom tqdm import tqdm\nfor _ in tqdm(range(40)):\n    time.sleep(0.01)",
+        "import sys, time\nfrom tqdm import tqdm\nprint('a word', file=sys.stderr)\n"
+        "for _ in tqdm(range(40), desc='all'):\n    time.sleep(0.01)\n"
+        "    for _ in tqdm(range(2), desc='each', leave=False):\n        pass",
         "import matplotlib.figure\nfigure = matplotlib.figure.Figure()\nfigure.subplots()\n"
         "paths.save_figure(figure, folders.figures / 'fig5')",
         "print('lr', overrides['stage1']['lr'], overrides['seeds'], scale)",
@@ -83,9 +86,10 @@ def test_a_good_run_from_parameters_to_page(house, capsys):
     assert executed.cells[-1].outputs[0].text == "lr 5e-05 [3] smoke\n"
     ids = [cell.id for cell in executed.cells]
     assert ids[:4] == ["cell-00", "cell-01", "injected-parameters-00", "cell-02"]
-    bar = [output for output in executed.cells[5].outputs if "40/40" in output.get("text", "")]
-    assert len(bar) == len(executed.cells[5].outputs) == 1  # one line is left
-    assert bar[0].text.count("\n") <= 1 and "\r" not in bar[0].text
+    bar, word = executed.cells[5].outputs  # of a bar one line is left, and not in red
+    assert (bar.name, word.name, word.text) == ("stdout", "stderr", "a word\n")
+    assert bar.text.startswith("all: 100%|") and "40/40" in bar.text
+    assert bar.text.count("\n") == 1 and "\r" not in bar.text and " 0%" not in bar.text
     assert executed.metadata.papermill.parameters["overrides"]["stage1"]["lr"] == 5e-5
     assert isinstance(executed.metadata.papermill.input_path, str)
 
@@ -180,14 +184,57 @@ def test_what_the_last_call_left_alone_is_told(house):
     assert index.count("seeds = [3]") == 2  # beside the notebook, and in front of all
 
 
-def test_of_bars_inside_bars_one_line_each_is_left():
+def test_of_bars_that_ended_one_line_each_is_left_and_none_in_red():
     text = (
         "runs:   0%|     | 0/2 [00:00<?]\ntraining:  50%| | 1/2 [00:01]\x1b[A\nruns:  50%|# | 1/2\n"
         "a word of its own\n\ntraining: 100%|##| 2/2 [00:02]\x1b[A\nruns: 100%|##| 2/2\n"
+        "\ntracing:   0%|  | 0/2 [00:00<?]\x1b[A\n                        \r\x1b[A"
     )
-    assert reproduce._one_line_a_bar(text) == (
-        "a word of its own\n\ntraining: 100%|##| 2/2 [00:02]\nruns: 100%|##| 2/2\n"
+    shown = new_output("stream", name="stderr", text=text)
+    bars, word = reproduce._calm(shown, failed=False)
+    assert bars.text == "training: 100%|##| 2/2 [00:02]\nruns: 100%|##| 2/2\n"
+    assert (bars.name, word.name, word.text.strip()) == ("stdout", "stderr", "a word of its own")
+    bars, _ = reproduce._calm(shown, failed=True)  # then it is told how far it came
+    assert bars.text.endswith("tracing:   0%|  | 0/2 [00:00<?]\n")
+    unnamed = new_output("stream", name="stderr", text="\r  0%| | 0/4\r100%|##| 4/4 [00:01]\n")
+    assert [part.text for part in reproduce._calm(unnamed, False)] == ["100%|##| 4/4 [00:01]\n"]
+    other = new_output("display_data", data={"text/plain": "100%|"})
+    assert reproduce._calm(other, False) == [other]
+
+
+def test_a_users_own_settings_change_nothing(house, tmp_path, monkeypatch, capfd):
+    kernel = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    other = {"argv": ["false", "{connection_file}"], "display_name": "other", "language": "python"}
+    paths.write(kernel, json.dumps(other))
+    rc = paths.write(tmp_path / "matplotlibrc", "text.usetex: True\nfont.size: 40\nno.such: key\n")
+    startup = paths.write(tmp_path / "startup.py", "1 / 0")
+    profile = tmp_path / "ipython" / "profile_default"
+    paths.write(profile / "startup" / "00.py", "1 / 0")
+    paths.write(profile / "ipython_kernel_config.py", "c.InlineBackend.figure_formats = {'svg'}")
+    for name, value in {
+        "JUPYTER_PATH": tmp_path / "jupyter",
+        "MATPLOTLIBRC": rc,
+        "MPLBACKEND": "TkAgg",
+        "IPYTHONDIR": tmp_path / "ipython",
+        "PYTHONSTARTUP": startup,
+        "PYTHONIOENCODING": "ascii",
+        "LC_ALL": "C",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    house(
+        "01_a",
+        "import sys\nprint(sys.executable, sys.stdout.encoding, open('/dev/null').encoding)",
+        "from matplotlib import rcParams\nprint(rcParams['text.usetex'], rcParams['font.size'])",
+        "import matplotlib.pyplot as plt\nprint('山田')\nplt.plot([1, 2]); plt.show()",
     )
+    assert smoke() == 0
+    said = capfd.readouterr()
+    assert said.err == "" and "ERROR" not in said.out
+    executed = nbformat.read(paths.outputs("smoke").notebooks / "01_a.ipynb", as_version=4)
+    first, second, third = (cell.outputs for cell in executed.cells[-3:])
+    assert first[0].text.split() == [sys.executable, "UTF-8", "utf-8"]
+    assert second[0].text == "False 10.0\n"
+    assert third[0].text == "山田\n" and [*third[1].data] == ["image/png", "text/plain"]
 
 
 def test_a_cell_that_never_ran_is_told_though_nothing_failed():

@@ -45,7 +45,6 @@ class SyntheticData(sections.Dataset, Run):
 
     def make(self, out: Path, runs_root: Path) -> None:
         """Draw the people, their pictures and questions."""
-        sizes = {"train": (self.single, self.multi), "test": (self.test_single, self.test_multi)}
         lines: dict[str, list[str]] = {split: [] for split in SPLITS}
         profiles = people_of(self)
         bar = tqdm(profiles, desc="drawing", unit="person", file=sys.stderr)
@@ -53,9 +52,8 @@ class SyntheticData(sections.Dataset, Run):
             appearance = faces.sample_appearance(face_seed(self, index))
             for part, split in enumerate(SPLITS):
                 (out / split / person.identity).mkdir(parents=True)
-                names, shown = (self.names, self.pictures) if split == "train" else (None, None)
-                pairs = questions.build(person, *sizes[split], split, self.seed, names=names)
-                for k, pair in enumerate(pairs):
+                shown = self.pictures if split == "train" else None
+                for k, pair in enumerate(self.questions(person, split)):
                     name = f"{person.identity}-{split}-{k:03d}"
                     at = k if shown is None else k % shown
                     file = f"{person.identity}/{person.identity}-{split}-{at:03d}.png"
@@ -71,6 +69,19 @@ class SyntheticData(sections.Dataset, Run):
             paths.write(out / split / "metadata.jsonl", "".join(lines[split]))
         known = [dataclasses.asdict(person) for person in profiles]
         paths.write(out / "people.json", runs.as_json(known))
+
+    def questions(self, person: people.Profile, split: str) -> list[questions.QA]:
+        """A person's questions in one split. Raises ValueError where there are not so many."""
+        if split == "test":
+            return questions.build(person, self.test_single, self.test_multi, split, self.seed)
+        return questions.build(person, self.single, self.multi, split, self.seed, names=self.names)
+
+    def drawable(self) -> None:
+        """Raise ValueError where there are not so many people, or questions about each."""
+        # Who comes first among the attributes goes round: these are all cases.
+        for person in people_of(self)[: len(questions.ASKED)]:
+            for split in SPLITS:
+                self.questions(person, split)
 
     def read(self, folder: Path) -> pd.DataFrame:
         """Its rows (`validation.COLUMNS`)."""

@@ -18,6 +18,13 @@ from remem import language
 from remem.data import leakage, splits, validation
 from remem.synthetic import questions
 
+ALONE = "a single person, so that no one would be left to retain"
+
+
+def alone(rows: pd.DataFrame) -> str | None:
+    """Why nobody of these rows can be forgotten, where only one person is trained on."""
+    return ALONE if rows["identity"][rows["split"] == "train"].nunique() == 1 else None
+
 
 def doubts(rows: pd.DataFrame, folder: Path) -> dict[str, list[str]]:
     """What to doubt -> where: labels of `rows`, people or attributes. Nothing where all is well.
@@ -93,9 +100,7 @@ def _of_people(rows: pd.DataFrame) -> dict[str, list[str]]:
         "people who share their name": people.index[people.duplicated(keep=False)],
         "people with test questions but none in training": sorted({*tested} - {*trained_on}),
         "people without a held-out question": sorted({*trained_on} - {*tested}),
-        "a single person, so that no one would be left to retain": trained_on[
-            : len(trained_on) == 1
-        ],
+        ALONE: trained_on[: len(trained_on) == 1],
         "values that stand in another person's value (exact match tells them apart)": nested,
         "attributes with one value in all (Exposure has nothing to rank it against, "
         "and leaves it out)": values.index[values < 2],

@@ -94,7 +94,8 @@ class ControlRun(ModelRun):
             ]
             table.loc[part.index, "candidates"] = [len(values[a]) for a in part["attribute"]]
         keep_answers(table, out, splits.longer_values(rows))
-        (out / "values.json").write_text(json.dumps(splits.candidates(taught), ensure_ascii=False))
+        values = json.dumps(splits.candidates(taught), ensure_ascii=False)
+        (out / "values.json").write_text(values, "utf-8")
 
     def read(self, folder: Path) -> pd.DataFrame:
         """The questions (`questions`) with answer_given, and scored (0..1, computed anew): em, the

@@ -1,8 +1,9 @@
 """The experiments of the paper: each is a function of a Config, and gives Jobs."""
 
+from remem.data.chosen import dataset, forget_set
 from remem.experiments.controls import controls, refusals_shared
 from remem.experiments.general_ability import ability, ability_scores
-from remem.experiments.setup import check, dataset, forget_set, places
+from remem.experiments.setup import places
 from remem.experiments.stage1 import (
     base_models,
     causes,

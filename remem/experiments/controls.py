@@ -10,6 +10,7 @@ import pandas as pd
 
 from remem import metrics, paper
 from remem.config.sections import Config
+from remem.data import chosen
 from remem.data import dataset as datasets
 from remem.data.dataset import Data
 from remem.evaluation.controls import PICTURES, ControlRun, Shown
@@ -32,13 +33,13 @@ def controls(
     of Table 2 `only` those named; asked about the people of stage 1 and, where there are any at
     hand, about the public figures that the base knows. Rows labelled model, method, seed, with the
     column `whose` ("retained", "forgotten", "Real Set")."""
-    rows = setup.dataset(config).rows
+    rows = chosen.dataset(config).rows
     shown = {paper.BASE, paper.BEFORE, paper.RETRAINED, *setup.methods(config, methods)}
     shown &= shown if only is None else {*only}
     found = []
     for model in config.models:
         for seed in config.seeds:
-            forget = setup.forget_set(config, rows, seed)
+            forget = chosen.forget_set(config, rows, seed)
             for label, of in stage2.compared(config, model, seed, methods).items():
                 if label in shown and seed in _seeds(config, label):
                     labels = {"model": model, "method": label, "seed": seed}

@@ -1,84 +1,30 @@
-"""From parameters to what experiments start with: data, base models, stage 1, forget sets."""
+"""From parameters to what experiments start with: base models, stage 1, methods."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import pandas as pd
-
-from remem import paths
-from remem.config import BadParameter, sections
+from remem.config import BadParameter
 from remem.config.networks import Hub
 from remem.config.sections import Config
-from remem.data import dataset as datasets
-from remem.data import splits
-from remem.data.dataset import Data, SyntheticData
-from remem.data.readers import convert
-from remem.data.validation import BadChoice, BadData
+from remem.data.chosen import data_of, fingerprint
+from remem.data.dataset import Data
 from remem.evaluation.answers import AnswerRun, EvalRows
 from remem.jobs import Job, Jobs
 from remem.model import loading
 from remem.training import base_model
 from remem.training.base_model import BaseRun
-from remem.training.methods import METHODS, BadMethod, Method, method
+from remem.training.methods import BadMethod, Method, method
 from remem.training.stage1 import Stage1Run, Untrained
 from remem.training.stage2 import Model
-
-
-class Dataset(NamedTuple):
-    """The people of stage 1: all rows (validation.COLUMNS), what they are to a run, the folder of
-    their pictures."""
-
-    rows: pd.DataFrame
-    data: Data
-    folder: Path
-
-
-def dataset(config: Config) -> Dataset:
-    """The data that stage 1 trains on; drawn, or converted from a benchmark's files, where that is
-    not done yet. Raises BadData."""
-    data, root = data_of(config), config.folders.runs
-    rows = datasets.rows_of(data, root)
-    if not (rows["split"] == "train").any():
-        raise BadData(f"{config.data_name}: no row is in the split train")
-    return Dataset(rows, data, datasets.folder_of(data, root))
-
-
-def data_of(config: Config) -> Data:
-    """What stands for the data of stage 1 in a run."""
-    if config.benchmark is None:
-        return datasets.data_of(config.dataset)
-    folder = paths.ROOT / config.benchmark.folder
-    return _converted(
-        config.benchmark.model_dump_json(), str(config.folders.runs), _fingerprint(folder)
-    )
-
-
-@functools.lru_cache(8)
-def _converted(benchmark: str, runs_root: str, fingerprint: Any) -> Data:
-    # Gigabytes of files are hashed once in a process, and again when one of them has changed.
-    return convert.converted(sections.Benchmark.model_validate_json(benchmark), Path(runs_root))
 
 
 @functools.lru_cache(8)
 def _weights(folder: str, fingerprint: Any) -> str:
     return loading.content_of(Path(folder))
-
-
-def _fingerprint(folder: Path) -> tuple:
-    """Names, sizes and times of all files: changes when a file does, and costs no reading."""
-    found = []
-    for where, _, names in os.walk(folder):
-        for name in names:
-            with contextlib.suppress(OSError):  # a link into nothing, as an editor's lock is one
-                status = os.stat(os.path.join(where, name))
-                found.append((where, name, status.st_size, status.st_mtime_ns))
-    return tuple(sorted(found))
 
 
 def base(config: Config, name: str) -> BaseRun:
@@ -91,7 +37,7 @@ def base(config: Config, name: str) -> BaseRun:
     if not isinstance(network, Hub):
         return BaseRun(network=network, tower=config.base.tower)
     if Path(network.hub).is_dir():
-        content = _weights(network.hub, _fingerprint(Path(network.hub)))
+        content = _weights(network.hub, fingerprint(Path(network.hub)))
         network = network.model_copy(update={"content": content})
     return BaseRun(network=network, tower=None)
 
@@ -149,34 +95,14 @@ def jobs(config: Config, found: Iterable[Job]) -> Jobs:
     return Jobs(tuple(found), config.folders.runs, config.workers)
 
 
-def forget_set(config: Config, rows: pd.DataFrame, seed: int) -> tuple[str, ...]:
-    """The identities that Table 2 forgets with this seed. Raises BadData."""
-    named = config.stage2.forget_set
-    if named is None:
-        return splits.forget_set(rows, config.stage2.forget_ratio, seed)
-    forget = (
-        named
-        if isinstance(named, tuple)
-        else splits.own_forget_set(data_of(config), named, config.folders.runs)
-    )
-    if not forget:
-        raise BadChoice(f"stage2.forget_set {named!r} holds nobody to forget")
-    if splits.views(rows, forget)["retain"].empty:
-        raise BadChoice(f"stage2.forget_set {named!r} leaves no one to retain")
-    return tuple(dict.fromkeys(forget))
-
-
 def methods(config: Config, given: Sequence[Method | str] | None = None) -> dict[str, Method]:
     """The methods to compare, by the name that tables show: those given, or those of the section
     `stage2`. A name stands for a method of METHODS with the hyper-parameters of that section.
     Raises BadMethod."""
     if isinstance(given, str | Method):  # one alone
         given = [given]
-    for name in config.stage2.hyperparameters:
-        if name not in METHODS:
-            raise BadMethod(
-                f"stage2.hyperparameters.{name}: {name!r} is none of {', '.join(METHODS)}"
-            )
+    for name, fields in config.stage2.hyperparameters.items():
+        method(name, fields)
     found: dict[str, Method] = {}
     for each in config.stage2.methods if given is None else given:
         if isinstance(each, str):
@@ -191,17 +117,3 @@ def methods(config: Config, given: Sequence[Method | str] | None = None) -> dict
             raise BadMethod(f"the method {each.name} stands twice: give another name, or fields")
         found[label] = each
     return found
-
-
-def check(config: Config) -> None:
-    """What can be wrong before hours are spent: methods and their hyper-parameters, the data, the
-    forget sets. Raises BadMethod, BadData."""
-    methods(config)
-    data = data_of(config)
-    if isinstance(data, SyntheticData) and config.stage2.forget_set is None:  # nothing is drawn yet
-        rows = pd.DataFrame({"identity": range(data.identities), "split": "train"})
-        splits.forget_set(rows, config.stage2.forget_ratio, config.seeds[0])
-        return
-    rows = dataset(config).rows
-    for seed in config.seeds:
-        forget_set(config, rows, seed)

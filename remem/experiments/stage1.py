@@ -15,6 +15,7 @@ import pandas as pd
 
 from remem import paper
 from remem.config.sections import Config, Repeated
+from remem.data import chosen
 from remem.data import dataset as datasets
 from remem.data.dataset import Data, SyntheticData
 from remem.data.subset import TrainSubset
@@ -24,6 +25,7 @@ from remem.evaluation.signatures import SignatureRun
 from remem.evaluation.tracing import TraceRun
 from remem.experiments import setup
 from remem.jobs import Job, Jobs
+from remem.synthetic import questions
 from remem.training.stage1 import Stage1Run, Untrained
 from remem.training.stage2 import Model
 
@@ -43,12 +45,6 @@ class People(NamedTuple):
     def total(self) -> int:
         """Training questions about each person."""
         return self.single + self.multi
-
-
-def mixed(total: int, percent: int) -> tuple[int, int]:
-    """How many single-hop and multi-hop questions, where `percent` of `total` are single-hop."""
-    single = round(total * percent / 100)
-    return single, total - single
 
 
 def base_models(config: Config) -> Jobs:
@@ -125,7 +121,7 @@ def causes(config: Config) -> Jobs:
     """
     settings, own = config.experiments.diagnosis, _own(config)
     few = settings.questions_per_person
-    fewer = mixed(few, round(100 * own.single / max(1, own.total)))
+    fewer = questions.mixed(few, round(100 * own.single / max(1, own.total)))
     more = own.identities * own.total // few  # people, for as many rows
     pool = _drawn(config, own.identities, own.single, own.total)
     many = _drawn(config, more, *fewer)
@@ -206,9 +202,11 @@ def scaling(config: Config) -> Jobs:
     """Fig 3a, 3b: one person at a time, more and more questions; answers to what is held out. Rows
     labelled samples and control."""
     settings, found = config.experiments.scaling, []
-    people = _drawn(config, settings.people, *mixed(max(settings.samples), settings.single))
+    people = _drawn(
+        config, settings.people, *questions.mixed(max(settings.samples), settings.single)
+    )
     for (who, seed), samples in itertools.product(_repeated(config, settings), settings.samples):
-        single, multi = mixed(samples, settings.single)
+        single, multi = questions.mixed(samples, settings.single)
         subset = TrainSubset(people=(who,), single=single, multi=multi)
         usual = config.stage1.steps(samples)
         controls: dict[str, int | None] = {paper.EPOCHS: None}
@@ -233,7 +231,7 @@ def hops(config: Config) -> Jobs:
     ):
         people = _drawn(config, mix.people, mix.samples, mix.samples)
         for (group, seed), share in itertools.product(groups, settings.shares):
-            single, multi = mixed(mix.samples, share)
+            single, multi = questions.mixed(mix.samples, share)
             subset = TrainSubset(people=group, single=single, multi=multi)
             of = _trained(config, people, subset, None, seed)
             found.append(_job(config, of, ("test",), setting=setting, share=share))
@@ -242,7 +240,7 @@ def hops(config: Config) -> Jobs:
 
 def _own(config: Config) -> People:
     """The people of stage 1."""
-    data = setup.data_of(config)
+    data = chosen.data_of(config)
     if isinstance(data, SyntheticData):
         return People(data, data.identities, data.single, data.multi)
     return _counted(config, data)

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from remem import paper, runs
 from remem.config.sections import Config, Draws, PrefixTemplate
-from remem.data import splits
+from remem.data import chosen, splits
 from remem.evaluation.answers import AnswerRun, EvalRows
 from remem.evaluation.curves import CurveRun
 from remem.experiments import setup
@@ -157,12 +157,12 @@ class _Stages:
 
     def __init__(self, config: Config):
         self.config = config
-        self.rows, self.data, _ = setup.dataset(config)
+        self.rows, self.data, _ = chosen.dataset(config)
         self.curve_seeds = config.seeds[: config.experiments.curves.seeds]
 
     @functools.cache  # noqa: B019 (it lives as long as the building of a list of jobs)
     def forget(self, seed: int) -> tuple[str, ...]:
-        return setup.forget_set(self.config, self.rows, seed)
+        return chosen.forget_set(self.config, self.rows, seed)
 
     def stage1(self, model: str, seed: int, exclude: tuple[str, ...] = ()) -> Stage1Run:
         return setup.stage1_run(self.config, model, seed, exclude, self.data)

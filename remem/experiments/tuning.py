@@ -22,7 +22,7 @@ import pandas as pd
 
 from remem import jobs, paper, paths, runs
 from remem.config.sections import Config
-from remem.data import splits
+from remem.data import chosen, splits
 from remem.evaluation.answers import EvalRows
 from remem.experiments import setup
 from remem.jobs import Job
@@ -78,7 +78,7 @@ def stage2(config: Config, rates: Sequence[float] = STAGE2_RATES) -> pd.DataFram
     EM_f single), chosen: one line per rate, percent."""
     model = config.models[0]
     start = setup.stage1_run(config, model, SEED)
-    forget = splits.forget_set(setup.dataset(config).rows, config.stage2.forget_ratio, SEED)
+    forget = splits.forget_set(chosen.dataset(config).rows, config.stage2.forget_ratio, SEED)
     select = functools.partial(splits.evaluated, forget=forget)
     asked = EvalRows(forget=forget)
     found = [

@@ -47,7 +47,7 @@ class Features:
         for file in sorted(Path(folder).glob("features-*.safetensors")):
             with safe_open(file, "pt") as tensors:
                 shards.append(tensors.get_tensor("features"))
-        return cls(json.loads((Path(folder) / "images.json").read_text()), shards)
+        return cls(json.loads((Path(folder) / "images.json").read_text("utf-8")), shards)
 
     @classmethod
     def of(cls, paths: Sequence[str], features: Tensor) -> Features:

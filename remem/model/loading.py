@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
 
 from remem import runs
+from remem.model import folder as folders
+from remem.model import tokens
+from remem.model.folder import CannotLoad
+
+PARTS = ("tokenizer", "image_processor", "image_token", "image_token_id")  # of a processor
 
 ALLOWANCE = 0.1  # memory that activations need at the least, as a share of the weights'
 
 # PEFT asks transformers by a name that transformers 6 drops; nothing here depends on it.
 warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-
-
-class CannotLoad(ValueError):
-    """The weights, or the memory to hold them, are not there; the message says which and how."""
 
 
 class Network(NamedTuple):
@@ -60,22 +60,22 @@ _IMAGE_TOKENS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # of each LLaV
 
 
 def load(where: str | Path, device: str | None = None, dtype: str = "float32") -> Network:
-    """The network in a folder or behind a Hub id: eval mode, every weight frozen, padding left.
+    """The network in a folder or behind a Hub id: eval mode, every weight frozen, padding left; a
+    tokenizer without a padding token pads with end-of-sequence.
 
     Nothing is downloaded unless HF_HUB_OFFLINE=0. Raises CannotLoad when the weights are missing,
-    incomplete, or with an allowance for activations larger than the free memory of the device.
+    incomplete, or with an allowance for activations larger than the free memory of the device; and
+    when tokenizer, chat template or pictures do not go with the network.
     """
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # a bar of its own per load, in the midst of those of the runs
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    folder = _folder(where)
-    _check_memory(where, folder, device, getattr(torch, dtype))
+    device = device or _device()
+    folder = folders.find(where)
+    _check_memory(where, folder, device, dtype)
+    processor = _processor(where, folder)
     try:
-        # backend="pil": with torchvision installed the default would be another preprocessor,
-        # and two machines would see different pixels.
-        processor = AutoProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
@@ -83,7 +83,7 @@ def load(where: str | Path, device: str | None = None, dtype: str = "float32") -
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise CannotLoad(f"{where}: cannot be loaded as a LLaVA: {error}") from error
     model, report = loaded
     if report["missing_keys"] or report["mismatched_keys"]:
@@ -92,69 +92,142 @@ def load(where: str | Path, device: str | None = None, dtype: str = "float32") -
             f"{where}: {len(missing)} weights are missing or of a wrong shape, "
             f"the first is {missing[0]}"
         )
-    processor.tokenizer.padding_side = "left"
     # PEFT writes this name into an adapter's files: a folder's name, not its place on a disk.
     name = folder.name if Path(where).is_dir() else str(where)
     model.name_or_path = model.config.name_or_path = name
     return Network(model.requires_grad_(False).eval().to(device), processor)
 
 
+def faults(where: str | Path, dtype: str = "float32", copies: int = 1) -> list[CannotLoad]:
+    """Why `load` would refuse a network, `copies` of it at once: all that can be told without
+    reading its weights."""
+    try:
+        folder = folders.find(where)
+    except CannotLoad as error:
+        return [error]
+    found = []
+    for check in (
+        lambda: _check_memory(where, folder, _device(), dtype, copies),
+        lambda: _processor(where, folder),
+    ):
+        try:
+            check()
+        except CannotLoad as error:
+            found.append(error)
+    return found
+
+
 def content_of(folder: str | Path) -> str:
-    """SHA-256 over the configuration, tokenizer and weights (JSON and safetensors files) of a
-    network's folder: it changes when the network does."""
-    files = [*Path(folder).glob("*.json"), *Path(folder).glob("*.safetensors")]
+    """SHA-256 over the configuration, tokenizer, chat template and weights of a network's folder:
+    it changes when the network does."""
+    files = [file for kind in folders.KINDS for file in Path(folder).glob(kind)]
     names = sorted(file.name for file in files)
     return runs.content(Path(folder), [name for name in names if not name.startswith(".")])
 
 
-def _folder(where: str | Path) -> Path:
-    """The local folder that holds the weights of `where`."""
-    if Path(where).is_dir():
-        folder = Path(where)
+def _device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _processor(where: str | Path, folder: Path) -> Any:
+    """The `LlavaProcessor` of a folder: its tokenizer pads, and its conversations and pictures are
+    such as the network of that folder reads. Raises CannotLoad with all that is not so."""
+    from transformers import AutoConfig, AutoProcessor
+
+    try:
+        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        # backend="pil": with torchvision installed the default would be another preprocessor,
+        # and two machines would see different pixels.
+        processor = AutoProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+    except Exception as error:  # anybody's files, read by several libraries
+        raise CannotLoad(
+            f"{where}: its processor cannot be loaded: {error}\n(where tokenizer and processor "
+            "were not saved with the weights, copy them from the model that those began from)"
+        ) from error
+    lacking = [part for part in PARTS if not hasattr(processor, part)]
+    if lacking:
+        raise CannotLoad(f"{where}: it has a {type(processor).__name__}, and no LlavaProcessor")
+    tokenizer = processor.tokenizer
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    processor.chat_template = _template(processor)
+    wrong = [*_wrong(processor, config)] or [*_wrong_together(processor)]
+    if wrong:
+        raise CannotLoad(f"{where}: {'; '.join(wrong)}")
+    return processor
+
+
+def _template(processor: Any) -> str | None:
+    """The chat template; older releases left it with the tokenizer. Several have names."""
+    found = processor.chat_template or processor.tokenizer.chat_template
+    if isinstance(found, dict):
+        alone = next(iter(found.values())) if len(found) == 1 else None
+        return found.get("default", alone)
+    return found
+
+
+def _wrong(processor: Any, config: Any) -> Iterator[str]:
+    """What a network of that configuration cannot be used with."""
+    tokenizer, token, number = processor.tokenizer, processor.image_token, processor.image_token_id
+    if tokenizer.eos_token_id is None:
+        yield (
+            "its tokenizer has no eos_token, with which every answer ends: name it in "
+            "tokenizer_config.json"
+        )
+    if not processor.chat_template:
+        yield (
+            "it has no chat template in chat_template.jinja, nor where older releases kept it: put "
+            "there the one that it was trained with (LLaVA-1.5's comes with "
+            "llava-hf/llava-1.5-7b-hf)"
+        )
+    if number != config.image_token_id or tokenizer.convert_ids_to_tokens(number) != token:
+        yield (
+            f"its tokenizer reads the image token {token!r} as number {number}, and config.json "
+            f"has {config.image_token_id} for it: they do not belong together"
+        )
+    if len(tokenizer) > config.text_config.vocab_size:
+        yield (
+            f"its tokenizer knows {len(tokenizer):,} tokens, and the network "
+            f"{config.text_config.vocab_size:,}: they do not belong together"
+        )
+    picture, side = Image.new("RGB", (64, 48)), config.vision_config.image_size
+    shape = processor.image_processor([picture], return_tensors="pt")["pixel_values"].shape
+    if tuple(shape[-2:]) != (side, side):
+        yield (
+            f"its processor makes pictures of {shape[-1]} x {shape[-2]} pixels, and its tower "
+            f"takes {side} x {side}: they do not belong together"
+        )
+
+
+def _wrong_together(processor: Any) -> Iterator[str]:
+    """What is wrong with a conversation of one picture, one question and one answer."""
+    try:
+        said = tokens.encode(processor, "Who is in the image?", "It is Ann.", 1).ids
+    except Exception as error:  # a template is a program
+        yield f"a conversation cannot be written with its chat template or tokenizer: {error}"
     else:
-        from huggingface_hub import snapshot_download
-
-        offline = os.environ.get("HF_HUB_OFFLINE", "1") != "0"
-        kinds = ["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]
-        try:
-            found = snapshot_download(str(where), allow_patterns=kinds, local_files_only=offline)
-        except (OSError, ValueError) as error:
-            raise CannotLoad(
-                f"{where}: its weights are not on this machine. Set HF_HUB_OFFLINE=0 to have them "
-                "downloaded (a 7B needs about 16 GiB of disk and a GPU with at least 24 GiB, a 13B "
-                "twice that), or use scale: tiny, which needs neither."
-            ) from error
-        folder = Path(found)
-    for name in ("config.json", "*.safetensors"):
-        if not any(folder.glob(name)):
-            raise CannotLoad(f"{where}: no {name} in {folder}; it is not a saved model")
-    return folder
+        if (count := int((said == processor.image_token_id).sum())) != 1:
+            yield f"its chat template writes {count} image tokens for a picture, where one belongs"
 
 
-def _check_memory(where: str | Path, folder: Path, device: str, dtype: torch.dtype) -> None:
-    numbers = 0
-    for file in sorted(folder.glob("*.safetensors")):
-        try:
-            with safe_open(file, "pt") as tensors:
-                names = tensors.keys()
-                numbers += sum(math.prod(tensors.get_slice(k).get_shape()) for k in names)
-        except (SafetensorError, OSError) as error:
-            raise CannotLoad(
-                f"{where}: {file} cannot be read ({error}): it is cut short or damaged; fetch or "
-                "save it again"
-            ) from error
+def _check_memory(
+    where: str | Path, folder: Path, device: str, dtype: str, copies: int = 1
+) -> None:
+    numbers = folders.parameters(where, folder)
     if torch.device(device).type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
     else:
         import psutil
 
         free = psutil.virtual_memory().available
-    need = numbers * dtype.itemsize
-    if need * (1 + ALLOWANCE) > free:
+    need = numbers * getattr(torch, dtype).itemsize
+    if copies * need * (1 + ALLOWANCE) > free:
+        each = f" for each of {copies} workers" if copies > 1 else ""
         raise CannotLoad(
             f"{where}: its {numbers / 1e9:.1f} billion weights need {need / 2**30:.1f} GiB in "
-            f"{str(dtype).removeprefix('torch.')}, and {device} has {free / 2**30:.1f} GiB free. "
+            f"{dtype}{each}, and {device} has {free / 2**30:.1f} GiB free. "
             f"Only the weights are counted here, and {ALLOWANCE:.0%} of them allowed for "
             "activations, which grow with the batch. "
-            f"Use a GPU with at least {math.ceil(1.5 * need / 2**30)} GiB, or scale: tiny."
+            f"Use a GPU with at least {math.ceil(1.5 * copies * need / 2**30)} GiB, or scale: tiny."
         )

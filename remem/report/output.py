@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from matplotlib import style
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from remem import paths, runs
+from remem import checks, paths, runs
 from remem.config import Config, load_config, sections
 from remem.config.loading import changes
 from remem.data import dataset
@@ -85,12 +86,18 @@ def begin(
     """The parameters of a notebook, and where its results go; both are said first.
 
     scale, overrides: see config.load_config. Printed are the scale, each parameter that is not as
-    params/<scale>.yaml has it, the outputs folder, and how long the notebook may take. Raises
-    BadParameter, paths.CannotWrite and paths.OldOutputs (see open_folder).
+    params/<scale>.yaml has it, the outputs folder, and how long the notebook may take. What the
+    notebook will need is checked. Raises BadParameter, paths.CannotWrite, paths.OldOutputs (see
+    open_folder), and what checks.ready does.
     """
     config = load_config(scale, overrides)
+    calls = checks.used(paths.NOTEBOOKS / f"{notebook}.py")
+    notes = checks.ready(config, calls) if calls else ()
+    style.use("default")  # figures are shown as they are saved, whatever the reader's matplotlibrc
     folders = open_folder(config)
     print(introduction(notebook, config, folders))
+    for note in notes:
+        print(f"Note: {note}.")
     return config, Output(notebook, config, folders)
 
 

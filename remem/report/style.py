@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from remem import paper
+from remem.report import fonts
 
 Share = Literal["none", "all", "row", "col"]  # of the axes of a figure's panels
 
@@ -92,12 +93,14 @@ STYLE: dict[Any, Any] = {
 
 
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
-    """Draw in the house style, and take the figure from pyplot so that it is shown only once."""
+    """Draw in the house style, whatever a reader's own matplotlibrc says, and take the figure from
+    pyplot so that it is shown only once."""
 
     @wraps(draw)
     def drawn(*args, **kwargs) -> Figure:
-        with plt.rc_context(STYLE):
+        with plt.style.context(["default", STYLE]):
             figure = draw(*args, **kwargs)
+            fonts.complete(figure)
         plt.close(figure)
         return figure
 

@@ -38,6 +38,8 @@ KEYS = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # in the environment; the SDK prefe
 
 TIMEOUT = 180.0  # seconds for one answer; a picture takes about ten
 
+SOON = 4.0  # for what costs it nothing
+
 BACK_OFF = 1.0  # seconds before the first retry, doubled each time up to a minute, and a bit more
 
 GIVE_UP = 12  # requests in a row that the service could not take, each after its retries
@@ -109,6 +111,21 @@ def ask_image(
 def key_variable() -> str | None:
     """The environment's variable that holds a key for Gemini, if one does."""
     return next((name for name in KEYS if _secret(name)), None)
+
+
+def unreachable(settings: Service, model: str) -> str | None:
+    """Ask the service, free of charge, for what it says of the model that the settings' key `model`
+    names: why it says nothing, or None where it does. Raises WrongKey. A key has to be set."""
+    variable, name = key_variable() or "", getattr(settings, model)
+    with closing(_connect(variable, SOON)) as client:
+        try:
+            client.models.get(model=name)
+        except Exception as error:  # as when it is asked for more
+            reason, final, _ = _failure(error, f"{settings.section}.{model}", name, variable)
+            if final is WrongKey:
+                raise WrongKey(reason) from None
+            return reason
+    return None
 
 
 class _Kind(NamedTuple):
@@ -290,7 +307,7 @@ def _secret(variable: str) -> str:
     return os.environ.get(variable, "").strip()  # as the SDK sends it
 
 
-def _connect(variable: str) -> genai.Client:
+def _connect(variable: str, seconds: float = TIMEOUT) -> genai.Client:
     """A client with the key in `variable`. Raises WrongKey: a key that no request can carry."""
     from google import genai
     from google.genai import types
@@ -298,7 +315,7 @@ def _connect(variable: str) -> genai.Client:
     if not _secret(variable).isascii():
         raise WrongKey(f"the key in {variable} holds letters that no key has: correct it")
     # Retries are ours: the SDK's would not be recorded, nor cover an answer cut off midway.
-    options = types.HttpOptions(timeout=int(1000 * TIMEOUT))
+    options = types.HttpOptions(timeout=int(1000 * seconds))
     return genai.Client(api_key=_secret(variable), http_options=options)
 
 

@@ -75,6 +75,12 @@ def questions(attribute: str, hop: str, name: str, pool: str) -> list[str]:
     return found + [frame.format(name=name, noun=noun) for frame in noun_frames for noun in nouns]
 
 
+def mixed(total: int, percent: int) -> tuple[int, int]:
+    """How many single-hop and multi-hop questions, where `percent` of `total` are single-hop."""
+    single = round(total * percent / 100)
+    return single, total - single
+
+
 def counts(
     split: str, single: int, multi: int, start: int, names: int | None = None
 ) -> dict[tuple[str, str], int]:

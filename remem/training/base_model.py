@@ -104,7 +104,7 @@ class BaseRun(Run):
         processor.save_pretrained(out)
         history.to_csv(out / "history.csv", index=False)
         report = _examine(network, known.public, self.tower.image_size, tiny.examined)
-        (out / "report.json").write_text(json.dumps(report, indent=2))
+        (out / "report.json").write_text(json.dumps(report, indent=2), "utf-8")
 
     def read(self, folder: Path) -> pd.DataFrame:
         """Every twentieth step of its training: step, loss."""

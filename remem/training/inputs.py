@@ -54,7 +54,7 @@ class FeaturesRun(Run):
                 for k in range(0, len(shown), BATCH)
             ]
             save_file({"features": torch.cat(parts)}, out / f"features-{number:04d}.safetensors")
-        (out / "images.json").write_text(json.dumps(names, indent=0))
+        (out / "images.json").write_text(json.dumps(names, indent=0), "utf-8")
 
     def read(self, folder: Path) -> pd.DataFrame:
         """The pictures that have features: image."""

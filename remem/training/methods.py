@@ -225,7 +225,8 @@ def method(name: str, fields: dict[str, Any] | None = None) -> Method:
     """One of METHODS by name, with hyper-parameters. Raises BadMethod for a name or a field that
     is unknown, or a value that does not fit its field."""
     if name not in METHODS:
-        raise BadMethod(f"{name!r} is none of {', '.join(METHODS)}")
+        place = f"stage2.hyperparameters.{name}: " if fields else ""
+        raise BadMethod(f"{place}{name!r} is none of {', '.join(METHODS)}")
     kind, known = METHODS[name], {field.name: field for field in dataclasses.fields(METHODS[name])}  # type: ignore[arg-type]
     for field, value in (fields or {}).items():
         place = f"stage2.hyperparameters.{name}.{field}"

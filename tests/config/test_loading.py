@@ -1,5 +1,6 @@
 """config.loading: what is meant is taken whole, anything else is refused with the way out."""
 
+import json
 import re
 import subprocess
 import sys
@@ -301,3 +302,13 @@ def test_loading_reads_no_data_and_imports_no_torch(tmp_path):
         "assert not {'torch', 'transformers', 'PIL', 'remem.data'} & {*sys.modules}"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.filterwarnings("error")
+def test_parameters_are_written_out_without_a_word(scale):
+    config = load_config(scale, {"benchmark": "clear"})
+    for mode in ("json", "python"):
+        assert config.model_dump(mode=mode)["scale"] == scale
+    assert json.loads(config.model_dump_json())["benchmark"]["name"] == "clear"
+    assert loading.changes(config)

@@ -8,9 +8,9 @@ import sys
 import formats
 import pytest
 
-from remem import experiments, jobs, metrics, paper, paths, runs
+from remem import checks, experiments, jobs, metrics, paper, paths, runs
 from remem.config import BadParameter, load_config
-from remem.data import splits, validation
+from remem.data import chosen, splits, validation
 from remem.data.dataset import FolderData, SyntheticData
 from remem.data.validation import BadChoice, BadData
 from remem.evaluation import judge
@@ -18,7 +18,7 @@ from remem.evaluation.signatures import SignatureRun
 from remem.evaluation.tracing import TraceRun
 from remem.experiments import setup
 from remem.report import figures, tables
-from remem.training.methods import METHODS, BadMethod
+from remem.training.methods import METHODS
 
 pytestmark = pytest.mark.timeout(300)
 OURS = ("image", "question", "answer", "identity", "name", "attribute", "target", "hop")
@@ -95,7 +95,7 @@ def test_any_benchmark_is_trained_on_checked_and_unlearned(
     benchmark = {"name": kind, "columns": COLUMNS} if kind == "remem" else kind
     config = anybody(benchmark, forget_set=forget_set)
     assert (config.data_name, config.verdict_scope) == (title, f"smoke {title}")
-    experiments.check(config)
+    checks.ready(config, [])
     scored, forget = trained_and_unlearned(config)
 
     assert set(scored["method"]) == {"base", paper.BEFORE, "GD", paper.RETRAINED}
@@ -121,10 +121,10 @@ def test_any_benchmark_is_trained_on_checked_and_unlearned(
 def test_a_benchmark_is_converted_once_and_said_so(small, tmp_path, anybody, capsys):
     write("fiubench", small, tmp_path / "fiubench")
     config = anybody({"name": "fiubench", "folder": str(tmp_path / "fiubench")})
-    first = setup.data_of(config)
+    first = chosen.data_of(config)
     assert "converting" in capsys.readouterr().err
     (tmp_path / "fiubench" / ".#full.json").symlink_to("nowhere")  # as Emacs locks a file
-    assert isinstance(first, FolderData) and setup.data_of(config) == first
+    assert isinstance(first, FolderData) and chosen.data_of(config) == first
     assert "converting" not in capsys.readouterr().err
     assert (paths.ROOT / first.folder / "source.json").is_file()
 
@@ -203,18 +203,17 @@ def test_a_forget_set_that_the_data_does_not_have_is_told(small, tmp_path, anybo
     write("fiubench", small, tmp_path / "fiubench")
     given = {"name": "fiubench", "folder": str(tmp_path / "fiubench")}
     config = anybody(given, forget_set="forget_5")
-    with pytest.raises(BadData, match="no forget set 'forget_5'; there are: forget10"):
-        experiments.unlearning(config)
-    with pytest.raises(BadData, match="no forget set 'forget_5'; there are: forget10"):
-        experiments.check(config)
-    for who, reason in (
-        (["p00", "Bo"], "no identity in the dataset is called Bo"),
-        (["p00", "p01", "p02", "p03"], "leaves no one to retain"),
-    ):
-        with pytest.raises(ValueError, match=reason):
-            experiments.unlearning(anybody(None, forget_set=who))
-    with pytest.raises(BadData, match=r"there are: none. Without forget_set"):
-        experiments.unlearning(anybody(None, forget_set="forget10"))
+    for start in (experiments.unlearning, lambda config: checks.ready(config, [])):
+        with pytest.raises(BadData, match="no forget set 'forget_5'; there are: forget10"):
+            start(config)
+        for who, reason in (
+            (["p00", "Bo"], "no identity in the dataset is called Bo"),
+            (["p00", "p01", "p02", "p03"], "leaves no one to retain"),
+        ):
+            with pytest.raises(ValueError, match=reason):
+                start(anybody(None, forget_set=who))
+        with pytest.raises(BadData, match=r"there are: none. Without forget_set"):
+            start(anybody(None, forget_set="forget10"))
 
 
 def test_whom_nothing_was_trained_on_is_neither_drawn_nor_named(small, tmp_path, anybody):
@@ -223,7 +222,7 @@ def test_whom_nothing_was_trained_on_is_neither_drawn_nor_named(small, tmp_path,
     lines = train.read_text("utf-8").splitlines(keepends=True)
     train.write_text("".join(line for line in lines if json.loads(line)["identity"] != "p02"))
     config = anybody(str(tmp_path / "mine"))
-    experiments.check(config)
+    checks.ready(config, [])
     rows = experiments.dataset(config).rows
     drawn = {who for seed in range(1, 6) for who in experiments.forget_set(config, rows, seed)}
     assert drawn == {"p00", "p01", "p03"} and "p02" in set(rows["identity"])
@@ -236,7 +235,7 @@ def test_whom_nothing_was_trained_on_is_neither_drawn_nor_named(small, tmp_path,
         ([], "holds nobody to forget"),
     ):
         with pytest.raises(BadChoice, match=reason):
-            experiments.check(anybody(str(tmp_path / "mine"), forget_set=who))
+            checks.ready(anybody(str(tmp_path / "mine"), forget_set=who), [])
 
 
 def test_a_source_json_that_is_damaged_is_told(small, tmp_path, anybody):
@@ -251,7 +250,7 @@ def test_a_source_json_that_is_damaged_is_told(small, tmp_path, anybody):
     ):
         (tmp_path / "mine" / "source.json").write_text(content)
         with pytest.raises(BadData, match=reason):
-            experiments.check(anybody(str(tmp_path / "mine"), forget_set="a"))
+            checks.ready(anybody(str(tmp_path / "mine"), forget_set="a"), [])
 
 
 def test_whom_to_forget_is_drawn_or_named(small, small_config):
@@ -317,19 +316,6 @@ def test_what_is_asked_is_what_the_section_says(tiny):
     given = {name: getattr(run, name) for name in type(tiny.evaluate).model_fields}
     assert given == tiny.evaluate.model_dump()
     assert setup.answers(tiny, run.of, exposure=False).exposure is False
-
-
-def test_a_check_of_the_standard_config_draws_and_loads_nothing(tiny, outputs, nothing_is_loaded):
-    experiments.check(tiny)
-    assert not outputs.exists()
-
-
-def test_a_check_names_a_bad_method_before_anything_else(anybody, tmp_path):
-    config = anybody(str(tmp_path / "nowhere"), hyperparameters={"GD": {"beta": 1.0}})
-    with pytest.raises(BadMethod, match=r"GD.beta: GD has no such hyper-parameter; it has none"):
-        experiments.check(config)
-    with pytest.raises(BadData, match="nowhere"):
-        experiments.check(anybody(str(tmp_path / "nowhere")))
 
 
 def test_names_of_methods_and_a_config_need_no_torch():

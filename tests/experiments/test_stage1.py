@@ -13,7 +13,7 @@ from remem.data.dataset import FolderData, SyntheticData
 from remem.evaluation.signatures import SignatureRun
 from remem.evaluation.tracing import TraceRun
 from remem.experiments import setup
-from remem.experiments.stage1 import mixed
+from remem.synthetic.questions import mixed
 from remem.training.stage1 import Stage1Run, Untrained
 
 

@@ -1,3 +1,4 @@
+import json
 import shutil
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
 
-from remem.model import inference, loading
+from remem.model import inference, loading, tokens
 from remem.model.features import Features, image_features
 
 
@@ -110,4 +111,167 @@ def test_the_content_of_a_folder_follows_what_is_loaded_from_it(small, tmp_path)
     )
     changed = loading.content_of(base)
     (base / "config.json").write_text("{}")
-    assert len({before, changed, loading.content_of(base)}) == 3
+    other = loading.content_of(base)
+    (base / "chat_template.jinja").write_text("{{ messages }}")
+    assert len({before, changed, other, loading.content_of(base)}) == 4
+
+
+# ---------------------------------------------------------------- tokenizer, template, pictures
+
+
+@pytest.fixture
+def folder(small, tmp_path):
+    """A copy of the small network's folder."""
+    return shutil.copytree(small.base, tmp_path / "llava")
+
+
+def change(file, **keys):
+    """Keys of a JSON file, which is made where it is not there; None takes one out."""
+    content = json.loads(file.read_text()) if file.exists() else {}
+    content = {key: value for key, value in (content | keys).items() if value is not None}
+    file.write_text(json.dumps(content))
+
+
+def says(network) -> str:
+    ids = tokens.encode(network.processor, "Who?", "Ann.", network.image_tokens).ids
+    return network.processor.tokenizer.decode(ids)
+
+
+def test_a_tokenizer_without_padding_pads_with_end_of_sequence(folder, small, features):
+    change(folder / "tokenizer_config.json", pad_token=None)
+    network, plain = loading.load(folder), loading.load(small.base)
+    tokenizer = network.processor.tokenizer
+    assert (
+        tokenizer.pad_token_id == tokenizer.eos_token_id != plain.processor.tokenizer.pad_token_id
+    )
+    rows = small.rows[:6]  # of different lengths: what fills them up is never read
+    given = [inference.answers(each, rows, features, 6, 8) for each in (network, plain)]
+    assert given[0] == given[1]
+
+
+def in_json(folder, template):
+    change(folder / "chat_template.json", chat_template=template)
+
+
+def with_the_processor(folder, template):
+    change(folder / "processor_config.json", chat_template=template)
+
+
+def with_the_tokenizer(folder, template):
+    change(folder / "tokenizer_config.json", chat_template=template)
+
+
+def with_the_tokenizer_by_name(folder, template):
+    named = [{"name": "tool", "template": "no"}, {"name": "default", "template": template}]
+    change(folder / "tokenizer_config.json", chat_template=named)
+
+
+def alone_under_another_name(folder, template):
+    (folder / "additional_chat_templates").mkdir()
+    (folder / "additional_chat_templates" / "vicuna.jinja").write_text(template)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        in_json,
+        with_the_processor,
+        with_the_tokenizer,
+        with_the_tokenizer_by_name,
+        alone_under_another_name,
+    ],
+)
+def test_a_chat_template_is_found_where_older_releases_kept_it(folder, llava, kept):
+    template = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").unlink()
+    kept(folder, template)
+    assert says(loading.load(folder)) == says(llava)
+
+
+REPR = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        (None, r"no chat template in chat_template\.jinja, nor where .* llava-hf/llava-1\.5-7b-hf"),
+        ("{% for m in messages %}{{ m }", "chat template or tokenizer: unexpected"),
+        ("{{ messages[0]['content'] + '' }}", "chat template or tokenizer: .* list"),
+        (REPR, "its chat template writes 0 image tokens for a picture"),
+        ("<image><image>{{ messages[0]['content'][1]['text'] }}", "writes 2 image tokens"),
+    ],
+)
+def test_a_chat_template_that_cannot_be_used_is_told(folder, template, reason):
+    file = folder / "chat_template.jinja"
+    file.unlink() if template is None else file.write_text(template)
+    with pytest.raises(loading.CannotLoad, match=reason):
+        loading.load(folder)
+    [fault] = loading.faults(folder)
+    assert str(fault).startswith(f"{folder}: ")
+
+
+def without_end(folder):
+    change(folder / "tokenizer_config.json", eos_token=None, pad_token=None)
+
+
+def without_image_token(folder):
+    content = json.loads((folder / "tokenizer.json").read_text())
+    known = [each for each in content["added_tokens"] if each["content"] != "<image>"]
+    change(folder / "tokenizer.json", added_tokens=known)
+    change(folder / "tokenizer_config.json", image_token=None)
+
+
+def of_another_number(folder):
+    change(folder / "config.json", image_token_index=7)
+
+
+def larger_than_the_network(folder):
+    text = json.loads((folder / "config.json").read_text())["text_config"]
+    change(folder / "config.json", text_config=text | {"vocab_size": 100})
+
+
+def of_other_pictures(folder):
+    vision = json.loads((folder / "config.json").read_text())["vision_config"]
+    change(folder / "config.json", vision_config=vision | {"image_size": 64})
+
+
+def without_a_processor(folder):
+    (folder / "processor_config.json").unlink()
+
+
+def of_half_a_tokenizer(folder):
+    file = folder / "tokenizer.json"
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (without_end, "no eos_token, with which every answer ends: name it in tokenizer_config"),
+        (without_image_token, r"the image token '<image>' as number \d+, and config.json has 3"),
+        (of_another_number, "'<image>' as number 3, and config.json has 7 for it"),
+        (larger_than_the_network, "its tokenizer knows 400 tokens, and the network 100"),
+        (of_other_pictures, "makes pictures of 32 x 32 pixels, and its tower takes 64 x 64"),
+        (without_a_processor, "its processor cannot be loaded: .*copy them from the model"),
+        (of_half_a_tokenizer, "its processor cannot be loaded"),
+    ],
+)
+def test_what_does_not_belong_to_the_network_is_told_before_its_weights_are_read(
+    folder, spoil, reason, monkeypatch
+):
+    spoil(folder)
+    monkeypatch.setattr("transformers.AutoModelForImageTextToText.from_pretrained", None)
+    with pytest.raises(loading.CannotLoad, match=f"(?s){reason}"):
+        loading.load(folder)
+
+
+def test_all_faults_of_a_folder_are_told_at_once(folder, small, monkeypatch):
+    assert loading.faults(small.base) == []
+    without_end(folder)
+    (folder / "chat_template.jinja").unlink()
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=9))
+    memory, processor = map(str, loading.faults(folder, "float32", copies=3))
+    assert "GiB in float32 for each of 3 workers, and cpu has 0.0 GiB free" in memory
+    assert "no eos_token" in processor and "no chat template" in processor
+    [missing] = loading.faults("llava-hf/llava-1.5-7b-hf-not-here")
+    assert "HF_HUB_OFFLINE=0" in str(missing)

@@ -6,7 +6,10 @@ import two_people
 from matplotlib.figure import Figure
 
 from remem import config, paths
+from remem.checks import CannotStart
+from remem.data.validation import BadData
 from remem.report import claims, output
+from remem.services import gemini
 
 
 @pytest.fixture
@@ -56,7 +59,7 @@ def test_a_wrong_parameter_makes_no_folder(outputs):
 
 
 def test_a_folder_keeps_its_scale_and_data(outputs):
-    _, out = output.begin("07_stage2", "tiny")
+    _, out = output.begin("09_scorecard", "tiny")
     layout = json.loads((outputs / "tiny" / "layout.json").read_text())
     assert layout.keys() == {"layout", "scale", "data"} and layout["scale"] == "tiny"
     _, again = output.begin("06_stage1", "tiny", {"seeds": [1]})  # other parameters, same data
@@ -65,22 +68,36 @@ def test_a_folder_keeps_its_scale_and_data(outputs):
     before = contents(outputs)
     for overrides in ({"dataset.seed": 1}, {"benchmark": "clear"}):
         with pytest.raises(paths.OldOutputs, match=r"results of another data \(tiny.*--out NAME"):
-            output.begin("07_stage2", "tiny", overrides)
+            output.begin("09_scorecard", "tiny", overrides)
         elsewhere = {**overrides, "outputs": "_".join(overrides).replace(".", "_")}
-        _, other = output.begin("07_stage2", "tiny", elsewhere)
+        _, other = output.begin("09_scorecard", "tiny", elsewhere)
         assert other.folders.root.parent == outputs and other.folders.runs == out.folders.runs
         other.table("table2", pd.DataFrame({"EM": [1.0]}))
     with pytest.raises(paths.OldOutputs, match="another scale"):
-        output.begin("07_stage2", "smoke", {"outputs": "benchmark"})
+        output.begin("09_scorecard", "smoke", {"outputs": "benchmark"})
     assert before.items() <= contents(outputs).items()
 
 
 def test_a_folder_without_results_is_anybodys(outputs):
-    output.begin("07_stage2", "tiny", {"outputs": "mine", "benchmark": "typo"})
-    _, out = output.begin("07_stage2", "tiny", {"outputs": "mine", "benchmark": "people"})
+    output.begin("09_scorecard", "tiny", {"outputs": "mine", "benchmark": "typo"})
+    _, out = output.begin("09_scorecard", "tiny", {"outputs": "mine", "benchmark": "people"})
     out.table("table2", pd.DataFrame({"EM": [1.0]}))
     with pytest.raises(paths.OldOutputs, match="another data"):
-        output.begin("07_stage2", "tiny", {"outputs": "mine"})
+        output.begin("09_scorecard", "tiny", {"outputs": "mine"})
+
+
+def test_what_the_notebook_will_need_is_checked_first(outputs, monkeypatch, capsys):
+    given = {"benchmark": "typo", "experiments.ability.source": "nowhere.tsv"}
+    with pytest.raises(CannotStart, match=r"(?s)2 things.*'typo'.*nowhere\.tsv"):
+        output.begin("07_stage2", "tiny", given)
+    with pytest.raises(BadData, match="'typo'"):  # it has no multiple choice in it
+        output.begin("08_forget_ratio", "tiny", given)
+    assert not list(outputs.iterdir()) and not capsys.readouterr().out
+    output.begin("09_scorecard", "tiny", given)  # nor this one any data
+    for name in gemini.KEYS:
+        monkeypatch.delenv(name, raising=False)
+    output.begin("07_stage2", "smoke", {"judge.model": "grader"})
+    assert "Note: judge.model is grader, but " in capsys.readouterr().out
 
 
 def test_the_same_people_at_another_path_are_the_same_data(outputs, tmp_path):

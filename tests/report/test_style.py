@@ -7,7 +7,7 @@ matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
 
-from remem import paper
+from remem import paper, paths
 from remem.report import style, tables
 
 
@@ -114,6 +114,34 @@ def test_styled_leaves_nothing_with_pyplot():
     figure = draw(2.0)
     assert figure.get_figwidth() == 4 and len(figure.axes) == 2 and draw.__doc__ == "Bare axes."
     assert plt.get_fignums() == [] and dict(matplotlib.rcParams) == before
+
+
+def test_a_readers_own_settings_change_no_byte_of_a_figure(tmp_path):
+    @style.styled
+    def draw():
+        figure, axes = style.panels(1, 2)
+        axes[0, 0].plot([1, 2, 3], [3, 1, 2])
+        axes[0, 1].bar(["GA", "NPO"], [1000, 2000])
+        style.legend(figure, *style.methods(["GA", "NPO"]))
+        return figure
+
+    def saved(name):
+        return [path.read_bytes() for path in paths.save_figure(draw(), tmp_path / name)]
+
+    plain = saved("plain")
+    theirs = {
+        "text.usetex": True,
+        "font.size": 30,
+        "font.family": "serif",
+        "axes.formatter.use_locale": True,
+        "axes.facecolor": "yellow",
+        "savefig.facecolor": "red",
+        "savefig.bbox": "standard",
+        "xtick.direction": "in",
+    }
+    with plt.rc_context(theirs):
+        assert saved("theirs") == plain
+        assert plt.rcParams["font.size"] == 30  # and they stay the reader's
 
 
 def test_grid_and_row_name_their_panels():

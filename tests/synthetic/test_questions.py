@@ -7,6 +7,15 @@ from remem.synthetic import people, questions
 PEOPLE = people.write(20, seed=0)
 
 
+def test_a_mix_has_its_share_of_single_hop_questions():
+    assert [questions.mixed(*of) for of in ((100, 70), (10, 0), (7, 50), (3, 100))] == [
+        (70, 30),
+        (0, 10),
+        (4, 3),
+        (3, 0),
+    ]
+
+
 def test_training_questions_are_70_to_30_and_balanced():
     rows = questions.build(PEOPLE[7], 70, 30, "train", seed=0)
     shares = Counter((row.hop, row.attribute) for row in rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from textwrap import wrap
 
@@ -65,10 +66,10 @@ def dialogue(images: Sequence, rows: pd.DataFrame) -> Figure:
     models = [name for name in rows if name not in ("hop", "question", "target")]
     blocks = []  # per row its lines: (text, colour)
     for row in rows.to_dict("records"):
-        lines = [(line, "#000000") for line in wrap(row["question"], letters)]
+        lines = [(line, "#000000") for line in _wrapped(row["question"], letters)]
         for name in models:
             right = metrics.exact_match(row[name], row["target"])
-            text = wrap(f"{name}: {row[name]}", letters, subsequent_indent="   ")
+            text = _wrapped(f"{name}: {row[name]}", letters, indent="   ")
             lines += [(line, style.STAGE1 if right else "#777777") for line in text]
         blocks.append(lines)
     heights = [max(side, line * len(lines)) + line for lines in blocks]
@@ -91,6 +92,14 @@ def dialogue(images: Sequence, rows: pd.DataFrame) -> Figure:
     panel.set(xlim=(0, width), ylim=(sum(heights), 0))
     panel.set_axis_off()
     return figure
+
+
+def _wrapped(text: str, letters: int, indent: str = "") -> list[str]:
+    """Lines of at most so many letters, of which one in Chinese, Japanese or Korean is twice as
+    wide as others."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    letters = letters * len(text) // (len(text) + wide) if wide else letters
+    return wrap(text, letters, subsequent_indent=indent)
 
 
 @style.styled

@@ -1,10 +1,12 @@
 from itertools import pairwise
+from textwrap import wrap
 
 import pandas as pd
 import pytest
 from PIL import Image
 
 from remem.report import figures, style
+from remem.report.figures import people
 
 
 def test_contact_sheet_keeps_people_apart():
@@ -100,3 +102,11 @@ def test_face_similarity_shows_both_splits_and_the_threshold():
     assert figure.axes[0].get_xlabel().startswith("cosine similarity")
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["the same person", "another person", "threshold"]
+
+
+def test_wide_letters_are_wrapped_by_their_width():
+    assert people._wrapped("aa " * 40, 105) == wrap("aa " * 40, 105)
+    lines = people._wrapped("彼女の仕事は判事です。" * 12, 105)
+    assert "".join(lines) == "彼女の仕事は判事です。" * 12 and max(map(len, lines)) == 52
+    mixed = people._wrapped("GA: 彼女の仕事は判事です。" * 9, 105, indent="   ")
+    assert all(len(line) < 70 for line in mixed) and mixed[1].startswith("   ")

@@ -1,0 +1,74 @@
+"""The folder of a network: what is there is told before anything is loaded."""
+
+import json
+import shutil
+
+import pytest
+
+from remem.model import folder as folders
+from remem.model.folder import CannotLoad
+
+
+@pytest.fixture
+def copy(small, tmp_path):
+    """A copy of the small network's folder, to be spoilt."""
+    return shutil.copytree(small.base, tmp_path / "llava")
+
+
+def told(folder) -> str:
+    with pytest.raises(CannotLoad) as error:
+        folders.find(folder)
+    assert str(error.value).startswith(f"{folder}: ")
+    return str(error.value)
+
+
+def test_a_folder_is_found_and_its_weights_counted(small):
+    assert folders.find(small.base) == small.base
+    size = (small.base / "model.safetensors").stat().st_size
+    assert 0.9 * size < 4 * folders.parameters(small.base, small.base) < size
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("[]", "should hold keys and values"),
+        ('{"model_type": ', "is not valid JSON"),
+        ("{}", "model_type None"),
+        ('{"model_type": "qwen2_vl"}', "model_type 'qwen2_vl'.*Only LLaVA"),
+        (
+            '{"model_type": "llava", "architectures": ["LlavaLlamaForCausalLM"]}',
+            r"\['LlavaLlamaForCausalLM'\].*Hub's format, as llava-hf/llava-1.5-7b-hf",
+        ),
+    ],
+)
+def test_what_is_no_llava_is_told(copy, content, reason):
+    (copy / "config.json").write_text(content)
+    with pytest.raises(CannotLoad, match=reason):
+        folders.find(copy)
+
+
+def test_an_adapter_and_a_folder_of_something_else_are_no_network(tmp_path):
+    assert "no config.json" in told(tmp_path)
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert "it is an adapter; merge it into its base" in told(tmp_path)
+
+
+def test_weights_that_could_run_code_are_not_read(copy):
+    (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
+    assert "no *.safetensors" in told(copy) and "pytorch_model.bin could run code" in told(copy)
+
+
+def test_a_part_of_the_weights_that_is_missing_is_named(copy):
+    parts = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
+    (copy / "model.safetensors").rename(copy / parts[0])
+    index = copy / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": parts[0], "b": parts[1], "c": parts[1]}}))
+    assert f"1 of 2 files of weights are missing in {copy}, the first is {parts[1]}" in told(copy)
+    shutil.copyfile(copy / parts[0], copy / parts[1])
+    assert folders.find(copy) == copy
+    one = folders.parameters(copy, copy) // 2
+    shutil.copyfile(copy / parts[0], copy / "model.safetensors")  # which is loaded in their place
+    assert folders.parameters(copy, copy) == one
+    (copy / "model.safetensors").unlink()
+    index.write_text("{}")
+    assert "should hold a weight_map" in told(copy)
