@@ -205,7 +205,7 @@ def test_questions_that_cannot_be_asked_are_told(tsv):
     rows.append(mmbench_file.row("3", hint="See <image>."))
     source = "experiments.ability.source"
     [told] = checks.ready(load_config("smoke", {source: str(tsv(*rows))}), ["ability"])
-    assert "2 rows left out, 1 asked: 2 x" in told and "(index 2, index 3)" in told
+    assert "2 rows left out, 1 asked: 1 x question holds <image>" in told and "(index 3)" in told
     [none] = faults(["ability"], **{source: str(tsv(*rows[1:]))})
     assert "2 rows left out, 0 asked" in none
     assert checks.ready(load_config("smoke", {source: str(tsv(rows[0]))}), ["ability"]) == []
