@@ -24,7 +24,7 @@ FOLDS = 5  # disjoint forget sets at the paper's 20 %
 
 def forget_set(rows: pd.DataFrame, ratio: float, seed: int, part: int = 0) -> tuple[str, ...]:
     """The people to forget: `ratio` of all who were trained on, at least one, in the order of being
-    drawn. Of others there is nothing to forget. Raises BadData.
+    drawn. Of others there is nothing to forget. Raises BadData, of a ratio BadChoice.
 
     One fixed permutation of the people is cut into five folds; seed s begins with fold s mod 5. So
     at the paper's 20 % five seeds cover all of them once, a smaller ratio takes the first of the
@@ -40,7 +40,7 @@ def forget_set(rows: pd.DataFrame, ratio: float, seed: int, part: int = 0) -> tu
         )
     wanted = max(1, round(ratio * len(identities)))
     if not 0 < ratio < 1 or wanted * (part + 1) > len(identities) or wanted == len(identities):
-        raise BadData(
+        raise BadChoice(
             f"forget ratio {ratio} of {len(identities)} people who were trained on leaves no one "
             "to forget or no one to retain; choose one between 0 and 1, such as 0.2"
         )

@@ -307,7 +307,7 @@ def _secret(variable: str) -> str:
     return os.environ.get(variable, "").strip()  # as the SDK sends it
 
 
-def _connect(variable: str, seconds: float = TIMEOUT) -> genai.Client:
+def _connect(variable: str, seconds: float | None = None) -> genai.Client:
     """A client with the key in `variable`. Raises WrongKey: a key that no request can carry."""
     from google import genai
     from google.genai import types
@@ -315,7 +315,7 @@ def _connect(variable: str, seconds: float = TIMEOUT) -> genai.Client:
     if not _secret(variable).isascii():
         raise WrongKey(f"the key in {variable} holds letters that no key has: correct it")
     # Retries are ours: the SDK's would not be recorded, nor cover an answer cut off midway.
-    options = types.HttpOptions(timeout=int(1000 * seconds))
+    options = types.HttpOptions(timeout=int(1000 * (seconds or TIMEOUT)))
     return genai.Client(api_key=_secret(variable), http_options=options)
 
 
