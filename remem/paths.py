@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,6 +31,10 @@ REFERENCE = ROOT / "outputs" / "reference"  # a run of every notebook at scale t
 BASES = REFERENCE / "base"  # the tiny base models, from which everybody starts
 
 DATA = ROOT / "data"  # other people's files, which their readers look for here
+
+FILLED_BY = ".filled-by"  # in a folder that is being filled: held by the process that fills it
+
+AT_ONCE = 16  # files on their way to the disk: they share its turns, of milliseconds each
 
 
 class CannotWrite(OSError):
@@ -87,13 +96,48 @@ def expanded(name: str | Path) -> str:
 
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill, which gets the name `out` once all is written, and is gone otherwise."""
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # of a process that died
-    try:
+    """An empty folder to fill, which gets the name `out` once all is written and on the disk, and
+    is gone otherwise. Write into it without `sync`. Raises CannotWrite."""
+    with _filled(out.parent) as (part, lock):
         yield part
-        os.rename(part, out)
+        lock.release()
+        (part / FILLED_BY).unlink()
+        all_to_disk(part)
+        try:
+            os.rename(part, out)
+        except OSError as error:  # somebody else's has come to be there
+            raise CannotWrite(_refusal(out, error.strerror)) from error
+        to_disk(out.parent)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """An empty folder of the system's temporary ones, for this user alone, and gone at the end."""
+    with _filled(Path(tempfile.gettempdir()), mode=0o700) as (part, _):
+        yield part
+
+
+@contextmanager
+def _filled(above: Path, mode: int = 0o777) -> Iterator[tuple[Path, FileLock]]:
+    """A new folder in `above`, and the lock in it that says that it is being filled. Those of
+    processes that died are deleted first: nobody holds theirs."""
+    for left in make_folder(above).glob(".remem-*.part"):
+        lock = FileLock(left / FILLED_BY)
+        with suppress(Timeout, OSError):  # it is being filled, or another user's
+            if (left / FILLED_BY).is_file() and not left.is_symlink():
+                with lock.acquire(blocking=False):
+                    shutil.rmtree(left, ignore_errors=True)
+    part = above / f".remem-{secrets.token_hex(8)}.part"
+    try:
+        part.mkdir(mode)
+        lock = FileLock(part / FILLED_BY)
+        lock.acquire()
+    except OSError as error:
+        raise CannotWrite(_refusal(part, error.strerror)) from error
+    try:
+        yield part, lock
     finally:
+        lock.release()
         shutil.rmtree(part, ignore_errors=True)
 
 
@@ -129,23 +173,60 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
-def write(path: Path, content: str | bytes) -> Path:
+def write(path: Path, content: str | bytes, sync: bool = True) -> Path:
     """Write `content` (text as UTF-8) to `path` at once or not at all, and return `path`.
 
-    A reader never sees half a file: the content goes to a second file in the same folder, which
-    then takes the name. Parents are made. Raises CannotWrite.
+    A reader never sees half a file, nor does who comes after a loss of power: the content goes to a
+    second file in the same folder, which takes the name once it is on the disk. Without `sync` it
+    is not waited for: in a folder that is itself not named yet. Parents are made. Raises
+    CannotWrite.
     """
     path = Path(path)
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        with temporary.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         raise CannotWrite(_refusal(path, error.strerror)) from error
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def clear(folder: Path) -> None:
+    """Delete what a process that died in `write` left in `folder`. Only for who writes there alone:
+    what is there may otherwise be on its way to a name."""
+    for path in folder.glob(".*.part"):
+        if re.fullmatch(r"\.[0-9a-f]{16}\.part", path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def to_disk(*places: Path) -> None:
+    """Return when these files or folders (not what is in them) are on the disk, and would outlive a
+    loss of power. Raises CannotWrite."""
+
+    def sync(place: Path) -> None:
+        try:
+            handle = os.open(place, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise CannotWrite(_refusal(place, error.strerror)) from error
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(sync, places))
+
+
+def all_to_disk(folder: Path) -> None:
+    """As `to_disk`, for a folder and everything below it."""
+    to_disk(*(path for path in folder.rglob("*") if not path.is_symlink()), folder)
 
 
 def save_figure(figure, path: Path) -> tuple[Path, Path]:

@@ -27,6 +27,7 @@ from remem import paths, runs
 from remem.config.services import Construction
 from remem.construction import face_similarity, prompts
 from remem.data import review_marks, validation
+from remem.report import writers
 from remem.services import gemini, ledger
 from remem.synthetic import questions
 from remem.synthetic.people import ATTRIBUTES, Profile
@@ -74,11 +75,18 @@ def construct(settings: Construction, out: Path) -> Path:
 
     out: `answers/` (all that the services said), `draft/` (what review.write_pages shows; a
     reviewer's `draft/review/*.csv` is honoured; the histogram of similarities) and the dataset.
-    Raises Unfinished, and what gemini, face_similarity and review_marks raise.
+    Raises Unfinished, writers.InUse, and what gemini, face_similarity and review_marks raise.
     """
+    with writers.alone(Path(out)):
+        for folder in Path(out, "draft").rglob("*/"):
+            paths.clear(folder)
+        return _constructed(settings, Path(out))
+
+
+def _constructed(settings: Construction, out: Path) -> Path:
     from remem.report import figures  # and matplotlib, for which a plan need not wait
 
-    studio = _Studio(settings, Path(out))
+    studio = _Studio(settings, out)
     people = studio.people()
     missing: dict[str, str] = {}
     pairs = list(zip(people, studio.anchors(people), strict=True))
@@ -315,14 +323,16 @@ def _build(settings: Construction, people: list[Person], draft: Path, out: Path)
 
     def make(folder: Path) -> None:
         for name, text in texts.items():
-            paths.write(folder / name, text)
+            paths.write(folder / name, text, sync=False)
         for name in pictures:
-            paths.write(folder / name, (draft / name).read_bytes())
+            paths.write(folder / name, (draft / name).read_bytes(), sync=False)
         # how it came about, but not what it is: the budget is in it
-        paths.write(folder / "construction.json", runs.as_json(settings.model_dump(mode="json")))
+        how = runs.as_json(settings.model_dump(mode="json"))
+        paths.write(folder / "construction.json", how, sync=False)
         validation.read(folder)
 
     content = hashlib.sha256(json.dumps(texts).encode())
     for name in pictures:
         content.update(hashlib.sha256((draft / name).read_bytes()).digest())
+    runs.clear(out)
     return runs.create(Built(content=content.hexdigest()), make, out)

@@ -97,14 +97,14 @@ def export(
             lines = []
             for row in rows[rows["split"] == split].to_dict("records"):
                 if not (part / row["image"]).exists():
-                    paths.write(part / row["image"], (folder / row["image"]).read_bytes())
+                    paths.write(part / row["image"], (folder / row["image"]).read_bytes(), False)
                 entry = {"file_name": row.pop("image").removeprefix(f"{split}/"), **row}
                 lines.append(json.dumps(entry, ensure_ascii=False) + "\n")
-            paths.write(part / split / "metadata.jsonl", "".join(lines))
+            paths.write(part / split / "metadata.jsonl", "".join(lines), sync=False)
         text = card(
             rows, doubts.doubts(rows, part), licence, name or out.name, made, _origin(folder)
         )
-        paths.write(part / "README.md", text)
+        paths.write(part / "README.md", text, sync=False)
     return out
 
 

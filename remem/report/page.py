@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import base64
 import bisect
-import csv
-import io
-import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from datetime import datetime
 from html import escape
 from pathlib import Path
@@ -25,7 +22,7 @@ from markupsafe import Markup
 from pandas.api.types import is_numeric_dtype
 
 from remem import paper, paths, runs
-from remem.report import claims, preconditions, show, tables, verdicts
+from remem.report import calls, claims, made, preconditions, show, tables, verdicts
 
 # What the paper shows, in the order in which it first does: (title, the notebook that makes it).
 # Its Figure 4 and Tables 6 to 8 are not in the source text that we work from.
@@ -54,8 +51,6 @@ HEAD = (SCORECARD, PRECONDITIONS)  # items that stand before all others
 
 FAR = (2, 5, 10, 20, 40)  # points between ours and the paper's, where a cell's shade changes
 
-TICK = 0.1  # seconds by which a file system's clock may be late
-
 FOLDED, SHOWN = 60, 300  # rows from which a table is folded, and which are shown at most
 
 
@@ -63,7 +58,8 @@ def write(folders: paths.Folders, since: float = 0.0) -> Path:
     """Write index.html: everything that the notebooks left, in one file that fetches nothing.
 
     What was last written before `since` (seconds since 1970, when the last call began) is shown
-    all the same, but the page says so: it may belong to other parameters than the rest.
+    all the same, but the page says so, and what was made with other parameters than the last call's
+    (report.made).
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("remem.report", "."),
@@ -72,7 +68,11 @@ def write(folders: paths.Folders, since: float = 0.0) -> Path:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    items, known = list(_items(folders, since)), verdicts.preconditions(folders)
+    known, records = verdicts.preconditions(folders), made.known(folders)
+    items, digest = list(_items(folders, since)), calls.last_parameters(folders)
+    shown = [_table(path, since, known) for path in sorted(folders.verdicts.glob("*.csv"))]
+    for each in [*items, *shown]:
+        each["other"] = made.otherwise(records, each["files"], digest)
     layout = runs.read_json(folders.layout) if folders.layout.exists() else {}
     scale = layout.get("scale", folders.root.name)
     text = environment.get_template("index.html.j2").render(
@@ -84,11 +84,13 @@ def write(folders: paths.Folders, since: float = 0.0) -> Path:
         conditions=_conditions(folders),
         paper=[item for item in items if item["paper"]],
         ours=[item for item in items if not item["paper"] and item["id"] not in HEAD],
-        verdicts=[_table(path, since, known) for path in sorted(folders.verdicts.glob("*.csv"))],
-        notebooks=list(_notebook_rows(folders, since)),
+        verdicts=shown,
+        notebooks=list(_notebook_rows(folders, since, records or {})),
         times=_times(folders),
         few_runs=_few_runs(folders) if scale == "quick" else [],
-        memorised=[row["known"] == "True" for row in _rows(folders.tables / "memorised.csv")],
+        memorised=[
+            row.get("known") == "True" for row in calls.rows(folders.tables / "memorised.csv")
+        ],
         far=FAR,
     )
     return paths.write(folders.root / "index.html", text)
@@ -98,68 +100,10 @@ def _few_runs(folders: paths.Folders) -> list[str]:
     """The claims that were not told, but for those that miss a precondition, which more runs do not
     mend: what scale quick leaves to tiny."""
     return [
-        row["claim"]
-        for row in _rows(folders.tables / f"{SCORECARD}.csv")
-        if verdicts.mark(row["verdict"]) not in ("holds", "fails")
-        and not re.search(r"\bP\d", f"{row['verdict']} {row.get('note', '')}")
-    ]
-
-
-def remember(
-    folders: paths.Folders,
-    name: str,
-    began: float,
-    seconds: float | None,
-    changed: Mapping[str, tuple[Any, Any]],
-) -> None:
-    """Keep in notebooks.csv when a notebook was last run, for how long (None: it failed), and which
-    parameters were `changed` (config.loading.changes); in times.csv, which runs it made.
-
-    The longest time is kept beside the last: a second run finds its training done. Whatever run was
-    made since the call before (or the making of the folder) was made for this notebook, now or in a
-    call of it that was killed. Those before it are of other outputs, which share them.
-    """
-    known: dict[str, Mapping[str, Any]] = {
-        row["notebook"]: row for row in _rows(folders.root / "notebooks.csv")
-    }
-    ends = [float(row["began"]) + float(row["seconds"] or 0) for row in known.values()]
-    since = max([folders.layout.stat().st_mtime if folders.layout.exists() else 0.0, *ends])
-    times = [seconds, known.get(name, {}).get("longest")]
-    longest = max((float(time) for time in times if time), default=None)
-    known[name] = {
-        "notebook": name,
-        "began": began,
-        "seconds": seconds,
-        "longest": longest,
-        "changed": "; ".join(in_words(changed)),
-    }
-    _write_rows(folders.root / "notebooks.csv", [known[name] for name in sorted(known)])
-
-    made = {row["run"]: row for row in _rows(folders.root / "times.csv")}
-    there = sorted(path for path in folders.runs.glob("*/DONE") if path.parent.name[0] != ".")
-    lines = []
-    for path in there:
-        run = path.parent.name
-        if run not in made and path.stat().st_mtime > since - TICK:
-            spec = runs.read_json(path.with_name("spec.json"))
-            made[run] = {
-                "run": run,
-                "kind": spec["kind"],
-                "notebook": name,
-                "seconds": spec["seconds"],
-            }
-        if run in made:
-            lines.append(made[run])
-    if lines:
-        _write_rows(folders.root / "times.csv", lines)
-
-
-def in_words(changed: Mapping[str, tuple[Any, Any]]) -> list[str]:
-    """Of each changed parameter (config.loading.changes): "stage1.epochs = 3 (file: 5)"."""
-    return [
-        f"{key} = {json.dumps(value, ensure_ascii=False)} "
-        f"(file: {json.dumps(standard, ensure_ascii=False)})"
-        for key, (value, standard) in changed.items()
+        row.get("claim", "")
+        for row in calls.rows(folders.tables / f"{SCORECARD}.csv")
+        if verdicts.mark(row.get("verdict") or "") not in ("holds", "fails")
+        and not re.search(r"\bP\d", f"{row.get('verdict')} {row.get('note', '')}")
     ]
 
 
@@ -171,23 +115,10 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    paths.write(path, text.getvalue())
-
-
-def _notebook_rows(folders: paths.Folders, since: float) -> Iterator[dict[str, Any]]:
-    known = {row["notebook"]: row for row in _rows(folders.root / "notebooks.csv")}
+def _notebook_rows(
+    folders: paths.Folders, since: float, records: made.Known
+) -> Iterator[dict[str, Any]]:
+    known = {row["notebook"]: row for row in calls.calls(folders)}
     for name in sorted({path.name.split(".")[0] for path in folders.notebooks.glob("*.ipynb")}):
         failed = (folders.html / f"{name}.failed.html").exists()
         row = known.get(name, {})
@@ -199,6 +130,7 @@ def _notebook_rows(folders: paths.Folders, since: float) -> Iterator[dict[str, A
             "page": f"{folders.html.name}/{name}{'.failed' if failed else ''}.html",
             "began": f"{datetime.fromtimestamp(began):%Y-%m-%d %H:%M}" if began else "",
             "changed": row.get("changed", ""),
+            "other": _made_since(name, row.get("parameters", ""), records),
             **{
                 key: duration(float(row[key])) if row.get(key) else ""
                 for key in ("seconds", "longest")
@@ -206,15 +138,26 @@ def _notebook_rows(folders: paths.Folders, since: float) -> Iterator[dict[str, A
         }
 
 
+def _made_since(name: str, digest: str, records: made.Known) -> str:
+    """What a notebook has made with other parameters than those of the page that it left."""
+    found: dict[str, list[str]] = {}
+    for file, record in records.items():
+        given = record.made.get(name)
+        if digest and given and given.digest != digest and file.suffix != ".pdf":
+            found.setdefault(given.words, []).append(_label(file.stem))
+    return "; ".join(
+        f"not of this run, but made with {words}: {', '.join(dict.fromkeys(labels))}"
+        for words, labels in found.items()
+    )
+
+
 def _times(folders: paths.Folders) -> dict[str, Any]:
     """Per notebook and kind of run: how many it made, their time together, and the longest's."""
-    made = _rows(folders.root / "times.csv")
-    calls = {
-        row["notebook"]: float(row["longest"] or 0) for row in _rows(folders.root / "notebooks.csv")
-    }
+    runs_made = calls.made_runs(folders)
+    took = {row["notebook"]: float(row["longest"] or 0) for row in calls.calls(folders)}
     lines = []
-    for notebook, longest in [*calls.items(), ("all", sum(calls.values()))]:
-        here = [row for row in made if notebook in ("all", row["notebook"])]
+    for notebook, longest in [*took.items(), ("all", sum(took.values()))]:
+        here = [row for row in runs_made if notebook in ("all", row["notebook"])]
         kinds = ["all"] if notebook == "all" else sorted({row["kind"] for row in here}) or ["none"]
         for kind in kinds:
             seconds = [float(row["seconds"]) for row in here if kind in ("all", row["kind"])]
@@ -228,7 +171,7 @@ def _times(folders: paths.Folders) -> dict[str, Any]:
                     "longest run": duration(max(seconds)) if seconds else "",
                 }
             )
-    return {"html": _html(pd.DataFrame(lines), "times"), "link": "times.csv" if made else None}
+    return {"html": _html(pd.DataFrame(lines), "times"), "link": "times.csv" if runs_made else None}
 
 
 def _conditions(folders: paths.Folders) -> list[str]:
@@ -253,6 +196,7 @@ def _items(folders: paths.Folders, since: float) -> Iterator[dict[str, Any]]:
             "figure": figure and base64.b64encode(figure.read_bytes()).decode(),
             "pdf": f"{folders.figures.name}/{pdf.name}" if pdf and pdf.exists() else None,
             "table": table and _table(table, since),
+            "files": [path for path in (figure, table) if path],
             "older": any(path and path.stat().st_mtime < since for path in (figure, table)),
         }
         many = stem == PRECONDITIONS or (table and item["table"]["rows"] > FOLDED)
@@ -283,6 +227,7 @@ def _table(path: Path, since: float, known: pd.DataFrame | None = None) -> dict[
     marks = Counter(map(verdicts.mark, map(str, table.get("verdict", ()))))
     return {
         "label": _label(path.stem),
+        "files": [path],
         "older": path.stat().st_mtime < since,
         "link": f"{path.parent.name}/{path.name}",
         "rows": len(table),

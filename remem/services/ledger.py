@@ -106,6 +106,7 @@ def opened(folder: Path, settings: Service) -> Iterator[Ledger]:
     paths.make_folder(folder)
     with runs.locked(folder / "answers.lock"):
         try:
+            paths.clear(folder)
             with (folder / CALLS).open("ab") as file:
                 yield Ledger(folder, file, settings)
         except paths.CannotWrite:
@@ -162,7 +163,8 @@ class Ledger:
     def accept(self, line: Mapping[str, Any], started: float, name: str, answer: bytes) -> None:
         """Keep an answer in the file `name`, and its call."""
         # first the answer, then its line: a kill between them loses a line, and no money
-        runs.to_disk(paths.write(self.folder / name, answer), self.folder)
+        paths.write(self.folder / name, answer)
+        paths.to_disk(self.folder)
         self.end({**line, "outcome": "accepted"}, started)
 
     def end(self, line: dict[str, Any], started: float) -> None:

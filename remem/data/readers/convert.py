@@ -141,7 +141,7 @@ def convert(
     with paths.new_folder(out) as part:
         for row, question, fresh in _tidy(benchmark, Path(folder), columns or {}, left_out):
             if fresh:
-                paths.write(part / row["image"], question.picture[1])
+                paths.write(part / row["image"], question.picture[1], sync=False)
             own, row = found[row["split"]], {"file_name": row.pop("image").split("/")[1], **row}
             own.append(row)
             places[f"{row['split']}/metadata.jsonl, line {len(own)}"] = question.place
@@ -149,7 +149,7 @@ def convert(
         for split, rows in found.items():
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             content = "".join(lines).encode("utf-8", "surrogatepass")  # inspect names it
-            paths.write(part / split / "metadata.jsonl", content)
+            paths.write(part / split / "metadata.jsonl", content, sync=False)
         _, faults = validation.inspect(part)
         wrong = [f"{places[place]}: {why}" for place, reasons in faults.items() for why in reasons]
         if wrong:
@@ -160,7 +160,8 @@ def convert(
             "left_out": left_out,
             "forget_sets": forget_sets(benchmark, Path(folder), columns or {}),
         }
-        paths.write(part / "source.json", json.dumps(source, ensure_ascii=False, indent=1) + "\n")
+        text = json.dumps(source, ensure_ascii=False, indent=1) + "\n"
+        paths.write(part / "source.json", text, sync=False)
     return out
 
 
