@@ -58,7 +58,7 @@ def enter(root: Path, parameters: str = "") -> None:
     one of those with these `parameters` (a digest). Who is alone there deletes what a process that
     died had half written. Raises InUse, CannotWrite."""
     leave(root)
-    group, until = os.environ.get(OF_CALL, parameters), time.monotonic() + PATIENCE
+    group, until = os.environ.get(OF_CALL) or parameters, time.monotonic() + PATIENCE
     while True:
         with one_at_a_time(root):
             others = _others(root)

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from remem import paths
-from remem.report import page, preconditions, verdicts
+from remem.report import calls, page, preconditions, verdicts
 
 
 @pytest.fixture
@@ -263,10 +263,10 @@ def test_notebooks_show_how_long_they_took_and_which_failed(folders):
         paths.write(folders.notebooks / f"{name}.ipynb", "{}")
         paths.write(folders.html / f"{name}.html", "")
     day = datetime(2026, 3, 1, 12, 30).timestamp()
-    page.remember(
+    calls.remember(
         folders, "04_dataset", day, 95.2, {"stage1.epochs": (3, 5), "dataset.source": ("<a>", None)}
     )
-    page.remember(folders, "05_metrics", day, None, {})
+    calls.remember(folders, "05_metrics", day, None, {})
     text = page.write(folders).read_text()
     assert 'href="html/04_dataset.html"' in text and 'href="html/05_metrics.failed.html"' in text
     assert text.count("failed</span>") == 1
@@ -279,10 +279,10 @@ def test_notebooks_show_how_long_they_took_and_which_failed(folders):
     )
     assert text.count(">none</td></tr>") == 1  # parameters changed
 
-    page.remember(folders, "04_dataset", day + 3600, 7.5, {})  # finds its training done
+    calls.remember(folders, "04_dataset", day + 3600, 7.5, {})  # finds its training done
     text = page.write(folders).read_text()
     assert "<td>2026-03-01 13:30</td><td>7.5 s</td><td>1 min 35 s</td>" in text
-    page.remember(folders, "04_dataset", day + 7200, None, {})  # a failure takes no time away
+    calls.remember(folders, "04_dataset", day + 7200, None, {})  # a failure takes no time away
     assert "<td></td><td>1 min 35 s</td>" in page.write(folders).read_text()
 
 
@@ -296,15 +296,15 @@ def test_where_the_time_goes(folders):
 
     assert "times.csv" not in page.write(folders).read_text()
     made("base-1", 100.0)
-    page.remember(folders, "00_base_model", 0.0, 130.0, {})
+    calls.remember(folders, "00_base_model", 0.0, 130.0, {})
     made("stage1-1", 50.0)
     made("stage1-2", 70.0)
     made(".stage1-3.part", 1000.0)
     made("stage1-4", 1000.0, done=False)
-    page.remember(folders, "05_metrics", 1.0, 2.0, {})
+    calls.remember(folders, "05_metrics", 1.0, 2.0, {})
     made("unlearn-1", 3500.0)
-    page.remember(folders, "07_stage2", 2.0, None, {})  # what a failed call made is told too
-    page.remember(folders, "00_base_model", 3.0, 5.0, {})
+    calls.remember(folders, "07_stage2", 2.0, None, {})  # what a failed call made is told too
+    calls.remember(folders, "00_base_model", 3.0, 5.0, {})
     with (folders.root / "times.csv").open(newline="") as file:
         rows = [tuple(row.values()) for row in csv.DictReader(file)]
     assert rows == [
@@ -332,7 +332,7 @@ def test_the_time_of_runs_that_other_outputs_made_is_not_told_again(folders):
         if run == "base-1":  # there before the folder was
             paths.write(folders.layout, "{}")
             os.utime(folders.layout, (200, 200))
-        page.remember(folders, f"0{when}", when + 100.0, None, {})  # the last: made between calls
+        calls.remember(folders, f"0{when}", when + 100.0, None, {})  # the last: made between calls
     text = (folders.root / "times.csv").read_text()
     assert text == "run,kind,notebook,seconds\nstage1-1,stage1,0300,1.0\nstage2-1,stage2,0500,1.0\n"
 
@@ -345,7 +345,7 @@ def test_the_page_says_what_the_last_call_did_not_make(folders):
     for name, began in (("04_dataset", 100), ("06_stage1", 300), ("07_stage2.failed", 300)):
         paths.write(folders.notebooks / f"{name}.ipynb", "{}")
         paths.write(folders.html / f"{name}.html", "")
-        page.remember(folders, name.split(".")[0], began, 1.0, {})
+        calls.remember(folders, name.split(".")[0], began, 1.0, {})
     made(folders.tables / "table1.csv", 101)
     made(folders.tables / "table3.csv", 301)
     made(folders.verdicts / "06_stage1.csv", 301)

@@ -13,7 +13,7 @@ from browser import WIDTHS
 from matplotlib.figure import Figure
 
 from remem import paths
-from remem.report import page
+from remem.report import calls, page
 
 # A page with the report in one frame for each width. Frames, since a window of Chromium cannot be
 # as narrow as a phone.
@@ -110,7 +110,7 @@ def folders(tmp_path):
     for name in ("00_base_model", "07_stage2"):
         paths.write(folders.notebooks / f"{name}.ipynb", "{}")
         paths.write(folders.html / f"{name}.html", "<p>a notebook</p>")
-        page.remember(folders, name, 0.0, 5.0, {"dataset.source": (word, "synthetic")})
+        calls.remember(folders, name, 0.0, 5.0, {"dataset.source": (word, "synthetic")})
     page.write(folders)
     return folders
 
