@@ -10,7 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from remem import paths
-from remem.report import calls, page, preconditions, verdicts
+from remem.report import calls, made, page, preconditions, verdicts
 
 
 @pytest.fixture
@@ -359,6 +359,48 @@ def test_the_page_says_what_the_last_call_did_not_make(folders):
 
     everything = page.write(folders, since=50).read_text()
     assert "older than the rest" not in everything and "Not run in" not in everything
+
+
+def test_the_page_says_what_other_parameters_made(folders):
+    ours = made.Parameters(digest="a")
+    other = made.Parameters(digest="b", changed=("seeds = [3] (file: [1])",))
+    for name in ("07_stage2", "06_stage1"):
+        paths.write(folders.notebooks / f"{name}.ipynb", "{}")
+        calls.remember(folders, name, 100.0, 1.0, {}, "a")
+    for name, notebook in (("table2", "07_stage2"), ("fig6", "08"), ("table3", "06_stage1")):
+        file = paths.write(folders.tables / f"{name}.csv", "claim,EM\na,95.0\n")
+        made.note(folders, file, notebook, ours)
+    paths.save_figure(Figure(), folders.figures / "fig6")
+    for file in folders.figures.iterdir():
+        made.note(folders, file, "08", ours)
+    verdict = paths.write(folders.verdicts / "07_stage2.csv", VERDICTS)
+    made.note(folders, verdict, "07_stage2", ours)
+    text = page.write(folders).read_text()
+    for word in ("other parameters", "last call's parameters", "not known", "not of this run"):
+        assert word not in text
+    assert text.count('<td class="long">none</td>') == 2
+
+    # notebook 7 is run in Jupyter, and writes some of its tables; another tool writes a figure
+    paths.write(folders.tables / "table2.csv", "claim,EM\n<b>,5.0\n")
+    made.note(folders, folders.tables / "table2.csv", "07_stage2", other)
+    made.note(folders, verdict, "07_stage2", other)
+    (folders.figures / "fig6.png").write_bytes(b"another")
+    text = page.write(folders).read_text()
+    told = "Made with other parameters: seeds = [3] (file: [1])."
+    assert told in section(text, "table2") and told not in section(text, "table3")
+    assert "not known with which parameters" in section(text, "fig6")
+    head = " ".join(text.partition("<nav>")[0].split())
+    named = "with the last call's parameters, as far as is known: Table 2, Figure 6, 07 stage2."
+    assert named in head
+    mixed = "not of this run, but made with seeds = [3] (file: [1]): Table 2, 07 stage2"
+    assert f'none <span class="older">({mixed})</span></td>' in text
+    assert text.count("not of this run") == 1
+
+    calls.remember(folders, "07_stage2", 200.0, 1.0, {"seeds": ([3], [1])}, "b")
+    text = page.write(folders).read_text()
+    usual = "Made with other parameters: all parameters as in the scale&#39;s file."
+    assert told not in text and usual in section(text, "table3")
+    assert "Table 3" in " ".join(text.partition("<nav>")[0].split()).partition("is known: ")[2]
 
 
 def test_a_word_that_pandas_takes_for_a_gap_is_shown_and_a_gap_stays_one(folders):
