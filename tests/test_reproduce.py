@@ -6,14 +6,16 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
+import jupytext
 import nbformat
 import papermill
 import pytest
 from nbformat.v4 import new_output
 
-from remem import __main__, paths, reproduce
+from remem import __main__, paths, reproduce, runs
 from remem.config import load_config
 from remem.report import page
 
@@ -131,7 +133,11 @@ def test_what_would_be_fetched_is_found():
     [
         ("x = 1\n1 / 0", "cell-02 ('x = 1') raised ZeroDivisionError: division by zero"),
         ("import sys\nsys.exit(0)", "cell-02 ('import sys') raised SystemExit: 0"),
-        ("import os\nos.kill(os.getpid(), 9)", "stopped at cell-02 ('import os'): DeadKernel"),
+        (
+            "import os\nos.kill(os.getpid(), 9)",
+            "stopped at cell-02 ('import os'): DeadKernelError: Kernel died. The notebook's "
+            "process was killed (out of memory?); lower `workers`",
+        ),
     ],
 )
 def test_a_run_that_stops_is_kept_as_failed(house, capsys, cell, told):
@@ -354,33 +360,122 @@ def test_outputs_of_other_data_are_refused(house, capsys):
 
 
 def test_killed_half_way_nothing_looks_finished_and_a_second_run_waits_its_turn(
-    house, tmp_path, capsys
+    house, tmp_path, capsys, monkeypatch
 ):
-    ready = tmp_path / "ready"
-    house("01_slow", f"open({str(ready)!r}, 'w').close()", "import time\ntime.sleep(60)")
+    ready, begun = tmp_path / "ready", "from remem.report import output\noutput.begin('x', scale)"
+    house("01_slow", begun, f"open({str(ready)!r}, 'w').close()", "import time\ntime.sleep(600)")
+    for name in ("TMPDIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", None)  # it is looked up once
+    process = another_smoke()
+    wait_for(ready.exists, process)
+    assert list((tmp_path / "TMPDIR").iterdir())
+    assert smoke() == 2
+    assert f"process {process.pid} is running" in capsys.readouterr().err
+    half = paths.write(paths.outputs("smoke").tables / f".{'0a' * 8}.part", "EM")
+    process.kill()  # its kernel ends within a second
+    process.communicate()
+    assert left() == []
+    house("01_slow", "print('quick now')")
+    assert smoke() == 0
+    assert left() == ["notebooks/01_slow.ipynb"] and not half.exists()
+    for name in ("TMPDIR", "JUPYTER_RUNTIME_DIR"):
+        assert not list((tmp_path / name).iterdir())
+
+
+def another_smoke() -> subprocess.Popen:
+    """`remem reproduce --scale smoke` with the same notebooks, in a process of its own."""
     script = (
         "import sys; from pathlib import Path; from remem import __main__, paths\n"
         f"paths.NOTEBOOKS = Path({str(paths.NOTEBOOKS)!r})\n"
         "sys.exit(__main__.main(['reproduce', '--scale', 'smoke']))"
     )
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    limit = time.monotonic() + 120
-    while not ready.exists():
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    limit = time.monotonic() + 300
+    while not condition():
         assert process.poll() is None and time.monotonic() < limit
         time.sleep(0.05)
-    assert smoke() == 2
-    assert f"process {process.pid} is running" in capsys.readouterr().err
-    process.kill()
-    process.wait()
-    assert left() == []
-    house("01_slow", "print('quick now')")
+
+
+def test_a_wait_for_another_process_is_shown_in_the_terminal(house, tmp_path, capsys):
+    ready, lock = tmp_path / "ready", tmp_path / "stage1-1"
+    house(
+        "01_waits",
+        "import sys\nfrom pathlib import Path\nfrom remem import runs\nfrom tqdm import tqdm",
+        f"open({str(ready)!r}, 'w').close()\nbar = tqdm(total=2, desc='runs')\n"
+        f"with runs.locked(Path({str(lock)!r})):\n    bar.close()",
+        "print('of no concern', file=sys.stderr)",
+    )
+    with runs.locked(lock):
+        process = another_smoke()
+        wait_for(ready.exists, process)
+        assert process.stderr
+        said = "".join(
+            iter(
+                process.stderr.readline, "remem: stage1-1: another process is making it; waiting\n"
+            )
+        )
+    assert process.communicate(timeout=300)[1] == "" and process.returncode == 0
+    assert said.strip() == ""  # and nothing else is
+
+
+def test_a_damaged_run_is_told_though_the_bookkeeping_meets_it_too(house, capsys):
+    """The message that says what to delete is what is shown."""
+    house(
+        "01_a",
+        "from remem import paths, runs\nfolder = paths.outputs(scale).runs / 'toy-1'",
+        'for name, text in ((\'DONE\', \'{"files": {"a": {"bytes": 1, "sha256": ""}}}\'),'
+        " ('spec.json', ''), ('a', 'x')):\n    paths.write(folder / name, text)",
+        "runs.verify(folder)",
+    )
+    assert smoke() == 1
+    told = capsys.readouterr().err
+    assert "a was changed after the run was done; delete the folder" in told
+    assert "Traceback" not in told
+
+
+def test_bookkeeping_that_cannot_be_written_hides_nothing(house, capsys, monkeypatch):
+    def full(*_):
+        raise paths.CannotWrite("cannot write notebooks.csv: No space left on device")
+
+    monkeypatch.setattr(reproduce.calls, "remember", full)
+    house("01_a", "1 / 0")
+    assert smoke() == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_table_that_papermill_made_with_other_parameters_is_told(house, tmp_path, monkeypatch):
+    cells = (
+        "import pandas as pd\nfrom remem.report import output",
+        "config, out = output.begin('01_a', scale, overrides)",
+        "out.table('table2', pd.DataFrame({'EM': config.seeds}))",
+    )
+    path = house("01_a", *cells)
+    house("02_b", "print('b')")
     assert smoke() == 0
-    assert left() == ["notebooks/01_slow.ipynb"]
+    page_file = paths.outputs("smoke").root / "index.html"
+    assert "other parameters" not in page_file.read_text()
+    jupytext.write(jupytext.read(path), tmp_path / "in.ipynb")
+    monkeypatch.setenv("PYTHONPATH", str(paths.ROOT))
+    given = {"scale": "smoke", "overrides": {"seeds": [3]}}
+    papermill.execute_notebook(
+        str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb"), given, progress_bar=False
+    )
+    assert (paths.outputs("smoke").tables / "table2.csv").read_text() == "EM\n3\n"
+    assert smoke("02") == 0
+    text = page_file.read_text()
+    assert "Made with other parameters: seeds = [3] (file: [1])." in text
+    assert "not of this run, but made with seeds = [3] (file: [1]): Table 2" in text
 
 
 def test_plain_jupytext_and_papermill_do_the_same(house, tmp_path):

@@ -71,7 +71,8 @@ def enter(root: Path, parameters: str = "") -> None:
                 _held[root].acquire()
                 return
         if time.monotonic() > until:
-            process = next(process for process, other in others if other != group)
+            # of a call the first: its kernels came after it
+            process = min(process for process, other in others if other != group)
             raise InUse(
                 f"process {process} is running and writes into {root}, in another call or with "
                 "other parameters. Wait for it, or end it (shut down the notebook's kernel), or "
@@ -99,18 +100,18 @@ def _folder(root: Path) -> Path:
     return paths.make_folder(root / ".writers")
 
 
-def _others(root: Path) -> list[tuple[str, str]]:
+def _others(root: Path) -> list[tuple[int, str]]:
     """(process, group) of each process that may write into `root`; what is left of those that died
     is deleted."""
     found = []
-    for path in _folder(root).glob("*.*.*"):
+    for path in _folder(root).glob("[0-9]*.*.*"):
         lock = FileLock(path)
         try:
             with lock.acquire(blocking=False):
                 path.unlink(missing_ok=True)
         except Timeout:
             process, _, group = path.name.split(".", 2)
-            found.append((process, group))
+            found.append((int(process), group))
         except OSError:  # another user's
             continue
     return found
