@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -340,8 +341,9 @@ def test_a_picture_that_was_made_and_held_back_has_its_price(server, tmp_path):
 
 
 def test_so_many_at_once_and_no_more(server, tmp_path):
-    server.reply = lambda prompt, times: (time.sleep(0.03), wrote())[1]
-    assert text(list("abcdefgh"), tmp_path, concurrency=3) == [ANN] * 8
+    three = threading.Barrier(3, timeout=30)  # each waits for two more
+    server.reply = lambda prompt, times: (three.wait(), wrote())[1]
+    assert text(list("abcdefghi"), tmp_path, concurrency=3) == [ANN] * 9
     assert server.most == 3
 
 
