@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from remem import paths
 from remem.runs import Spec
@@ -64,13 +63,6 @@ class Service(Spec):
         Prices(),  # pyright: ignore[reportCallIssue]
         description="for the budget",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _one_budget(cls, given: Any) -> Any:
-        if isinstance(given, Mapping) and "budget" in given:
-            raise ValueError("the budget is services.budget, one for judge and construction")
-        return given
 
 
 class Judge(Service):

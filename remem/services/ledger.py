@@ -46,6 +46,8 @@ COLUMNS = (
     "file",
 )
 
+NAMES = ("at", "key", "section", "kind", "model")  # what is known of a call that begins
+
 BLANK = {"section": "", "reason": "", "file": ""}  # what a line need not have
 
 BEGUN = "begun"  # the outcome of a call before it has one; what a kill cut off keeps it
@@ -130,6 +132,7 @@ def opened(account: Account, settings: Service) -> Iterator[Ledger]:
     with runs.locked(folder / "answers.lock"):
         try:
             with (folder / CALLS).open("ab") as file:
+                runs.to_disk(folder, folder.parent)  # both may be new
                 yield Ledger(account, file, settings)
         except paths.CannotWrite:
             raise
@@ -183,12 +186,8 @@ class Ledger:
                     " raise services.budget"
                 )
             self.under_way.add(line["key"])
-            short = {
-                name: line[name]
-                for name in ("at", "key", "section", "kind", "model")
-                if name in line
-            }
-            self._write({**short, "outcome": BEGUN, "dollars": dollars})
+            rest = {"outcome": BEGUN, "dollars": dollars}
+            self._write({name: line[name] for name in NAMES if name in line} | rest)
             return dollars
 
     def end(

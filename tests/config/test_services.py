@@ -35,7 +35,9 @@ def test_the_detector_looks_at_multiples_of_32(side):
 def test_there_is_one_budget_and_one_place_for_all_outputs_of_a_scale(
     section, tmp_path, monkeypatch
 ):
-    with pytest.raises(BadParameter, match=f"{section}: the budget is services.budget, one for"):
+    with pytest.raises(
+        BadParameter, match=rf"{section}\.budget: unknown key; it is services\.budget now"
+    ):
         load_config("smoke", {f"{section}.budget": 1.0})
     monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path))
     own, other = (load_config("smoke", {"services.budget": 7.0, **more}) for more in ({}, OUT))

@@ -369,7 +369,7 @@ def test_the_command_plans_makes_and_says_what_comes_next(service, command, tmp_
         ("image_model", "construction.image_model"),
         ("budget=0", "raise services.budget"),
         ("services.budget=0", "raise services.budget"),
-        ("construction.budget=0", "construction: the budget is services.budget, one for"),
+        ("construction.budget=0", "construction.budget: unknown key; it is services.budget now"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(service, command, capsys, assignment, reason):
