@@ -16,6 +16,7 @@ from typing import Any
 from remem import paths
 from remem.config import SCALES, BadParameter, explain, load_config, loading
 from remem.config.sections import BENCHMARKS
+from remem.config.services import Services
 
 SCALE_HELP = (
     "whose parameters: smoke (a test), quick, tiny (a laptop), paper (GPUs); default: %(default)s"
@@ -119,28 +120,39 @@ def _construct(given: argparse.Namespace) -> int:
     from remem.construction import pipeline
     from remem.services import ledger
 
-    assignments = [f"construction.{each.removeprefix('construction.')}" for each in given.set]
+    assignments = [_of_construction(each) for each in given.set]
     config = load_config(given.params or given.scale, loading.assignments(assignments))
-    settings = config.construction
+    settings, account = config.construction, config.account
     out = (given.out or config.folders.root / "construction").absolute()
-    table, spent = pipeline.plan(settings), ledger.calls(out / "answers").dollars.sum()
+    if out / "answers" not in account.older:  # where earlier versions kept them
+        account = account._replace(older=(*account.older, out / "answers"))
+    table, spent = pipeline.plan(settings), ledger.calls(account).dollars.sum()
     print(table.round(2).to_string(index=False))
-    limit = "none is set" if settings.budget is None else f"${settings.budget:.2f}"
+    limit = "none is set" if account.budget is None else f"${account.budget:.2f}"
     print(
         f"Estimated by construction.prices: ${table.dollars.sum():.2f} where each first answer is "
         f"good, ${table.dollars_at_most.sum():.2f} where every attempt is used up. It stops at "
-        f"construction.budget ({limit}). Spent so far: ${spent:.2f}, for what is in {out}."
+        f"services.budget ({limit}). Spent so far: ${spent:.2f}, for what is in {account.folder}."
     )
     if given.dry_run:
         print("Nothing was asked.")
         return 0
-    folder = pipeline.construct(settings, out)
+    folder = pipeline.construct(settings, out, account)
     draft, made = shlex.quote(str(out / "draft")), shlex.quote(f"benchmark={folder}")
     print(
         f"the dataset: {folder}\nto review it: remem review {draft}, then the same command again\n"
         f"to train on it and unlearn it: remem reproduce --scale {config.scale} --set {made}"
     )
     return 0
+
+
+def _of_construction(assignment: str) -> str:
+    """A --set of `construct`, whose keys are those of its section, and the budget."""
+    first = re.split(r"[.=]", assignment)[0]
+    if first in ("construction", "services"):
+        return assignment
+    section = "services" if first in Services.model_fields else "construction"
+    return f"{section}.{assignment}"
 
 
 def _review(given: argparse.Namespace) -> int:
@@ -303,7 +315,7 @@ def _parser() -> argparse.ArgumentParser:
         "remem construct --dry-run --set people=5",
     )
     _add_scale(command, default="paper")
-    _add_set(command, "people=5, a key of the section `construction`")
+    _add_set(command, "people=5, a key of the section `construction`, or budget=20")
     command.add_argument(
         "--dry-run", action="store_true", help="show calls and prices, and ask nothing"
     )

@@ -47,8 +47,8 @@ class OldOutputs(ValueError):
 
 @dataclass(frozen=True)
 class Folders:
-    """The output folders (absolute). Each is made by whoever first writes to it; `runs` is shared
-    by all outputs of one scale."""
+    """The output folders (absolute). Each is made by whoever first writes to it; `runs` and
+    `services` are shared by all outputs of one scale."""
 
     root: Path
     runs: Path
@@ -79,9 +79,14 @@ class Folders:
         return self.root / "notebooks"
 
     @property
-    def judge(self) -> Path:
-        """What a Gemini judge answered."""
-        return self.root / "judge"
+    def services(self) -> Path:
+        """What services answered, for money."""
+        return self.runs.parent / "services"
+
+    @property
+    def former_services(self) -> tuple[Path, ...]:
+        """Where that lay before judge and construction had one folder."""
+        return self.root / "judge", self.root / "construction" / "answers"
 
     @property
     def html(self) -> Path:

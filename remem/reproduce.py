@@ -294,6 +294,10 @@ def _save(result: nbformat.NotebookNode, folders: paths.Folders, name: str) -> N
     # lab's page, less three scripts that it would fetch from the network; nothing here uses them
     template = (
         "{%- extends 'lab/index.html.j2' -%}"
+        "{%- block html_head -%}"
+        f'<meta http-equiv="Content-Security-Policy" content="{page.POLICY}">'
+        "{{ super() }}"
+        "{%- endblock -%}"
         "{%- block html_head_js_requirejs -%}{%- endblock -%}"
         "{%- block html_head_js_mathjax -%}{%- endblock -%}"
         "{%- block html_head_js_mermaidjs -%}{%- endblock -%}"

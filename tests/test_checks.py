@@ -266,4 +266,20 @@ def test_without_a_key_the_rule_judges_which_is_said(monkeypatch):
         server.model = lambda name: loopback.error(403, "PERMISSION_DENIED")
         [told] = faults(["score"], **{"judge.model": "grader"})
         assert "the key in GEMINI_API_KEY is not accepted" in told
-        assert told.endswith("or unset it to have the rule judge")
+        assert told.endswith("or set judge.model to null to have the rule judge")
+
+
+def test_scores_that_are_there_need_no_key_nor_the_right_one(monkeypatch):
+    config = load_config("smoke", {"judge.model": "grader"})
+    line = {"key": "k", "section": "judge", "kind": "text", "outcome": "accepted", "dollars": 0.0}
+    of_others = ({"section": "construction"}, {"model": "another"}, {"outcome": "refused"})
+    for more in ({"model": "grader", **other} for other in of_others):
+        paths.write(config.account.folder / "calls.jsonl", json.dumps(line | more))
+        assert "is not set: the rule judges" in checks.ready(config, ["score"])[0]
+    paths.write(config.account.folder / "calls.jsonl", json.dumps(line | {"model": "grader"}))
+    known = "its scores that are there need no key, others would be missing"
+    assert checks.ready(config, ["score"])[0].endswith(f"is not set: {known}")
+    with loopback.serving(monkeypatch, "a-key", lambda request: None) as server:
+        server.model = lambda name: loopback.error(403, "PERMISSION_DENIED")
+        [note] = checks.ready(config, ["score"])
+        assert "the key in GEMINI_API_KEY is not accepted" in note and note.endswith(known)

@@ -173,10 +173,10 @@ def test_tune_searches_the_rates_that_are_named(monkeypatch, capsys):
 
 def test_construct_plans_without_asking(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / "outputs"))
-    words = ["construct", "--dry-run", "--set", "people=2", "--set", "construction.budget=5"]
+    words = ["construct", "--dry-run", "--set", "people=2", "--set", "budget=5"]
     assert __main__.main(words) == 0
     said = capsys.readouterr().out
-    assert "construction.budget ($5.00)" in said and said.endswith("Nothing was asked.\n")
+    assert "services.budget ($5.00)" in said and said.endswith("Nothing was asked.\n")
     assert json.dumps(str(tmp_path / "outputs"))[1:-1] in said
     assert not (tmp_path / "outputs").exists()
 

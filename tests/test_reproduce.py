@@ -13,7 +13,8 @@ import jupytext
 import nbformat
 import papermill
 import pytest
-from nbformat.v4 import new_output
+from browser import until
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from remem import __main__, paths, reproduce, runs
 from remem.config import load_config
@@ -105,6 +106,38 @@ def test_a_good_run_from_parameters_to_page(house, capsys):
 
     html = (folders.html / "01_good.html").read_text()
     assert "40/40" in html and not FETCHED.search(html)
+
+
+def test_what_a_notebook_shows_is_neither_run_nor_fetched(browser, tmp_path):
+    table = (
+        "<table id='told'><tr><td>42</td></tr></table><script>told.remove()</script>"
+        "<img src='http://127.0.0.1:9/a.png' onerror='told.remove()'>"
+        "<form action='http://127.0.0.1:9/' id='sent'><input name='a' value='b'></form>"
+    )
+    shown = new_output("execute_result", {"text/html": table}, execution_count=1)
+    folders = paths.Folders(tmp_path, tmp_path / "runs")
+    cells = [new_code_cell("1", outputs=[shown], execution_count=1)]
+    reproduce._save(new_notebook(cells=cells), folders, "x")
+    html = (folders.html / "x.html").read_text()
+    assert html.index(page.POLICY) < html.index("<style"), "it goes for all that follows it"
+    browser.open(folders.html / "x.html")
+    assert browser.value("document.querySelector('#told').innerText") == "42"
+    browser.value("document.querySelector('#sent').submit()")
+    assert browser.value("location.protocol") == "file:"
+    stopped = {
+        e["requestId"]: e.get("blockedReason") for e in browser.seen("Network.loadingFailed")
+    }
+    for event in browser.seen("Network.requestWillBeSent"):
+        inside = event["request"]["url"].startswith(("file:", "data:"))
+        assert inside or stopped[event["requestId"]] == "csp"
+
+    def refused(what):
+        browser.value("0")  # what was logged meanwhile comes along
+        texts = [event["entry"]["text"] for event in browser.seen("Log.entryAdded")]
+        return any("Content Security Policy" in text and what in text for text in texts)
+
+    for what in ("inline script", "event handler", "form data"):
+        until(lambda what=what: refused(what))
 
 
 # what a browser gets for a page without being asked

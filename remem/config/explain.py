@@ -28,6 +28,9 @@ PLAIN_WORDS = {
     "a valid number": "a number",
 }
 
+# keys of earlier versions
+MOVED = {f"{section}.budget": "services.budget" for section in ("judge", "construction")}
+
 KIND = re.compile(r"(float|int|bool|str|tuple\[.*\])$")  # a step of pydantic's into "int | str"
 
 
@@ -55,6 +58,8 @@ def in_plain_words(error: ValidationError, path: Path, given: Mapping[str, Any])
 def _reason(problem: Any) -> str:
     place, kind, value = problem["loc"], problem["type"], problem["input"]
     if kind == "extra_forbidden":
+        if now := MOVED.get(".".join(map(str, place))):
+            return f"unknown key; it is {now} now"
         allowed = sorted(_fields(place[:-1]))
         return f"unknown key{meant(str(place[-1]), allowed)}; allowed here: {', '.join(allowed)}"
     if kind == "missing":

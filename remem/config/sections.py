@@ -15,7 +15,7 @@ from remem import paper, paths
 from remem.config.networks import Hub as Hub
 from remem.config.networks import Network, VisionTower
 from remem.config.networks import TinyLlava as TinyLlava
-from remem.config.services import Construction, Judge
+from remem.config.services import Account, Construction, Judge, Services
 from remem.config.services import FaceSimilarity as FaceSimilarity
 from remem.config.stages import Optimiser as Optimiser
 from remem.config.stages import Stage1, Stage2
@@ -293,6 +293,7 @@ class Config(Spec):
     stage2: Stage2
     evaluate: Evaluate
     experiments: Experiments
+    services: Services = Services()  # pyright: ignore[reportCallIssue]
     judge: Judge
     benchmark: Benchmark | None = Field(
         description="null: what `dataset` says. Or remem, fiubench, mllmu, clear, or a folder"
@@ -319,6 +320,12 @@ class Config(Spec):
     def folders(self) -> paths.Folders:
         """Where tables, figures and runs go. Runs are shared by all outputs of a scale."""
         return paths.outputs(self.outputs or self.scale, runs_of=self.scale)
+
+    @property
+    def account(self) -> Account:
+        """Where services' answers are kept, and what they may cost. Shared as the runs are."""
+        folders = self.folders
+        return Account(folders.services, self.services.budget, folders.former_services)
 
     @property
     def data_name(self) -> str:

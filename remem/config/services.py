@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field
 
 from remem import paths
 from remem.runs import Spec
+
+
+class Account(NamedTuple):
+    """Where paid answers and the ledger of the calls are kept, and what they may cost together.
+
+    older: folders in which earlier versions kept theirs: read, and counted, but not written.
+    """
+
+    folder: Path
+    budget: float | None = None  # US dollars
+    older: tuple[Path, ...] = ()
+
+
+class Services(Spec):
+    """What judge and construction have in common: one ledger, and so one budget.
+
+    A call begins only where the budget has room for it and for all that are under way, each
+    reckoned as planned, or as the dearest of its kind so far. So the budget is exceeded only by as
+    much as those under way, `concurrency` at most, cost more than that.
+    """
+
+    budget: float | None = Field(
+        None,
+        ge=0,
+        description="US dollars for all answers of a scale, over all runs; null: no limit",
+    )
 
 
 class Prices(Spec):
@@ -19,24 +46,18 @@ class Prices(Spec):
 
 
 class Service(Spec):
-    """How hard a service is asked, and for how much. Where it is reached is the SDK's own business
-    (GOOGLE_GEMINI_BASE_URL, GOOGLE_GENAI_API_VERSION).
-
-    A call begins only where the budget has room for it and for all that are under way, each
-    reckoned as planned, or as the dearest of its kind so far. So the budget is exceeded only by as
-    much as those under way, `concurrency` at most, cost more than that.
-    """
+    """How hard a service is asked. Where it is reached is the SDK's own business
+    (GOOGLE_GEMINI_BASE_URL, GOOGLE_GENAI_API_VERSION)."""
 
     section: ClassVar[str] = ""  # of the YAML, for messages that say what to change
 
     concurrency: int = Field(4, ge=1, description="calls at once")
-    retries: int = Field(6, ge=0, description="of a call that the service could not take")
-    repeats: int = Field(1, ge=0, description="of one whose answer cannot be used: paid for")
+    retries: int = Field(6, ge=0, description="of a call that the service could not take: free")
+    repeats: int = Field(
+        1, ge=0, description="of one that is paid for: its answer cannot be used, or timed out"
+    )
     on_blocked: Literal["skip", "stop"] = Field(
         "skip", description="what to do when the repeats are used up"
-    )
-    budget: float | None = Field(
-        None, ge=0, description="US dollars for a folder, over all runs; null: no limit"
     )
     prices: Prices = Field(
         Prices(),  # pyright: ignore[reportCallIssue]
@@ -45,13 +66,17 @@ class Service(Spec):
 
 
 class Judge(Service):
-    """Who judges how much an answer gives away: a Gemini model, where a key is in the environment,
-    or the rule."""
+    """Who judges how much an answer gives away: a Gemini model, where a key is in the environment
+    or its scores are there already, or the rule."""
 
     section: ClassVar[str] = "judge"
 
     model: str | None = Field(None, min_length=1, description="a Gemini model, or null: the rule")
     concurrency: int = Field(8, ge=1, description="calls at once")
+    # At temperature 0 the same question has much the same answer.
+    repeats: int = Field(
+        0, ge=0, description="of one that is paid for: its answer cannot be used, or timed out"
+    )
 
 
 class FaceSimilarity(Spec):

@@ -213,10 +213,10 @@ def _content(config: Config) -> dict[str, str]:
 
 
 def _holds_results(folders: paths.Folders) -> bool:
-    """Whether there is more than runs, the layout of a call that came to nothing, and what is
-    hidden, as a system does it in every folder."""
+    """Whether there is more than what outputs of a scale share, the layout of a call that came to
+    nothing, and what is hidden, as a system does it in every folder."""
     found = [path for path in folders.root.iterdir() if not path.name.startswith(".")]
-    return any(path not in (folders.layout, folders.runs) for path in found)
+    return any(path not in (folders.layout, folders.runs, folders.services) for path in found)
 
 
 def _is_old(root: Path) -> bool:

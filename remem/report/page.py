@@ -51,6 +51,13 @@ HEAD = (SCORECARD, PRECONDITIONS)  # items that stand before all others
 
 FAR = (2, 5, 10, 20, 40)  # points between ours and the paper's, where a cell's shade changes
 
+# Of every page that holds what a model or a file said: whatever that is, nothing is run, fetched or
+# sent.
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'"
+)
+
 FOLDED, SHOWN = 60, 300  # rows from which a table is folded, and which are shown at most
 
 
@@ -76,6 +83,7 @@ def write(folders: paths.Folders, since: float = 0.0) -> Path:
     layout = runs.read_json(folders.layout) if folders.layout.exists() else {}
     scale = layout.get("scale", folders.root.name)
     text = environment.get_template("index.html.j2").render(
+        policy=POLICY,
         name=folders.root.name,
         scale=scale,
         scope=layout.get("data", scale).rpartition(" ")[0] or scale,

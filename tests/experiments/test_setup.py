@@ -75,7 +75,7 @@ def trained_and_unlearned(config):
     """Scored rows of Table 2, by the jobs that notebook 7 runs, and whom they forget."""
     rows = jobs.collect(experiments.unlearning(config))
     forget = experiments.forget_set(config, experiments.dataset(config).rows, 1)
-    return judge.score(rows, config.judge, config.folders.judge), forget
+    return judge.score(rows, config.judge, config.account), forget
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,13 @@ def test_a_folder_without_results_is_anybodys(outputs):
         output.begin("09_scorecard", "tiny", {"outputs": "mine"})
 
 
+def test_what_outputs_of_a_scale_share_is_no_result_of_its_own(outputs):
+    output.begin("09_scorecard", "tiny", {"benchmark": "typo"})
+    for shared in ("runs/stage1-1/DONE", "services/calls.jsonl"):  # of --out mine
+        paths.write(outputs / "tiny" / shared, "")
+    output.begin("09_scorecard", "tiny")
+
+
 def test_what_the_notebook_will_need_is_checked_first(outputs, monkeypatch, capsys):
     given = {"benchmark": "typo", "experiments.ability.source": "nowhere.tsv"}
     with pytest.raises(CannotStart, match=r"(?s)2 things.*'typo'.*nowhere\.tsv"):

@@ -122,9 +122,22 @@ def test_the_page_in_chromium(chromium, folders):
     assert max(told["360"]["boxes"]) > 300  # wide tables do scroll, in their boxes
 
 
+def test_what_was_written_into_it_is_neither_run_nor_sent(chromium, folders):
+    text = (folders.root / "index.html").read_text()
+    written = (
+        "<script>document.body.remove()</script><img src='http://127.0.0.1:9/a.png' onerror="
+        "'document.body.remove()'><iframe src='http://127.0.0.1:9/'></iframe>"
+    )
+    (folders.root / "index.html").write_text(text.replace("</body>", f"{written}</body>"))
+    told, console = look(chromium, folders.root)
+    assert told["360"]["links"]  # the page is all there
+    refused = [line for line in console if "Content Security Policy" in line]
+    assert len(refused) == len(console) >= 3 * len(WIDTHS)
+
+
 def test_what_is_wrong_is_seen(chromium, folders):
     """The test above would pass a blank page, if this one did not fail a broken one."""
-    text = (folders.root / "index.html").read_text()
+    text = (folders.root / "index.html").read_text().replace(page.POLICY, "")
     broken = (
         '<div style="width: 900px">wide</div><img src="data:image/png;base64,AAAA">'
         '<a href="html/99_none.html">dead</a><a href="#nowhere">dead</a>'
