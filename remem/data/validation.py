@@ -15,14 +15,15 @@ import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, ClassVar
+from typing import ClassVar
 
 import pandas as pd
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
 from remem import language, metrics
-from remem.data import instead
+from remem.data import decoding, instead
+from remem.data.decoding import BadPicture
 from remem.synthetic import questions
 
 SPLITS = ("train", "test")
@@ -45,13 +46,7 @@ KEYS = ("file_name", *(column for column in COLUMNS if column != "image"))
 # In every row, or in none: the start of the answer, up to the value, in Exposure's prompt.
 OPTIONAL = ("cloze_prompt",)
 
-# A picture of more pixels is refused before it is decoded: a few bytes can claim billions. So is a
-# strip: processors scale the shorter side up to 336, and the other with it.
-MAX_PIXELS, MIN_SIDE, MAX_RATIO = 4096 * 4096, 16, 10
-
 MAX_TEXT = 10_000  # characters; more fit into no model here
-
-THREADS = 4  # that decode: enough for two cores, and few enough for 1 GiB with the largest pictures
 
 # Control characters, and halves of characters that no file can be written with.
 UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -141,7 +136,7 @@ def inspect(folder: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     if not any(faults.values()) and not rows:
         faults["train/metadata.jsonl"] = ["there is no row in it, nor in that of test"]
     files = instead.Files(folder)
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(decoding.THREADS) as pool:
         found = pool.map(functools.partial(_unusable, folder), pictures)
         bar = tqdm(found, desc="looking at pictures", total=len(pictures), delay=3, file=sys.stderr)
         for (name, place), reason in zip(pictures.items(), bar, strict=True):
@@ -321,45 +316,6 @@ def load_image(folder: Path, name: str) -> Image.Image:
     except BadData as error:
         raise BadData(f"the image {name} cannot be used: {error}") from error
     try:
-        return decode(path)
-    except BadData as error:
+        return decoding.decode(path)
+    except BadPicture as error:
         raise BadData(f"the image {name} {error}") from error
-
-
-def decode(file: Path | BinaryIO) -> Image.Image:
-    """A PNG or JPEG (by its content, not by its suffix) as RGB, decoded in full and upright.
-
-    Whatever the bytes are, it raises BadData, with the end of a sentence about them.
-    """
-    try:
-        with Image.open(file, formats=("PNG", "JPEG")) as picture:
-            width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise BadData(f"{width} x {height} pixels are more than is safe ({MAX_PIXELS:,})")
-            if min(width, height) < MIN_SIDE or max(width, height) > MAX_RATIO * min(width, height):
-                raise BadData(
-                    f"{width} x {height} pixels are too few, or too long a strip; at least "
-                    f"{MIN_SIDE} a side, and one not more than {MAX_RATIO} times the other"
-                )
-            if picture.mode.startswith(("I", "F")):
-                raise BadData("grey in more than 8 bits, which would be cut off; save it in 8 bits")
-            # Some cameras save a JPEG with a second picture behind it; the first is what is meant.
-            if picture.format == "PNG" and getattr(picture, "is_animated", False):
-                raise BadData("it is animated; save one frame of it")
-            ImageOps.exif_transpose(picture, in_place=True)  # as a camera held upright shows it
-            return picture.convert("RGB")  # all of it is decoded by now
-    except BadData as error:
-        raise BadData(f"cannot be used: {error}") from error
-    except UnidentifiedImageError as error:
-        what = instead.of_picture(_head(file))
-        raise BadData(f"cannot be decoded (it is neither PNG nor JPEG{what})") from error
-    except Exception as error:  # what a decoder raises when it is given anybody's bytes is anything
-        raise BadData(f"cannot be decoded ({error})") from error
-
-
-def _head(file: Path | BinaryIO) -> bytes:
-    if isinstance(file, Path):
-        with file.open("rb") as opened:
-            return opened.read(64)
-    file.seek(0)
-    return file.read(64)
