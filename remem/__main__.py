@@ -109,8 +109,11 @@ def _convert(given: argparse.Namespace) -> int:
         raise BadParameter(f"{wrong[0]!r} is no column; write OURS=THEIRS, such as image=photo")
     columns = dict(each.split("=", 1) for each in given.columns)
     out = convert.convert(given.name, _folder(given.folder), given.out, columns)
-    left_out = runs.read_json(out / "source.json")["left_out"]
-    said = "".join(f", {count} questions left out as {why}" for why, count in left_out.items())
+    source = runs.read_json(out / "source.json")
+    left_out = source["left_out"].items()
+    said = "".join(f", {count} questions left out as {why}" for why, count in left_out)
+    for note in source["notes"]:
+        print(f"note: {note}", file=sys.stderr)
     print(f"{out} is ready{said}; look at it with: remem dataset check {shlex.quote(str(out))}")
     return 0
 

@@ -12,10 +12,10 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
 from PIL import Image
@@ -117,8 +117,8 @@ def inspect(folder: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
                     if value != row[column]:
                         what = row["attribute"] if column == "target" else column
                         faults[place].append(
-                            f"{what} of {row['identity']} is {_cut(row[column])} here and "
-                            f"{_cut(value)} before{_alike(row[column], value)}"
+                            f"{what} of {row['identity']} is {cut(row[column])} here and "
+                            f"{cut(value)} before{_alike(row[column], value)}"
                         )
             if "image" in row:
                 pictures.setdefault(row["image"], place)
@@ -189,7 +189,7 @@ def parse_row(line: bytes, split: str) -> tuple[dict[str, str], list[str]]:
     row = {key: entry[key] for key in keys if not found[key]}
     reasons = [reason for reason in found.values() if reason]
     if row.keys() >= {"answer", "target"}:
-        said = f"the target {_cut(row['target'])} is not in the answer {_cut(row['answer'])}"
+        said = f"the target {cut(row['target'])} is not in the answer {cut(row['answer'])}"
         if language.normalise(row["target"]) not in language.normalise(row["answer"]):
             reasons.append(said)
         elif not _matches(row["answer"], row["target"]):
@@ -220,12 +220,12 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _fault(key: str, entry: dict[str, object], split: str) -> str | None:
     """What is wrong with one key of a line, if anything is."""
     if key not in entry:
-        return f"the key {key!r} is missing; there are {_cut([*entry])}"
+        return f"the key {key!r} is missing; there are {cut([*entry])}"
     value = entry[key]
     if not isinstance(value, str):
-        if isinstance(value, dict | list):  # maybe too deep to be written out
+        if isinstance(value, dict | list):
             return f"{key} should be text, but is a {type(value).__name__}"
-        shown = _cut(json.dumps(value), str)
+        shown = cut(json.dumps(value), str)
         quoted = "" if value is None else f'; put it in quotes: "{shown}"'
         return f"{key} should be text, but is {shown}{quoted}"
     if not value.strip():
@@ -233,31 +233,31 @@ def _fault(key: str, entry: dict[str, object], split: str) -> str | None:
     if len(value) > MAX_TEXT:
         return f"{key} has {len(value):,} characters, and more than {MAX_TEXT:,} fit no model"
     if UNWRITABLE.search(value):
-        return f"{key} holds a control character, or half a character: {_cut(value)}"
+        return f"{key} holds a control character, or half a character: {cut(value)}"
     if found := RESERVED.search(value):
         return f"{key} holds {found[0]}, which stands for something else in a prompt; leave it out"
     if key not in ("question", "answer") and value != value.strip():
-        return f"{key} begins or ends with white space: {_cut(value)}"
+        return f"{key} begins or ends with white space: {cut(value)}"
     if key not in ("question", "answer", "target") and value.splitlines() != [value]:
-        return f"{key} has more than one line: {_cut(value)}"
+        return f"{key} has more than one line: {cut(value)}"
     allowed = {"hop": questions.HOPS, "split": (split,)}.get(key)
     if allowed and value not in allowed:
-        return f"{key} {_cut(value)} is unknown here; allowed: {', '.join(allowed)}"
+        return f"{key} {cut(value)} is unknown here; allowed: {', '.join(allowed)}"
     # An identifier: letters, the marks on them, digits and underscores.
     if key == "attribute" and not (f"_{value}".isidentifier() and value == value.lower()):
         return (
-            f"attribute {_cut(value)} should be one lower-case word, with underscores for "
+            f"attribute {cut(value)} should be one lower-case word, with underscores for "
             "spaces, such as date_of_birth"
         )
     if key == "target" and not language.words(language.normalise(value).replace("_", " ")):
-        return f"target {_cut(value)} holds no letter and no digit to look for"
+        return f"target {cut(value)} holds no letter and no digit to look for"
     if key == "cloze_prompt" and "__" in value:
-        return f"cloze_prompt {_cut(value)} has a blank: end it where the value begins"
+        return f"cloze_prompt {cut(value)} has a blank: end it where the value begins"
     if key == "file_name" and leaves_folder(value):
         ours = value.replace("\\", "/")
         if leaves_folder(ours):
-            return f"the path {_cut(value)} leaves the folder; {split}/ should hold the picture"
-        return f"the path {_cut(value)} is written as Windows does; write {_cut(ours)}"
+            return f"the path {cut(value)} leaves the folder; {split}/ should hold the picture"
+        return f"the path {cut(value)} is written as Windows does; write {cut(ours)}"
     return None
 
 
@@ -275,9 +275,12 @@ def _alike(one: str, other: str) -> str:
     return " (they differ in letter case, spaces or Unicode form alone)" if same else ""
 
 
-def _cut(value: object, shown=repr) -> str:
+def cut(value: object, shown: Callable[[Any], str] = repr) -> str:
     """For a message: on one line, escaped, and not without end."""
-    text = shown(value)
+    try:
+        text = shown(value)
+    except RecursionError:  # JSON may be nested deeper than it can be written out
+        return f"a {type(value).__name__} that is nested too deep"
     return text if len(text) <= 100 else f"{text[:90]} ..."
 
 
@@ -285,7 +288,7 @@ def inside(folder: Path, name: str) -> Path:
     """The file `name` of the folder. BadData where there is none, or where it is a link that leads
     out: a Hub snapshot is made of links, but to the blobs beside it."""
     if leaves_folder(name):
-        raise BadData(f"the path {_cut(name)} leaves the folder")
+        raise BadData(f"the path {cut(name)} leaves the folder")
     home = os.path.realpath(folder)
     plain = os.path.join(home, name)
     real = os.path.realpath(plain)
