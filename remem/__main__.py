@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import os
 import re
 import shlex
 import sys
@@ -184,8 +185,8 @@ def _rate(given: str) -> float:
 
 
 def _folder(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise BadParameter(f"there is no folder {folder}")
+    if not os.path.isdir(folder):  # also where no folder can be called so
+        raise BadParameter(f"there is no folder {explain.shortened(str(folder))}")
     return folder
 
 

@@ -27,6 +27,8 @@ BASES = REFERENCE / "base"  # the tiny base models, from which everybody starts
 
 DATA = ROOT / "data"  # other people's files, which their readers look for here
 
+MAX_NAME = 200  # bytes in a plain name: systems take 255, and some of ours have ends of their own
+
 
 class CannotWrite(OSError):
     """A file or folder of the outputs cannot be written; the message says which, and what to do."""
@@ -99,7 +101,8 @@ def new_folder(out: Path) -> Iterator[Path]:
 
 def is_plain_name(name: str) -> bool:
     """Whether `name` can be that of a folder, and leads nowhere else."""
-    return bool(name) and Path(name).name == name and name not in (".", "..")
+    plain = bool(name) and Path(name).name == name and name not in (".", "..")
+    return plain and "\0" not in name and len(os.fsencode(name)) <= MAX_NAME
 
 
 def outputs(name: str, runs_of: str | None = None) -> Folders:
@@ -114,7 +117,7 @@ def outputs(name: str, runs_of: str | None = None) -> Folders:
     chosen = os.environ.get("REMEM_OUTPUTS")
     above = Path(expanded(chosen)).absolute() if chosen else ROOT / "outputs"
     root = above / name
-    nearest = next(folder for folder in (root, *root.parents) if folder.exists())
+    nearest = next(folder for folder in (root, *root.parents) if os.path.exists(folder))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise CannotWrite(_refusal(root, f"{nearest} is not a folder that can be written"))
     return Folders(root, above / (runs_of or name) / "runs")

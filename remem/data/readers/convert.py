@@ -24,6 +24,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 import re
 import sys
 from collections import Counter
@@ -119,13 +120,13 @@ def converted(benchmark: sections.Benchmark, runs_root: Path) -> FolderData:
     converted, which may take minutes and happens once. Raises BadData."""
     folder = paths.ROOT / benchmark.folder
     if benchmark.name == "own":
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise BadChoice(
-                f"benchmark {benchmark.folder!r} is none of {', '.join(sections.BENCHMARKS)}, and "
-                f"there is no folder {folder} either"
+                f"benchmark {cut(benchmark.folder)} is none of {', '.join(sections.BENCHMARKS)}, "
+                "and there is no such folder either"
             )
         return folder_data(benchmark.folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise missing(benchmark.name, folder, next(iter(SOURCES[benchmark.name][1])))
     run = ConvertedRun(
         name=benchmark.name,
@@ -178,7 +179,7 @@ def convert(
     when it is complete. Raises BadData, CannotWrite.
     """
     out, account = Path(out).absolute(), Account()
-    if out.exists():
+    if os.path.lexists(out):
         raise BadChoice(f"{out} is there already; delete it, or name another folder")
     places: dict[str, str] = {}
     found: dict[str, list[dict[str, str]]] = {split: [] for split in validation.SPLITS}
