@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import os
 import re
 import shlex
 import sys
@@ -110,8 +111,11 @@ def _convert(given: argparse.Namespace) -> int:
         raise BadParameter(f"{wrong[0]!r} is no column; write OURS=THEIRS, such as image=photo")
     columns = dict(each.split("=", 1) for each in given.columns)
     out = convert.convert(given.name, _folder(given.folder), given.out, columns)
-    left_out = runs.read_json(out / "source.json")["left_out"]
-    said = "".join(f", {count} questions left out as {why}" for why, count in left_out.items())
+    source = runs.read_json(out / "source.json")
+    left_out = source["left_out"].items()
+    said = "".join(f", {count} questions left out as {why}" for why, count in left_out)
+    for note in source["notes"]:
+        print(f"note: {note}", file=sys.stderr)
     print(f"{out} is ready{said}; look at it with: remem dataset check {shlex.quote(str(out))}")
     return 0
 
@@ -193,8 +197,8 @@ def _rate(given: str) -> float:
 
 
 def _folder(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise BadParameter(f"there is no folder {folder}")
+    if not os.path.isdir(folder):  # also where no folder can be called so
+        raise BadParameter(f"there is no folder {explain.shortened(str(folder))}")
     return folder
 
 

@@ -35,6 +35,7 @@ DATA = ROOT / "data"  # other people's files, which their readers look for here
 FILLED_BY = ".filled-by"  # in a folder that is being filled: held by the process that fills it
 
 AT_ONCE = 16  # files on their way to the disk: they share its turns, of milliseconds each
+MAX_NAME = 200  # bytes in a plain name: systems take 255, and some of ours have ends of their own
 
 
 class CannotWrite(OSError):
@@ -148,7 +149,8 @@ def _filled(above: Path, mode: int = 0o777) -> Iterator[tuple[Path, FileLock]]:
 
 def is_plain_name(name: str) -> bool:
     """Whether `name` can be that of a folder, and leads nowhere else."""
-    return bool(name) and Path(name).name == name and name not in (".", "..")
+    plain = bool(name) and Path(name).name == name and name not in (".", "..")
+    return plain and "\0" not in name and len(os.fsencode(name)) <= MAX_NAME
 
 
 def outputs(name: str, runs_of: str | None = None) -> Folders:
@@ -163,7 +165,7 @@ def outputs(name: str, runs_of: str | None = None) -> Folders:
     chosen = os.environ.get("REMEM_OUTPUTS")
     above = Path(expanded(chosen)).absolute() if chosen else ROOT / "outputs"
     root = above / name
-    nearest = next(folder for folder in (root, *root.parents) if folder.exists())
+    nearest = next(folder for folder in (root, *root.parents) if os.path.exists(folder))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise CannotWrite(_refusal(root, f"{nearest} is not a folder that can be written"))
     return Folders(root, above / (runs_of or name) / "runs")

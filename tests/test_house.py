@@ -236,7 +236,7 @@ def test_numbers_pictures_and_parameters_need_no_torch():
         r"\btorch\.load\(",
         r"\bjoblib\.load\(",
         r"\ballow_pickle",
-        r"\btrust_remote_code",
+        r"\btrust_remote_code(?!=False\b)",
         r"\byaml\.\w*load\(",
         r"\bYAML\((?!typ=\"(safe|rt)\")",
         r"(?<![\w.])(eval|exec)\(",
@@ -247,6 +247,17 @@ def test_nothing_that_is_read_can_run(forbidden):
         code = "\n".join(line.partition("  # ")[0] for line in path.read_text().splitlines())
         found = re.search(forbidden, code)
         assert not found, f"{path.name}: {found}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_code_of_a_models_folder_is_run(name):
+    """transformers asks on the terminal, and runs a module of the folder's where that says y."""
+    for node in ast.walk(ast.parse(MODULES[name].read_text("utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            classes = ast.unparse(node.func.value)
+            if node.func.attr == "from_pretrained" and classes != "PeftModel":  # never asks
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                assert given.get("trust_remote_code") == "False", f"{name}, line {node.lineno}"
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
-from remem import language, metrics
+from remem import language, metrics, runs
 from remem.data.dataset import Data, SyntheticData, folder_of
 from remem.data.validation import BadChoice, BadData
 
@@ -194,14 +195,18 @@ class _Source(BaseModel):
 
 def _own_forget_sets(file: Path) -> dict[str, tuple[str, ...]]:
     """name -> identities, of a source.json; none where there is no such file."""
-    if not file.is_file():
+    if not os.path.lexists(file):
         return {}
     try:
-        return _Source.model_validate_json(file.read_bytes()).forget_sets
+        return _Source.model_validate(runs.read_json(file)).forget_sets
+    except (OSError, runs.NotJson) as error:
+        raise BadData(f"{file} cannot be read: {error}") from error
     except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
         raise BadData(
             f"{file} should be a JSON object in which forget_sets holds names, each with a list of "
-            f"identities ({error.errors()[0]['msg']})"
+            f"identities ({where[:90]}: {first['msg']})"
         ) from error
 
 
