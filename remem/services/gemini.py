@@ -450,5 +450,6 @@ def _blocked(response: Any) -> str:
     if feedback and feedback.block_reason:
         return f"{ledger.PROMPT_BLOCKED} ({_in_a_line(feedback.block_reason.name)})"
     ended = response.candidates[0].finish_reason if response.candidates else None
-    cut_off = ended and ended.name != "STOP"
-    return f"blocked or cut off ({_in_a_line(ended.name)})" if cut_off else ""
+    if ended is None or ended.name == "STOP":
+        return ""
+    return f"blocked or cut off ({_in_a_line(ended.name)})"
