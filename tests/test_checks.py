@@ -121,7 +121,7 @@ def test_a_single_person_is_told_before_anything_is_traced(people):
     real = {"experiments.diagnosis.real": {"source": "nowhere"}}
     [told] = faults(["signatures"], **real)
     assert told.startswith(
-        "experiments.diagnosis.real: dataset source 'nowhere': there is no folder"
+        "experiments.diagnosis.real: dataset source 'nowhere': there is no such folder"
     )
     assert faults(["unlearning"], **real) == []
 
@@ -137,7 +137,7 @@ def test_a_single_person_is_told_before_anything_is_traced(people):
             {"experiments.ratios.first": {"shares": [0.2, 0.95], "draws": [1, 1]}},
             "forget ratio 0.95 of 5 people who were trained on leaves no one",
         ),
-        ([], {"benchmark": "nowhere"}, "there is no folder"),
+        ([], {"benchmark": "nowhere"}, "there is no such folder"),
         ([], {"dataset.single": 400}, "dataset: 58 single-hop questions about the email"),
         ([], {"dataset.test_multi": 400}, "dataset: 57 multi-hop questions about the name"),
         (["scaling"], {"experiments.scaling.samples": [10, 999]}, "experiments.scaling: 100 "),

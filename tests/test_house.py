@@ -236,7 +236,7 @@ def test_numbers_pictures_and_parameters_need_no_torch():
         r"\btorch\.load\(",
         r"\bjoblib\.load\(",
         r"\ballow_pickle",
-        r"\btrust_remote_code(?!=False\b)",
+        r"\btrust_remote_code=(?!False\b)",
         r"\byaml\.\w*load\(",
         r"\bYAML\((?!typ=\"(safe|rt)\")",
         r"(?<![\w.])(eval|exec)\(",

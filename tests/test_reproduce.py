@@ -200,7 +200,7 @@ def test_a_folder_that_cannot_be_taught_stops_before_anything_is_trained(house, 
         ("stage2.hyperparameters.NPO.gamma=1", "NPO has no such hyper-parameter; it has beta"),
         ("stage2.forget_ratio=0.99", "leaves no one to forget or no one to retain"),
         ("stage2.forget_set=forget5", "the data has no forget set 'forget5'"),
-        ("benchmark=nobody", "there is no folder"),
+        ("benchmark=nobody", "there is no such folder"),
     ],
 )
 def test_what_a_notebook_would_stumble_over_is_told_first(house, capsys, assignment, told):
@@ -306,7 +306,7 @@ def test_a_run_that_succeeds_takes_the_failed_one_away(house):
         ("stage1", "should be KEY=VALUE"),
         ("stage1.=3", "not a dotted key"),
         ("seeds=[1", "not valid YAML"),
-        ("seeds=2001-02-31", "not valid YAML"),
+        ("seeds=2001-02-31", "should be a list"),
         ("scale=tiny", "chosen by `scale`"),
         ("outputs=../tiny", "is not a plain name"),
         ("outputs=tiny", "is where that scale's own go"),

@@ -212,7 +212,7 @@ def _table(head: Sequence[str], lines: Iterable[Sequence]) -> str:
 
 def _origin(folder: Path) -> tuple[str, str] | None:
     """How people were invented here, in words and by the settings that runs.create, or the
-    construction's pipeline, left beside them; without what is private: the budget, local paths."""
+    construction's pipeline, left beside them; without what is private, such as local paths."""
     match _object(folder / "spec.json"):
         case {"kind": "dataset", "spec": {**settings}}:
             file, how = folder / "spec.json", SYNTHETIC

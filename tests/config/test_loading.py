@@ -55,7 +55,7 @@ def test_null_is_obeyed_or_refused_at_every_key(scale, monkeypatch):
         else:
             assert runs.flat(found.model_dump(mode="json"))[key] is None
             obeyed.add(key)
-    assert {"benchmark", "outputs", "base.tower", "stage1.clip", "judge.budget"} <= obeyed
+    assert {"benchmark", "outputs", "base.tower", "stage1.clip", "services.budget"} <= obeyed
     assert obeyed.isdisjoint({"seeds", "stage1", "stage1.epochs", "models", "judge"})
 
 

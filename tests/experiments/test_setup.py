@@ -241,7 +241,7 @@ def test_whom_nothing_was_trained_on_is_neither_drawn_nor_named(small, tmp_path,
 def test_a_source_json_that_is_damaged_is_told(small, tmp_path, anybody):
     own(small, tmp_path / "mine")
     for content, reason in (
-        ("{", r"source\.json should be a JSON object .*Invalid JSON"),
+        ("{", r"source\.json cannot be read: .*not valid JSON"),
         ("[]", r"source\.json should be a JSON object"),
         ('{"forget_sets": ["p00"]}', r"source\.json should .* names, each with a list of identit"),
         ('{"forget_sets": {"a": [1]}}', r"source\.json should .*valid string"),

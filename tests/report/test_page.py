@@ -92,7 +92,7 @@ def test_a_figure_is_inside_with_its_numbers_behind_it(folders):
     assert '<a href="figures/fig5.pdf"><img alt="Figure 5: causal traces' in shown
     assert "data:image/png;base64," in shown
     assert shown.index("<details>") < shown.index(">single<") < shown.index("</details>")
-    assert "http" not in text and "<script" not in text
+    assert "http://" not in text and "https://" not in text and "<script" not in text
     (folders.figures / "fig5.pdf").unlink()
     assert "fig5.pdf" not in page.write(folders).read_text()
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from remem import paths
+from remem import paths, runs
 from remem.config.services import Account, Construction, Judge, Prices
 from remem.services import ledger
 
@@ -328,7 +328,8 @@ with ledger.opened(Account(Path(sys.argv[1])), Construction()) as calls:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_second_process_waits_and_then_knows_what_was_paid(tmp_path, capsys, killed):
+def test_a_second_process_waits_and_then_knows_what_was_paid(tmp_path, capsys, monkeypatch, killed):
+    monkeypatch.setattr(runs, "SOON", 0.05)
     child = subprocess.Popen(
         [sys.executable, "-c", HOLDER, tmp_path],
         stdin=subprocess.PIPE,
