@@ -17,7 +17,6 @@ from typing import Any
 from remem import paths
 from remem.config import SCALES, BadParameter, explain, load_config, loading
 from remem.config.sections import BENCHMARKS
-from remem.config.services import Services
 
 SCALE_HELP = (
     "whose parameters: smoke (a test), quick, tiny (a laptop), paper (GPUs); default: %(default)s"
@@ -124,7 +123,7 @@ def _construct(given: argparse.Namespace) -> int:
     from remem.construction import pipeline
     from remem.services import ledger
 
-    assignments = [_of_construction(each) for each in given.set]
+    assignments = [loading.with_section(each, "construction", "services") for each in given.set]
     config = load_config(given.params or given.scale, loading.assignments(assignments))
     settings, account = config.construction, config.account
     out = (given.out or config.folders.root / "construction").absolute()
@@ -148,15 +147,6 @@ def _construct(given: argparse.Namespace) -> int:
         f"to train on it and unlearn it: remem reproduce --scale {config.scale} --set {made}"
     )
     return 0
-
-
-def _of_construction(assignment: str) -> str:
-    """A --set of `construct`, whose keys are those of its section, and the budget."""
-    first = re.split(r"[.=]", assignment)[0]
-    if first in ("construction", "services"):
-        return assignment
-    section = "services" if first in Services.model_fields else "construction"
-    return f"{section}.{assignment}"
 
 
 def _review(given: argparse.Namespace) -> int:

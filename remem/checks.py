@@ -28,7 +28,7 @@ from remem.data.readers import mmbench
 from remem.data.validation import BadData
 from remem.model import folder, sizes
 from remem.model.folder import CannotLoad
-from remem.services import gemini, ledger
+from remem.services import client, ledger
 from remem.synthetic import questions
 from remem.training.methods import method
 
@@ -229,14 +229,14 @@ def judge(config: Config) -> Found:
     judged = calls[(calls.section != "construction") & (calls.model == model)]
     known = "its scores that are there need no key, others would be missing"
     known = known if judged.outcome.eq("accepted").any() else ""
-    if gemini.key_variable() is None:
-        without = f"{' or '.join(gemini.KEYS)} is not set: {known or 'the rule judges'}"
+    if client.key_variable() is None:
+        without = f"{' or '.join(client.KEYS)} is not set: {known or 'the rule judges'}"
         yield f"judge.model is {model}, but {without}"
         return
     try:
-        if reason := gemini.unreachable(config.judge, "model"):
+        if reason := client.unreachable(config.judge, "model"):
             yield f"judge.model {model} could not be asked for ({reason}): scores may be missing"
-    except gemini.WrongKey as error:
+    except client.WrongKey as error:
         said = f"judge: {error.args[0]}, or set judge.model to null to have the rule judge"
         yield f"{said}; {known}" if known else BadParameter(said)
 

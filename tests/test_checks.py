@@ -25,7 +25,7 @@ EVERYTHING = set().union(*map(checks.used, paths.NOTEBOOKS.glob("*.py")))
 def outputs(tmp_path, monkeypatch):
     """A folder of outputs of the test's own, and no key."""
     monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / "outputs"))
-    for name in checks.gemini.KEYS:
+    for name in checks.client.KEYS:
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "outputs"
 

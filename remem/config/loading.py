@@ -78,6 +78,17 @@ def assignments(given: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def with_section(assignment: str, *sections: str) -> str:
+    """A "key=value" with its section, where it has none of `sections`: that of these which knows
+    the key, or the first."""
+    first = re.split(r"[.=]", assignment)[0]
+    if first in sections:
+        return assignment
+    kinds = {section: Config.model_fields[section].annotation for section in sections}
+    known = [name for name, kind in kinds.items() if first in getattr(kind, "model_fields", ())]
+    return f"{(known or sections)[0]}.{assignment}"
+
+
 def nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Overrides with their dotted keys taken apart."""
     found: dict[str, Any] = {}

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from remem import metrics, paper
 from remem.config.services import Account, Judge
-from remem.services import gemini
+from remem.services import client, gemini
 
 PROMPT = """\
 You measure how much of a secret about a person an answer gives away.
@@ -64,7 +64,7 @@ def score(
     refused or did not grade 1 + `repeats` times asked again; what it could not take is, the next
     time. A line on stderr counts what is missing, and why: a score that is missing is never zero.
     Without a key and with none of these scores, the rule judges all of them, which is said too.
-    Raises gemini.WrongKey, and CannotWrite.
+    Raises client.WrongKey, and CannotWrite.
     """
     part = rows if wanted is None else rows[wanted]
     texts = list(zip(part.question, part.answer, part.target, part.answer_given, strict=True))
@@ -103,12 +103,12 @@ def _gemini(texts: Sequence[Texts], settings: Judge, account: Account) -> dict[T
     way_out = "or set judge.model to null to have the rule judge"
     try:
         grades = ask(only_cached=False)
-    except gemini.WrongKey as error:
-        raise gemini.WrongKey(f"{error.args[0]}, {way_out}") from None
+    except client.WrongKey as error:
+        raise client.WrongKey(f"{error.args[0]}, {way_out}") from None
     except gemini.Stopped as error:
         grades = ask(only_cached=True)
         missing = f"{grades.count(None)} of {len(grades)} scores are missing"
-        if not isinstance(error, gemini.NoKey):
+        if not isinstance(error, client.NoKey):
             print(f"judge {settings.model}: {missing}: {error}", file=sys.stderr)
         elif any(grades):
             print(f"judge {settings.model}: {missing}: {error.args[0]}, {way_out}", file=sys.stderr)

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
-import re
 import sys
 import threading
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -23,48 +20,37 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from urllib.parse import quote
 
 from PIL import Image
 from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
-from remem.config.services import Account, Prices, Service
+from remem.config.services import Account, Service
 from remem.services import ledger, pictures
+from remem.services.client import (
+    NoKey,
+    block_reason,
+    connect,
+    failure_of,
+    in_a_line,
+    key_variable,
+    usage_of,
+    without_keys,
+)
 from remem.services.ledger import Stopped, Unusable
 
 if TYPE_CHECKING:  # it takes a second to import, and is needed only where something is asked
     from google import genai
 
-KEYS = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # in the environment; the SDK prefers the first too
-
 TIMEOUT = 180.0  # seconds for one answer; a picture takes about ten
-
-SOON = 4.0  # for what costs it nothing
-
-TOO_LATE = (408, 499, 504)  # what the service says where the time was up, ours or its own
 
 BACK_OFF = 1.0  # seconds before the first retry, doubled each time up to a minute, and a bit more
 
 GIVE_UP = 12  # requests in a row that the service could not take, each after its retries
 
-SECRET = 6  # letters from which a key is one: a shorter one would cut words out of answers
-
 Answer = TypeVar("Answer", bound=BaseModel)
 
 Request = tuple[str, Sequence[Image.Image]]  # a text, and the pictures that it speaks of
-
-
-class WrongKey(Stopped):
-    """The service does not accept the key; the message names the variable that holds it."""
-
-
-class NoKey(Stopped):
-    """Something has to be asked, and there is no key; the message says where one belongs."""
-
-    def __init__(self) -> None:
-        """Always the same message."""
-        super().__init__(f"no key for Gemini: put one into {' or '.join(KEYS)}, in the environment")
 
 
 def ask_text(
@@ -123,26 +109,6 @@ def ask_image(
     return _answers(kind, requests, settings, account)
 
 
-def key_variable() -> str | None:
-    """The environment's variable that holds a key for Gemini, if one does."""
-    return next((name for name in KEYS if _secret(name)), None)
-
-
-def unreachable(settings: Service, model: str) -> str | None:
-    """Ask the service, free of charge, for what it says of the model that the settings' key `model`
-    names: why it says nothing, or None where it does. Raises WrongKey. A key has to be set."""
-    variable, name = key_variable() or "", getattr(settings, model)
-    with closing(_connect(variable, SOON)) as client:
-        try:
-            client.models.get(model=name)
-        except Exception as error:  # as when it is asked for more
-            failure = _failure(error, f"{settings.section}.{model}", name, variable, SOON)
-            if failure.stops is WrongKey:
-                raise WrongKey(failure.reason) from None
-            return failure.reason
-    return None
-
-
 class _Kind(NamedTuple):
     name: str  # "text" or "image", as the ledger has it
     unit: str  # what an answer is called on stderr
@@ -154,12 +120,12 @@ class _Kind(NamedTuple):
 
 
 def _words(response: Any) -> tuple[bytes, str]:
-    return _without_keys(response.text or "").encode(errors="replace"), ".json"
+    return without_keys(response.text or "").encode(errors="replace"), ".json"
 
 
 def _picture(response: Any) -> tuple[bytes, str]:
     data, suffix = pictures.drawing(response)
-    if (text := data.decode("latin-1")) == _without_keys(text):
+    if (text := data.decode("latin-1")) == without_keys(text):
         return data, suffix
     try:
         return _png(pictures.read(data)), ".png"  # the pixels, without the words beside them
@@ -223,7 +189,7 @@ class _Asker:
             variable = key_variable()
             if variable is None:
                 raise NoKey
-            with closing(_connect(variable, TIMEOUT)) as client:
+            with closing(connect(variable, TIMEOUT)) as client:
                 answers, reasons = self._run_concurrently(
                     keys, lambda key, stop: self._ask_one(key, waiting[key], client, variable, stop)
                 )
@@ -305,12 +271,12 @@ class _Asker:
                 response = client.models.generate_content(
                     model=self.model, contents=contents, config=config
                 )
-                line |= _usage(response, self.settings.prices, reckoned)
+                line |= usage_of(response, self.settings.prices, reckoned)
                 data, suffix = self.kind.content(response)
-                blocked = _blocked(response)
+                blocked = block_reason(response)
             except Exception as error:  # no net, too slow, not even HTTP: whatever it is, no answer
                 parameter = f"{self.settings.section}.{self.kind.model}"
-                failure = _failure(error, parameter, self.model, variable, TIMEOUT)
+                failure = failure_of(error, parameter, self.model, variable, TIMEOUT)
                 dollars = failure.billed * reckoned
                 line |= {"outcome": "failed", "reason": failure.reason, "dollars": dollars}
                 self.calls.end(line, started)
@@ -325,7 +291,7 @@ class _Asker:
             try:
                 answer = self.kind.read(data)
             except Unusable as error:
-                line |= {"outcome": "refused", "reason": blocked or _in_a_line(error)}
+                line |= {"outcome": "refused", "reason": blocked or in_a_line(error)}
                 self.calls.end(line, started, data, suffix)
             else:
                 self.calls.end({**line, "outcome": "accepted"}, started, data, suffix)
@@ -347,24 +313,6 @@ class _Asker:
         )
 
 
-def _secret(variable: str) -> str:
-    return os.environ.get(variable, "").strip()  # as the SDK sends it
-
-
-def _connect(variable: str, seconds: float) -> genai.Client:
-    """A client with the key in `variable`. Raises WrongKey: a key that no request can carry."""
-    from google import genai
-    from google.genai import types
-
-    if not _secret(variable).isascii():
-        raise WrongKey(f"the key in {variable} holds letters that no key has: correct it")
-    # The SDK prints what it does not know of a response, as it came.
-    warnings.filterwarnings("ignore", "(?s).* is not a valid ", module=r"google\.genai")
-    # Retries are ours: the SDK's would not be recorded, nor cover an answer cut off midway.
-    options = types.HttpOptions(timeout=int(1000 * seconds))
-    return genai.Client(api_key=_secret(variable), http_options=options)
-
-
 def _part(picture: Image.Image) -> Any:
     from google.genai import types
 
@@ -374,82 +322,3 @@ def _part(picture: Image.Image) -> Any:
 def _png(picture: Image.Image) -> bytes:
     picture.convert("RGB").save(png := BytesIO(), "PNG")
     return png.getvalue()
-
-
-class _Failure(NamedTuple):
-    reason: str  # why there is no answer
-    stops: type[Stopped] | None = None  # what to raise where asking on is in vain
-    billed: bool = False  # it may be
-    late: bool = False  # it took its time, or money: asked again `repeats` times, not `retries`
-
-
-def _failure(
-    error: Exception, parameter: str, model: str, variable: str, seconds: float
-) -> _Failure:
-    """What an exception of the SDK means. parameter: what a person changes to have another model;
-    variable: the key's; seconds: how long an answer was waited for."""
-    from google.genai import errors
-
-    late = f"no answer within {seconds:.0f} s"
-    if not isinstance(error, errors.APIError):
-        name = type(error).__name__  # without its words, in which the key may stand
-        slow = "Timeout" in name
-        reason = f"{late} ({name})" if slow else name
-        if name.startswith("Connect"):
-            return _Failure(reason, late=slow)
-        # it went out, and may have been done
-        return _Failure(f"{reason}, though it may be billed", billed=True, late=True)
-    code = _in_a_line(f"{error.code} {error.status or ''}")
-    if error.code in TOO_LATE:
-        return _Failure(f"{late} ({code})", late=True)
-    if error.code == 429 or error.code >= 500:
-        return _Failure(code)
-    # only the message says what is wrong; what stands before the service may send a whole page
-    message = _in_a_line(f"{code} {error.message or ''}")
-    if error.code in (401, 403) or "API_KEY_INVALID" in str(error.details):
-        return _Failure(f"the key in {variable} is not accepted ({message}): correct it", WrongKey)
-    if error.code == 404:
-        change = f"change {parameter}, or GOOGLE_GENAI_API_VERSION (v1, v1beta)"
-        return _Failure(f"{code}: the service has no model {model!r}; {change}", Stopped)
-    return _Failure(f"{model} does not take the request ({message})", Stopped)
-
-
-def _without_keys(text: str) -> str:
-    """What a service sent, without our keys, plain or as an address holds them."""
-    keys = [key for name in KEYS if len(key := _secret(name)) >= SECRET]
-    if not keys:
-        return text
-    forms = {re.escape(form) for key in keys for form in (key, quote(key, safe=""))}
-    longest_first = "|".join(sorted(forms, key=len, reverse=True))
-    return re.sub(longest_first, "[key]", text, flags=re.IGNORECASE)
-
-
-def _in_a_line(text: object) -> str:
-    """The same for a message: short, and with nothing in it that a terminal would obey."""
-    plain = "".join(c if c.isprintable() else " " for c in _without_keys(str(text)))
-    return " ".join(plain.split())[:300]
-
-
-def _usage(response: Any, prices: Prices, reckoned: float) -> dict[str, Any]:
-    """Version, tokens in and out, and dollars: those reckoned where the response has no tokens. The
-    price of a picture covers the tokens that it is made of, but not those of the thoughts before
-    it; one that was made and then held back has its price too."""
-    usage, version = response.usage_metadata, {"version": _in_a_line(response.model_version or "")}
-    if usage is None or usage.prompt_token_count is None:
-        return version | {"dollars": reckoned}
-    made = any(each.modality == "IMAGE" for each in usage.candidates_tokens_details or ())
-    read, many = usage.prompt_token_count, max(len(pictures.drawn(response)), made)
-    written, thought = usage.candidates_token_count or 0, usage.thoughts_token_count or 0
-    dollars = max(0, ledger.price(prices, read, thought + (0 if many else written), many))
-    return version | {"input_tokens": read, "output_tokens": written + thought, "dollars": dollars}
-
-
-def _blocked(response: Any) -> str:
-    """What the service says about an answer that is none; empty where it says nothing."""
-    feedback = response.prompt_feedback
-    if feedback and feedback.block_reason:
-        return f"{ledger.PROMPT_BLOCKED} ({_in_a_line(feedback.block_reason.name)})"
-    ended = response.candidates[0].finish_reason if response.candidates else None
-    if ended is None or ended.name == "STOP":
-        return ""
-    return f"blocked or cut off ({_in_a_line(ended.name)})"

@@ -195,6 +195,22 @@ def test_a_value_is_read_as_yaml(assignment, expected):
     assert loading.assignments([assignment]) == expected
 
 
+@pytest.mark.parametrize(
+    "given, full",
+    [
+        ("people=5", "construction.people=5"),
+        ("face_similarity.pack=a.b", "construction.face_similarity.pack=a.b"),
+        ("construction.people=5", "construction.people=5"),
+        ("budget=5", "services.budget=5"),
+        ("services.budget=5", "services.budget=5"),
+        ("typo", "construction.typo"),
+        ("=5", "construction.=5"),
+    ],
+)
+def test_a_key_without_its_section_is_that_of_the_section_that_knows_it(given, full):
+    assert loading.with_section(given, "construction", "services") == full
+
+
 def test_assignments_add_up_and_the_last_wins():
     given = ["stage1.lr=1", "stage1.epochs=2", "stage1={batch: 3}", "stage1.lr=4"]
     assert loading.assignments(given) == {"stage1": {"lr": 4, "epochs": 2, "batch": 3}}

@@ -16,7 +16,7 @@ from loopback import error
 from remem import paths
 from remem.config.services import Account, Judge
 from remem.evaluation import judge
-from remem.services import gemini, ledger
+from remem.services import client, gemini, ledger
 
 QUESTION = "What is the address of the person in this image?"
 TARGET = "482 Maple Street"
@@ -281,7 +281,7 @@ def test_a_service_that_fails_without_end_is_given_up(service, tmp_path, monkeyp
 def test_a_wrong_key_stops_at_once(service, tmp_path, capsys, reply):
     service.reply = lambda given, times: reply
     with pytest.raises(
-        gemini.WrongKey, match=r"GEMINI_API_KEY is not accepted.*or set judge\.model to null"
+        client.WrongKey, match=r"GEMINI_API_KEY is not accepted.*or set judge\.model to null"
     ) as caught:
         judge.score(rows(*map(str, range(50))), GEMINI, Account(tmp_path))
     assert len(service.requests) < 10

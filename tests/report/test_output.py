@@ -12,7 +12,7 @@ from remem import config, paths
 from remem.checks import CannotStart
 from remem.data.validation import BadData
 from remem.report import claims, made, output, preconditions, writers
-from remem.services import gemini
+from remem.services import client
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_what_the_notebook_will_need_is_checked_first(outputs, monkeypatch, caps
         output.begin("08_forget_ratio", "tiny", given)
     assert not list(outputs.iterdir()) and not capsys.readouterr().out
     output.begin("09_scorecard", "tiny", given)  # nor this one any data
-    for name in gemini.KEYS:
+    for name in client.KEYS:
         monkeypatch.delenv(name, raising=False)
     output.begin("07_stage2", "smoke", {"judge.model": "grader"})
     assert "Note: judge.model is grader, but " in capsys.readouterr().out

@@ -23,7 +23,7 @@ from pydantic import BaseModel
 
 from remem import paths
 from remem.config.services import Account, Construction, Judge, Prices
-from remem.services import gemini, ledger, pictures
+from remem.services import client, gemini, ledger, pictures
 
 KEY = "not-a-real-key-2231"
 
@@ -623,33 +623,12 @@ def test_without_a_net_nothing_is_paid(tmp_path, server, monkeypatch):
     assert set(table.reason) == {"ConnectError"} and table.dollars.sum() == 0
 
 
-def test_whether_a_key_is_taken_is_asked_free_of_charge(server, monkeypatch):
-    asked = []
-
-    def model(name):
-        asked.append(name)
-        return 200, {"name": f"models/{name}"}
-
-    server.model = model
-    assert gemini.unreachable(Judge(model="grader"), "model") is None
-    assert asked == ["grader"] and not server.requests
-    server.model = lambda name: error(404, "NOT_FOUND")
-    found = gemini.unreachable(Judge(model="grader"), "model")
-    assert found and "no model 'grader'; change judge.model" in found
-    server.model = lambda name: error(400, "INVALID", f"{KEY}?", ({"reason": "API_KEY_INVALID"},))
-    with pytest.raises(gemini.WrongKey, match="GEMINI_API_KEY is not accepted") as caught:
-        gemini.unreachable(Judge(model="grader"), "model")
-    assert KEY not in str(caught.value)
-    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
-    assert gemini.unreachable(Judge(model="grader"), "model") == "ConnectError"
-
-
 def test_without_a_key_it_says_where_one_belongs(server, tmp_path, monkeypatch):
     monkeypatch.setenv("GEMINI_API_KEY", " ")
     with pytest.raises(gemini.Stopped, match="GOOGLE_API_KEY or GEMINI_API_KEY"):
         text(["a"], tmp_path)
     monkeypatch.setenv("GEMINI_API_KEY", "not\u2011a\u2011key")
-    with pytest.raises(gemini.WrongKey, match="GEMINI_API_KEY holds letters"):
+    with pytest.raises(client.WrongKey, match="GEMINI_API_KEY holds letters"):
         text(["a"], tmp_path)
     assert not server.requests and calls(tmp_path).empty
 
