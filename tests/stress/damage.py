@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from remem import experiments, runs
+from remem import experiments, jobs, runs
 from remem.config import load_config
-from remem.jobs import sweep
 
 pytestmark = pytest.mark.timeout(0)
 
@@ -27,8 +26,8 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def cut_by_a_byte(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-1])
+def cut_near_its_end(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-2])
 
 
 def zeroed(path: Path) -> None:
@@ -60,7 +59,7 @@ def a_dead_link(path: Path) -> None:
     path.symlink_to("nowhere")
 
 
-CUTS = (empty, cut, cut_by_a_byte, zeroed)  # what a loss of power leaves
+CUTS = (empty, cut, cut_near_its_end, zeroed)  # what a loss of power leaves
 CHANGES = (flipped, longer, removed, a_folder, a_dead_link)  # what somebody, or a disk, did
 
 
@@ -76,13 +75,9 @@ def one_of_each_kind(root: Path) -> list[runs.Run]:
         found.setdefault(spec.kind, spec)
 
     for experiment in ("unlearning", "curves", "controls", "ability", "signatures", "traces"):
-        jobs = getattr(experiments, experiment)(config)
-        for job in [*jobs.jobs, *jobs.training().jobs]:
+        for job in getattr(experiments, experiment)(config):
             add(job.spec)
-    from remem import jobs as all_jobs
-
-    chosen = [all_jobs.Job(spec) for spec in found.values()]
-    sweep(all_jobs.Jobs(tuple(chosen), config.folders.runs, workers=2))
+    jobs.sweep(jobs.Jobs(tuple(map(jobs.Job, found.values())), config.folders.runs, workers=2))
     return list(found.values())
 
 
@@ -97,8 +92,14 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_damage_to_any_file_of_any_kind_of_run_is_noticed(tmp_path, capsys, monkeypatch):
     began, tried, kinds = time.monotonic(), Counter(), Counter()
     root = tmp_path / "outputs" / "smoke" / "runs"
+    sound = tmp_path / "sound"
+
+    def copied(_: runs.Run, out: Path, runs_root: Path) -> None:
+        ignored = shutil.ignore_patterns("DONE")
+        shutil.copytree(sound, out, dirs_exist_ok=True, ignore=ignored)
+
     for spec in one_of_each_kind(tmp_path / "outputs"):
-        folder, sound = runs.folder(spec, root), tmp_path / "sound"
+        folder = runs.folder(spec, root)
         shutil.copytree(folder, sound)
         files = [path.relative_to(folder) for path in sorted(folder.rglob("*")) if path.is_file()]
         kinds[spec.kind] += len(files)
@@ -110,10 +111,7 @@ def test_damage_to_any_file_of_any_kind_of_run_is_noticed(tmp_path, capsys, monk
                 with monkeypatch.context() as patch:
                     # Made once, the rest of the time copied: it is whether it is made that counts.
                     if really & set(CUTS):
-                        copy = lambda _, out, root: shutil.copytree(  # noqa: E731
-                            sound, out, dirs_exist_ok=True, ignore=shutil.ignore_patterns("DONE")
-                        )
-                        patch.setattr(type(spec), "make", copy)
+                        patch.setattr(type(spec), "make", copied)
                     told = outcome(spec, root, capsys)
                 # A manifest is no JSON any more, whatever was done to its first or last letter.
                 aside = damage in CUTS or (file.name == "DONE" and damage in (flipped, longer))
