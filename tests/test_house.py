@@ -375,6 +375,15 @@ def test_a_test_installs_nothing():
             assert not found, f"{path.name}: {found and found[0]} belongs in .ci/run"
 
 
+def test_what_is_tried_for_an_hour_is_no_part_of_the_tests():
+    """pytest finds what is called test_*; `make stress` names the files."""
+    for path in sorted((paths.ROOT / "tests" / "stress").glob("*")):
+        assert path.suffix == ".py" or path.name == "__pycache__", path
+        assert not path.name.startswith(("test_", "conftest")), path
+        if path.suffix == ".py":
+            assert re.search(r"^def test_", path.read_text(), re.MULTILINE), path
+
+
 def test_the_command_is_installed():
     scripts = importlib.metadata.entry_points(group="console_scripts", name="remem")
     assert PROJECT["scripts"] == {"remem": "remem.__main__:main"}
@@ -398,6 +407,7 @@ def test_make_lists_its_targets_and_each_sets_itself_up():
         "help",
         "install",
         "test",
+        "stress",
         "smoke",
         "quick",
         "reproduce",
@@ -408,6 +418,7 @@ def test_make_lists_its_targets_and_each_sets_itself_up():
         assert f"make {target} " in listed
     for target, runs in (
         ("test", "-m pytest"),
+        ("stress", "-m pytest -s --timeout 0 tests/stress/*.py"),
         ("reproduce", "-m remem reproduce --scale tiny"),
         ("smoke", "-m remem reproduce --scale smoke"),
         ("quick", "-m remem reproduce --scale quick"),

@@ -23,6 +23,7 @@ from remem.config.networks import VisionTower
 from remem.config.services import Account, Construction, FaceSimilarity
 from remem.construction import face_similarity, pipeline, prompts, review
 from remem.data import leakage, review_marks, validation
+from remem.report import writers
 from remem.services import gemini, ledger
 from remem.synthetic import faces, people
 
@@ -237,6 +238,27 @@ def test_what_the_service_failed_at_once_does_not_change_what_was_built_since(se
     assert len(service.prompts) == 16 + 2
     for _ in range(2):
         assert construct(SETTINGS, tmp_path) == folder and len(service.prompts) == 16 + 2
+
+
+def test_two_constructions_in_one_folder_do_not_meet_and_what_a_killed_one_left_goes(
+    service, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(writers, "PATIENCE", 0.0)
+    half = paths.write(tmp_path / "draft" / "train" / "p00" / f".{'0a' * 8}.part", "x")
+    built = tmp_path / f".{runs.name(pipeline.Built(content='x'))}.part"
+    built.mkdir()
+    paths.write(tmp_path / ".locks" / built.name[1:-5], "")
+    with writers.alone(tmp_path):
+        own, writers._held[tmp_path] = (
+            writers._held[tmp_path],
+            None,
+        )  # as if another process held it
+        with pytest.raises(writers.InUse, match="is running and writes into"):
+            pipeline.construct(changed(), tmp_path)
+        assert half.exists() and not service.prompts
+        writers._held[tmp_path] = own
+    pipeline.construct(changed(), tmp_path)
+    assert not half.exists() and not built.exists()
 
 
 def test_where_no_picture_came_it_says_so(service, tmp_path):
