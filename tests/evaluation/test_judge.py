@@ -321,7 +321,7 @@ def test_a_killed_process_has_paid_for_nothing_in_vain(service, tmp_path):
         env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
         stderr=subprocess.DEVNULL,
     )
-    assert child.wait(30) == -signal.SIGKILL
+    assert child.wait(110) == -signal.SIGKILL
     assert (
         judge.score(rows("a", "b", "c", "d"), GEMINI, Account(tmp_path)).judge.tolist()
         == [0.25] * 4

@@ -683,7 +683,7 @@ def test_a_killed_run_repeats_no_call_that_was_answered(server, tmp_path):
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
     )
-    assert child.wait(30) == -signal.SIGKILL
+    assert child.wait(110) == -signal.SIGKILL
     kept = {path.stem.partition("-")[0] for path in tmp_path.glob("*.png")}
     before = calls(tmp_path)
     known = set(before.prompt[before.key.isin(kept) & (before.outcome == "accepted")])
