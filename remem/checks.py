@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -265,4 +266,6 @@ def _rows(config: Config) -> pd.DataFrame:
 
 def _sizes(folder: Path) -> Iterator[int]:
     for where, _, names in os.walk(folder):
-        yield from (os.lstat(os.path.join(where, name)).st_size for name in names)
+        for name in names:
+            with suppress(OSError):  # another process has just named it otherwise
+                yield os.lstat(os.path.join(where, name)).st_size

@@ -1,6 +1,7 @@
 """What can be known before hours are spent, and that all of it is told at once."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -249,6 +250,9 @@ def test_too_little_room_on_the_disk_is_told(monkeypatch, outputs):
     runs.mkdir(parents=True)
     with (runs / "adapter").open("wb") as file:  # what is there already needs no room
         file.truncate(5 * 2**30)
+    assert with_free(0.05) == []
+    walked = [(str(runs), [], ["renamed by another process", "adapter"])]
+    monkeypatch.setattr(os, "walk", lambda folder: walked)
     assert with_free(0.05) == []
 
 
