@@ -243,17 +243,16 @@ def all_to_disk(folder: Path) -> None:
 
 
 def silenced(*streams: TextIO) -> bool:
-    """Whether one of these streams, which failed or did not, can no longer be written to: a line's
-    end is tried. What is left goes nowhere then, or Python would complain of it at its end."""
-    found = False
+    """Whether one of these streams can no longer be written to, of which one may have failed: a
+    line's end is tried. What is left goes nowhere then, or Python would complain of it at its end."""
     for stream in streams:
         try:
             stream.write("\n")
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-            found = True
-    return found
+            return True
+    return False
 
 
 def save_figure(figure, path: Path) -> tuple[Path, Path]:
