@@ -243,8 +243,8 @@ def all_to_disk(folder: Path) -> None:
 
 
 def silenced(*streams: TextIO) -> bool:
-    """Whether one of these streams can no longer be written to, of which one may have failed: a
-    line's end is tried. What is left goes nowhere then, or Python would complain of it at its end."""
+    """Whether one of these streams can no longer be written to: a line's end is tried, since one
+    that failed forgets it. What is left goes nowhere, or Python would complain of it at its end."""
     for stream in streams:
         try:
             stream.write("\n")
