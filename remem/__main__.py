@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import math
 import os
 import re
 import shlex
@@ -15,7 +14,7 @@ from typing import Any
 
 # What a command needs is imported when it runs: `remem --help` should take no second.
 from remem import paths
-from remem.config import SCALES, BadParameter, explain, load_config, loading
+from remem.config import SCALES, BadParameter, explain, load_config, loading, numbers
 from remem.config.sections import BENCHMARKS
 
 SCALE_HELP = (
@@ -29,13 +28,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns the exit status: 0 when it did its work, 1 when what it looked at or ran was not in
     order (an exception's `exit_status`), 2 when an argument or the machine did not let it begin or
-    go on, 130 when it was interrupted. What was wrong is a line that begins with "error:".
+    go on, 130 when it was interrupted, 141 when whoever reads left, as `| head -1` does. What was
+    wrong is a line that begins with "error:".
     """
-    for stream in (sys.stdout, sys.stderr):
+    streams = [each for each in (sys.stdout, sys.stderr) if each]
+    for stream in streams:
         if isinstance(stream, io.TextIOWrapper):  # names in any script, whatever the locale
             stream.reconfigure(errors="backslashreplace")
-    parser = _parser()
-    given = parser.parse_args(arguments)
+    try:
+        try:
+            return _obey(arguments)
+        finally:  # also where argparse leaves, by SystemExit
+            for stream in streams:
+                stream.flush()
+    except OSError as error:
+        if not paths.silenced(*streams):
+            raise
+        if isinstance(error, BrokenPipeError):
+            return 141
+        print(f"error: what is to be shown cannot be written: {error}", file=sys.stderr)
+        return 2
+
+
+def _obey(arguments: Sequence[str] | None) -> int:
+    given = (parser := _parser()).parse_args(arguments)
     if "run" not in given:
         parser.print_help()
         return 0
@@ -111,8 +127,7 @@ def _convert(given: argparse.Namespace) -> int:
     columns = dict(each.split("=", 1) for each in given.columns)
     out = convert.convert(given.name, _folder(given.folder), given.out, columns)
     source = runs.read_json(out / "source.json")
-    left_out = source["left_out"].items()
-    said = "".join(f", {count} questions left out as {why}" for why, count in left_out)
+    said = "".join(f", {n} questions left out as {why}" for why, n in source["left_out"].items())
     for note in source["notes"]:
         print(f"note: {note}", file=sys.stderr)
     print(f"{out} is ready{said}; look at it with: remem dataset check {shlex.quote(str(out))}")
@@ -175,17 +190,6 @@ def _base(given: argparse.Namespace) -> int:
     return 0
 
 
-def _path(given: str) -> Path:
-    return Path(paths.expanded(given))
-
-
-def _rate(given: str) -> float:
-    """A learning rate. Raises ValueError, which argparse puts into words."""
-    if not 0 < (rate := float(given)) < math.inf:
-        raise ValueError(given)
-    return rate
-
-
 def _folder(folder: Path) -> Path:
     if not os.path.isdir(folder):  # also where no folder can be called so
         raise BadParameter(f"there is no folder {explain.shortened(str(folder))}")
@@ -231,9 +235,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_scale(command)
 
-    command = commands.add_parser(
-        "dataset", help="check a dataset folder, or export it for the Hub"
-    )
+    command = commands.add_parser("dataset", help="check a dataset folder, or export it")
     command.set_defaults(run=lambda _, command=command: command.print_help() or 0)
     dataset = command.add_subparsers(metavar="COMMAND", title="commands")
     command = _add(
@@ -252,18 +254,15 @@ def _parser() -> argparse.ArgumentParser:
         "remem dataset export my_people to_publish --licence cc-by-4.0",
     )
     _add_dataset(command)
-    command.add_argument("out", type=_path, metavar="OUT", help="a new folder: to_publish")
+    command.add_argument("out", type=paths.written, metavar="OUT", help="a new folder: to_publish")
     command.add_argument(
         "--licence",
         default="unknown",
         help="an identifier of the Hub's list: cc-by-4.0; default: %(default)s",
     )
     command.add_argument("--name", help="what the card calls it; default: the name of OUT")
-    command.add_argument(
-        "--made",
-        metavar="TEXT",
-        help="how it was made, in a sentence or two: 'Photographs by the authors, 2025.'",
-    )
+    made = "how it was made, in a sentence or two: 'Photographs by the authors, 2025.'"
+    command.add_argument("--made", metavar="TEXT", help=made)
 
     names = (*BENCHMARKS, "clear_real")  # CLEAR's public figures: a Real Set
     command = _add(
@@ -276,7 +275,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("name", choices=names, help="which benchmark: fiubench")
     command.add_argument(
         "folder",
-        type=_path,
+        type=paths.written,
         nargs="?",
         metavar="FOLDER",
         help="where its files go; default: data/NAME, where `benchmark: NAME` looks for them",
@@ -291,9 +290,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("name", choices=names, help="which benchmark: remem")
     command.add_argument(
-        "folder", type=_path, metavar="FOLDER", help="where its files are: data/remem"
+        "folder", type=paths.written, metavar="FOLDER", help="where its files are: data/remem"
     )
-    command.add_argument("out", type=_path, metavar="OUT", help="a new folder: converted")
+    command.add_argument("out", type=paths.written, metavar="OUT", help="a new folder: converted")
     command.add_argument(
         "columns",
         nargs="*",
@@ -315,7 +314,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument(
         "--out",
-        type=_path,
+        type=paths.written,
         metavar="FOLDER",
         help="where answers, draft and dataset go; default: construction/ in the outputs",
     )
@@ -328,7 +327,10 @@ def _parser() -> argparse.ArgumentParser:
         "remem review outputs/paper/construction/draft",
     )
     command.add_argument(
-        "folder", type=_path, metavar="FOLDER", help="a construction's draft, or a dataset folder"
+        "folder",
+        type=paths.written,
+        metavar="FOLDER",
+        help="a construction's draft, or a dataset folder",
     )
 
     command = _add(
@@ -341,7 +343,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("stage", type=int, choices=(1, 2), help="1, memorising; 2, unlearning")
     command.add_argument("--scale", choices=SCALES, default="tiny", help=SCALE_HELP)
     command.add_argument(
-        "--rates", type=_rate, nargs="+", metavar="RATE", help="the rates tried: 1e-4 2e-4"
+        "--rates", type=numbers.rate, nargs="+", metavar="RATE", help="the rates tried: 1e-4 2e-4"
     )
 
     command = _add(
@@ -373,7 +375,7 @@ def _add_scale(command: argparse.ArgumentParser, default: str = "tiny") -> None:
     which.add_argument("--scale", choices=SCALES, default=default, help=SCALE_HELP)
     which.add_argument(
         "--params",
-        type=_path,
+        type=paths.written,
         metavar="FILE",
         help="a YAML file of your own in place of a scale's: --params mine.yaml",
     )
@@ -388,7 +390,7 @@ def _add_set(command: argparse.ArgumentParser, example: str) -> None:
 def _add_dataset(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "folder",
-        type=_path,
+        type=paths.written,
         metavar="FOLDER",
         help="with train/, test/ and a metadata.jsonl in each: my_people",
     )

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from filelock import FileLock, Timeout
 
@@ -98,6 +99,11 @@ class Folders:
 def expanded(name: str | Path) -> str:
     """A path as a person writes it, with the home folder in place of a leading ~."""
     return os.path.expanduser(str(name))
+
+
+def written(name: str) -> Path:
+    """The same as a Path: an argument of the command line."""
+    return Path(expanded(name))
 
 
 @contextmanager
@@ -234,6 +240,19 @@ def to_disk(*places: Path) -> None:
 def all_to_disk(folder: Path) -> None:
     """As `to_disk`, for a folder and everything below it."""
     to_disk(*(path for path in folder.rglob("*") if not path.is_symlink()), folder)
+
+
+def silenced(*streams: TextIO) -> bool:
+    """Whether one of these streams can no longer be written to: a line's end is tried, since one
+    that failed forgets it. What is left goes nowhere, or Python would complain of it at its end."""
+    for stream in streams:
+        try:
+            stream.write("\n")
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            return True
+    return False
 
 
 def save_figure(figure, path: Path) -> tuple[Path, Path]:

@@ -26,6 +26,20 @@ def test_outputs_follow_the_environment_and_make_nothing(tmp_path, monkeypatch):
     assert paths.outputs("smoke").runs == paths.ROOT / "outputs" / "smoke" / "runs"
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", "a\0b", "x" * 201, "ü" * 101])
+def test_a_name_that_is_not_plain_is_refused(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path))
+    with pytest.raises(ValueError, match="is not a plain name"):
+        paths.outputs(name)
+    assert paths.is_plain_name("x" * 200) and paths.is_plain_name("my people")
+
+
+def test_outputs_below_a_name_that_no_folder_can_have_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / ("x" * 300)))
+    with pytest.raises(paths.CannotWrite, match="File name too long"):
+        paths.write(paths.outputs("tiny").tables / "a.csv", "")
+
+
 def test_outputs_that_cannot_be_written_are_refused_before_any_work(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / "file"))

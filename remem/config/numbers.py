@@ -37,3 +37,10 @@ Dollars = Annotated[float, Field(ge=0, le=1_000_000)]
 # What a method's own hyper-parameter may be, besides true, false and text.
 Real = Annotated[float, Field(ge=-1e9, le=1e9)]
 Whole = Annotated[int, Field(ge=-(10**9), le=10**9)]
+
+
+def rate(text: str) -> float:
+    """A learning rate, of the command line. Raises ValueError, which argparse puts into words."""
+    if not 0 < (found := float(text)) <= MAX_RATE:
+        raise ValueError(text)
+    return found

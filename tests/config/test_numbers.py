@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from remem.config import BadParameter, load_config
+from remem.config import numbers as numbers_of_config
 from remem.config.sections import Config
 
 
@@ -73,3 +74,10 @@ def test_one_mistake_in_a_list_is_one_line():
     with pytest.raises(BadParameter) as refusal:
         load_config("tiny", {"experiments.sensitivity.betas": [0]})
     assert "\n" not in str(refusal.value)
+
+
+def test_a_rate_of_the_command_line_has_the_same_bounds():
+    assert numbers_of_config.rate("1e-4") == 1e-4
+    for text in ("0", "-1", "nan", "inf", "11", "1e400", "x", ""):
+        with pytest.raises(ValueError, match=""):
+            numbers_of_config.rate(text)
