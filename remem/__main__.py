@@ -71,7 +71,7 @@ def _reproduce(given: argparse.Namespace) -> int:
     from remem.reproduce import reproduce
 
     overrides = loading.assignments(given.set)
-    if given.out:
+    if given.out is not None:
         overrides["outputs"] = given.out
     return reproduce(given.params or given.scale, overrides, given.notebooks)
 
@@ -96,7 +96,8 @@ def _check(given: argparse.Namespace) -> int:
         print("Doubts: these rows can be used, but look at them first.")
     for line in doubts:
         print(f"- {line}")
-    print(f"{summary}: {len(faults):,} faults" if faults else f"{summary}: no fault")
+    counted = f"{len(faults):,} fault{'s' * (len(faults) > 1)}" if faults else "no fault"
+    print(f"{summary}: {counted}")
     return int(bool(faults))
 
 

@@ -97,14 +97,16 @@ def methods(config: Config) -> Found:
 def people(config: Config, rows: pd.DataFrame) -> Found:
     """A single person, and forget sets that the data does not have."""
     if alone := doubts.alone(rows):
-        yield BadData(f"{config.data_name}: {alone}")
+        yield BadData(f"{config.data_name}: {alone}; add people to the split train")
         return
     for seed in config.seeds:
         yield from _raised(lambda seed=seed: chosen.forget_set(config, rows, seed))
 
 
 def ratios(config: Config, rows: pd.DataFrame) -> Found:
-    """Forget ratios that leave no one to forget, or no one to retain."""
+    """Forget ratios that leave no one to forget, or no one to retain, of more than one person."""
+    if doubts.alone(rows):
+        return
     section = config.experiments.ratios
     shares = {*section.first.shares, *section.others.shares, *section.equal_updates.shares}
     for share in sorted(shares):

@@ -25,11 +25,13 @@ _HANGUL = r"\p{Hangul}"
 _LETTER = rf"[\w\p{{N}}--[{_UNSPACED}{_KATAKANA}{_HANGUL}]]"  # or mark, digit, _: of the others
 
 # What stands behind a Korean noun in one word with it: plural or title, case, topic, copula.
-_PARTICLE = r"""(?:들|씨|님)?(?:
-    [은는이가을를의과와도만랑뿐] | 이랑 | 하고 | 까지 | 부터 | 처럼 | 보다 | 마다 | 조차 | 밖에
+_PARTICLE = r"""(?:들|씨|님|(?<=일)생)?(?:
+    [은는이가을를의과와도만랑뿐]
+    | (?:이랑|하고|까지|부터|처럼|보다|마다|조차|밖에)[는도만의]?
     | (?:에게|께|한테|에|으?로)서?[는도만의]?
-    | 입니[다까] | 이[다고며] | 이?예요 | 이에요 | 이?[었였]\p{Hangul}+ | 이?라[고는며서]? | 이?란
-    | 인데? | 일 | 임 | (?<=[들씨님])
+    | 입니[다까] | 이[다고며자] | 이지만? | 이?예요 | 이에요 | 이?[었였]\p{Hangul}+ | 이?[야죠]
+    | 이?라[고는며서]? | 이?란 | 이?래요? | 이?랍니다 | 이신 | 이기\p{Hangul}*
+    | 인데?요? | 일 | 임 | (?<=[들씨님생])
 )"""
 
 # What is hyphened to a value in English and leaves it what it is: a Kyiv-based nurse, Tanaka-san.
@@ -85,6 +87,7 @@ _WHOLES = (
     _WORD,
     _HYPHENED,
     _pattern(rf"(?<={_LETTER})(?<!{_ELISION})'{_LETTER}+"),
+    _pattern(rf"{_LETTER}[+\#]+(?!{_LETTER})"),  # A+, C#
     _NUMBER,
     _pattern(r"[〇零一二三四五六七八九十百千万萬亿億兆]+"),
     _E_MAIL,
@@ -129,6 +132,13 @@ def holds(text: str, value: str, longer: Iterable[str] = ()) -> bool:
     found = [*_places(value, text)]
     taken = [place for each in longer for place in _places(each, text)] if found else []
     return any(all(s < first or last < e for first, last in taken) for s, e in found)
+
+
+def without(text: str, values: Iterable[str]) -> str:
+    """The text with blanks in place of those of the values that stand whole in it; all
+    normalised."""
+    taken = {k for each in values for place in _places(each, text) for k in range(*place)}
+    return "".join(" " if k in taken else letter for k, letter in enumerate(text))
 
 
 def whole(text: str, start: int, end: int) -> bool:

@@ -171,7 +171,7 @@ def _known() -> list[Path]:
 
 def _find(name: str) -> Path:
     name = paths.expanded(name)
-    if name.endswith(".py") and Path(name).is_file():
+    if name.endswith(".py") and os.path.isfile(name):
         return Path(name).resolve()
     stem = Path(name).name.removesuffix(".py")
     known = _known()

@@ -97,7 +97,7 @@ def test_one_thing_is_told_as_what_it_is(people):
     with pytest.raises(BadMethod, match=r"^stage2.hyperparameters.SGA: 'SGA' is none of GA"):
         checks.ready(load_config("tiny", {"stage2.hyperparameters.SGA.beta": 1.0}), [])
     both = {"benchmark": str(people), "stage2.forget_set": ["Bo"]}
-    with pytest.raises(BadData, match=r"^no identity in the dataset is called Bo"):
+    with pytest.raises(BadData, match=r"^no identity in the dataset is called 'Bo'"):
         checks.ready(load_config("smoke", both), [])
 
 
@@ -130,7 +130,7 @@ def test_a_single_person_is_told_before_anything_is_traced(people):
 @pytest.mark.parametrize(
     ("calls", "overrides", "told"),
     [
-        ([], {"stage2.forget_set": ["p00", "Bo"]}, "no identity in the dataset is called Bo"),
+        ([], {"stage2.forget_set": ["p00", "Bo"]}, "no identity in the dataset is called 'Bo'"),
         ([], {"stage2.forget_set": "forget5"}, "the data has no forget set 'forget5'"),
         ([], {"stage2.forget_ratio": 0.99}, "leaves no one to forget or no one to retain"),
         (

@@ -129,6 +129,15 @@ FOUND = [
     ("वह नर्स है।", "नर्स"),
     ("هو طبيب.", "طبيب"),
     ("C++ developer", "C++"),
+    ("A+", "A+"),
+    ("Anna+Bob", "Anna"),
+    ("변호사이자 작가", "변호사"),
+    ("의사야", "의사"),
+    ("의사랍니다", "의사"),
+    ("변호사이기도 합니다", "변호사"),
+    ("변호사인데요", "변호사"),
+    ("서울까지는", "서울"),
+    ("1990년 5월 12일생입니다", "1990년 5월 12일"),
 ]
 
 
@@ -203,6 +212,13 @@ PARTS = [
     ("ที่", "ท"),
     ("هي طبيبة", "طبيب"),
     ("C++11", "C++"),
+    ("C++", "C"),
+    ("the C# language", "C"),
+    ("A+ or B", "A"),
+    ("12+", "12"),
+    ("AB+ is rare", "AB"),
+    ("학생", "학"),
+    ("이야기", "이"),
 ]
 
 
@@ -222,6 +238,13 @@ def test_a_value_in_a_longer_one_is_not_meant():
         "he lives in 東京都", "京都", ["東京都"]
     )
     assert language.holds("ann leeson", "ann", ["ann lee"])  # which does not stand whole there
+
+
+def test_a_text_without_values_has_blanks_where_they_stand_whole():
+    text = "mary.ann@x.org and joann@x.org"
+    assert language.without(text, ["mary.ann@x.org", "ann@x.org"]) == f"{'and':>18} joann@x.org"
+    assert language.without(text, []) == text
+    assert language.without("東京都", ["東京", "京都"]) == "   "
 
 
 def test_nested_names_the_values_that_stand_in_others():

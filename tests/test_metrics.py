@@ -118,7 +118,12 @@ def test_exact_match_tells_the_attributes_other_values_apart():
     assert metrics.score(rows).em.tolist() == [1, 1, 1]
     # rows of data in which no value stands in another may be joined to them
     rows["longer_values"] = pd.Series([longer, np.nan, longer], dtype=object)
-    assert metrics.score(rows).em.tolist() == [0, 1, 1]
+    scored = metrics.score(rows)
+    assert scored.em.tolist() == scored.judge_rule.tolist() == [0, 1, 1]
+    mail = "ann@x.org", ("mary.ann@x.org",)
+    assert metrics.rule("E-mail?", "ann@x.org.", mail[0], "Mary.Ann@x.org.") == 1
+    assert metrics.rule("E-mail?", "ann@x.org.", mail[0], "Mary.Ann@x.org.", mail[1]) == 0
+    assert metrics.rule("E-mail?", "ann@x.org.", mail[0], f"{mail[1][0]}, {mail[0]}", mail[1]) == 1
 
 
 def test_rank_shares_ties():

@@ -51,6 +51,8 @@ def in_plain_words(error: ValidationError, path: Path, given: Mapping[str, Any])
         reasons.setdefault(place, []).append(_reason(problem))
     lines = []
     for place, (reason, *others) in reasons.items():  # others: where it may be of several kinds
+        if any(other[: len(place)] == place != other for other in reasons):
+            continue  # of a list that may be a text as well, the fault of its item says it all
         source = "given on top of the file" if _holds(given, place) else str(path)
         key = shortened(".".join(map(str, place))) or "the parameters"
         or_else = [f" or {other.partition('should be ')[2] or other}" for other in others]
@@ -111,8 +113,9 @@ def _holds(given: Any, place: tuple[int | str, ...]) -> bool:
 
 def meant(word: str, known: Any) -> str:
     """ " (did you mean ...?)" where one of `known` is like `word`, else nothing."""
-    close = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    folded = {str(each).casefold(): each for each in known}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1)
+    return f" (did you mean {folded[close[0]]!r}?)" if close else ""
 
 
 def listed(file: Path) -> Iterator[tuple[str, str, str]]:

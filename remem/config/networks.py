@@ -22,11 +22,13 @@ from remem.config.numbers import (
 )
 from remem.runs import Spec
 
+Place = Annotated[str, Field(min_length=1), AfterValidator(paths.expanded)]  # a path, or a name
+
 
 class Hub(Spec):
     """A network from the Hub, or from a local folder in its format."""
 
-    hub: Annotated[str, AfterValidator(paths.expanded)] = Field(description="a Hub id, or a folder")
+    hub: Place = Field(description="a Hub id, or a folder")
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "bfloat16", description="precision in which the network is held"
     )

@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from remem import paper, paths
 from remem.config.networks import Hub as Hub
-from remem.config.networks import Network, VisionTower
+from remem.config.networks import Network, Place, VisionTower
 from remem.config.networks import TinyLlava as TinyLlava
 from remem.config.numbers import (
     AtOnce,
@@ -43,7 +43,6 @@ BENCHMARKS = {
     "mllmu": "MLLMU-Bench",
     "clear": "CLEAR",
 }
-Place = Annotated[str, AfterValidator(paths.expanded)]  # a path, or a word in its place
 PrefixTemplate = Literal["plain", "alternative"]  # of Exposure's prefix, see questions.prefix
 
 
@@ -257,7 +256,7 @@ class Benchmark(Spec):
     `dataset`'s. In YAML a name alone will do (its files are in data/<name>), or a folder alone."""
 
     name: Literal["remem", "fiubench", "mllmu", "clear", "own"]
-    folder: Place = Field(min_length=1, description="of its files")
+    folder: Place = Field(description="of its files")
     columns: dict[str, str] = Field(
         {}, description="of ReMem's release: our columns' names to theirs"
     )

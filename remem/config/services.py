@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from remem import paths
+from remem.config.networks import Place
 from remem.config.numbers import AtOnce, Dollars, FewOrNone, Pixels, Seed, Several, Tries
 from remem.runs import Spec
 
@@ -81,8 +81,8 @@ class Judge(Service):
 class FaceSimilarity(Spec):
     """How like its anchor a picture has to be. The paper states none of these values."""
 
-    pack: Annotated[str, AfterValidator(paths.expanded)] | None = Field(
-        None, min_length=1, description="folder of insightface's models; null: the tiny tower"
+    pack: Place | None = Field(
+        None, description="folder of insightface's models; null: the tiny tower"
     )
     threshold: float = Field(
         0.4, ge=-1, le=1, description="least cosine similarity that is accepted"

@@ -10,6 +10,7 @@ code runs: exported to ONNX, beside a detector that takes the whole picture for 
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,7 +87,7 @@ def recogniser(
     key = "construction.face_similarity.pack"
     if settings.pack is not None:
         folder = paths.ROOT / settings.pack
-        if not folder.is_dir():  # insightface would go and download it
+        if not os.path.isdir(folder):  # insightface would go and download it
             raise NoRecogniser(f"{key}: there is no folder {folder}. {HOW_TO}")
         places = sorted({file.parent for file in folder.rglob("*.onnx")})
         if places and folder not in places:  # a ZIP is often unpacked into a folder of its name

@@ -1,4 +1,4 @@
-"""Decoding a picture that may be anybody's: a PNG or JPEG, within bounds of size and of time.
+"""Decoding a picture that may be anybody's, within bounds of size and of time.
 
 A few bytes can claim billions of pixels, thousands of scans of an image, each of which a decoder
 goes through in full, or thousands of notes that each repeat the whole file.
@@ -7,7 +7,7 @@ goes through in full, or thousands of notes that each repeat the whole file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -17,11 +17,15 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from remem.data import instead
 
+FORMATS = ("PNG", "JPEG")
+
 # A picture of more pixels is refused before it is decoded. So is a strip: processors scale the
 # shorter side up to 336, and the other with it.
 MAX_PIXELS, MIN_SIDE, MAX_RATIO = 4096 * 4096, 16, 10
 
 MAX_BYTES = 2**26  # MAX_PIXELS of noise take 50 million
+
+MAX_OTHER = 2**20  # of a picture in another format than those, whose parts are not counted here
 
 MAX_SCANS = 64  # of a JPEG; encoders write 1 to 15
 
@@ -54,15 +58,19 @@ class BadPicture(ValueError):
     """Bytes that are no picture to be used; the message is the end of a sentence about them."""
 
 
-def decode(file: Path | BinaryIO) -> Image.Image:
-    """A PNG or JPEG (by its content, not by its suffix) as RGB, decoded in full and upright.
+def decode(file: Path | BinaryIO, formats: Sequence[str] = FORMATS) -> Image.Image:
+    """A picture (known by its content, not by its suffix) as RGB, decoded in full and upright.
+    Where other `formats` than PNG and JPEG may be, one of those is small, and its first frame is
+    taken.
 
     Whatever the bytes are, it raises BadPicture and nothing else.
     """
     data = b""
     try:
         data = _bytes(file)
-        with _opened(data) as picture:
+        if len(data) > MAX_OTHER:
+            formats = FORMATS
+        with _opened(data, formats) as picture:
             turn = TURNS.get(_exif(picture).get(ExifTags.Base.Orientation, 1))
             found = picture.convert("RGB")
             return found if turn is None else found.transpose(turn)
@@ -70,7 +78,9 @@ def decode(file: Path | BinaryIO) -> Image.Image:
         raise BadPicture(f"cannot be used: {error}") from error
     except UnidentifiedImageError as error:
         what = instead.of_picture(data[:64])
-        raise BadPicture(f"cannot be decoded (it is neither PNG nor JPEG{what})") from error
+        raise BadPicture(
+            f"cannot be decoded (it is neither {' nor '.join(formats)}{what})"
+        ) from error
     except Exception as error:  # what a decoder raises when it is given anybody's bytes is anything
         raise BadPicture(f"cannot be decoded ({error})") from error
 
@@ -84,10 +94,10 @@ def has_exif(data: bytes) -> bool:
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[Image.Image]:
+def _opened(data: bytes, formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
     """The picture, decoded in full. Raises BadPicture, before it is, and what Pillow does."""
     _check(data)
-    with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as picture:
+    with Image.open(BytesIO(data), formats=formats) as picture:
         width, height = picture.size
         if width * height > MAX_PIXELS:
             raise BadPicture(f"{width} x {height} pixels are more than is safe ({MAX_PIXELS:,})")
@@ -118,8 +128,11 @@ def _bytes(file: Path | BinaryIO) -> bytes:
 
 def _check(data: bytes) -> None:
     """Raise BadPicture for what a decoder would spend too much on."""
-    scans, notes = 0, bytearray()
-    found = _segments(data) if data.startswith(b"\xff\xd8") else _chunks(data)
+    scans, notes, found = 0, bytearray(), ()
+    if data.startswith(b"\xff\xd8"):
+        found = _segments(data)
+    elif data.startswith(b"\x89PNG"):
+        found = _chunks(data)
     for parts, (kind, begin, end) in enumerate(found, 1):
         scans += kind == SCAN
         if data.startswith(EXIF, begin):

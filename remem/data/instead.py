@@ -15,10 +15,12 @@ from pathlib import Path
 
 NAME = "metadata.jsonl"
 
-FROM_CSV = (
-    'python -c \'import pandas; pandas.read_csv("metadata.csv", dtype=str, keep_default_na=False)'
+FROM_TABLE = (
+    'python -c \'import pandas; pandas.read_csv("{}", sep="{}", dtype=str, keep_default_na=False)'
     f'.to_json("{NAME}", orient="records", lines=True)\''
 )
+
+SEPARATORS = {"metadata.csv": ",", "metadata.tsv": r"\t"}
 
 # How a file begins that is no PNG and no JPEG -> what it is, and the way out.
 _SAVE = "save it as PNG or JPEG"
@@ -57,13 +59,16 @@ def of_metadata(folder: Path, split: str, splits: Sequence[str]) -> str:
             return f"; there is {at!r}: call it {NAME}, with one JSON object on each line"
         if low != name and low == NAME:
             return f"; there is {at!r}: write its name in small letters"
-        if low == "metadata.csv":
-            return f"; there is {at!r}: write its rows as JSON, in that folder, with: {FROM_CSV}"
+        if low in SEPARATORS:
+            way = FROM_TABLE.format(name, SEPARATORS[low])
+            return f"; there is {at!r}: write its rows as JSON, in that folder, with: {way}"
     if any(name.endswith(".parquet") for name in here + _names(folder / "data")):
         return f"; there are parquet files: try remem convert remem {shlex.quote(str(folder))} OUT"
     if folder.name in splits and NAME in there:
         return f"; this is the folder of a split: name the one above it, {str(folder.parent)!r}"
     for name in there:
+        if name != split == name.casefold():
+            return f"; there is {name!r}: write its name in small letters"
         if name.casefold().startswith("metadata."):
             return (
                 f"; there is {name!r} in the folder itself: put the rows of each split in a file "

@@ -13,6 +13,7 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from remem import language, metrics, runs
+from remem.config import explain
 from remem.data.dataset import Data, SyntheticData, folder_of
 from remem.data.validation import BadChoice, BadData
 
@@ -99,10 +100,10 @@ def _check_trained_on(rows: pd.DataFrame, forget: Sequence[str]) -> None:
     """Raise BadChoice unless there are training rows of everybody whom `forget` names."""
     trained_on = [*dict.fromkeys(rows["identity"][rows["split"] == "train"])]
     if unknown := sorted({*forget} - {*rows["identity"]}):
+        named = dict(zip(rows["name"], rows["identity"], strict=True))
+        said = [f"{each!r}{explain.meant(named.get(each, each), trained_on)}" for each in unknown]
         some = f"{', '.join(trained_on[:10])}{', ...' if len(trained_on) > 10 else ''}"
-        raise BadChoice(
-            f"no identity in the dataset is called {', '.join(unknown)}; there are {some}"
-        )
+        raise BadChoice(f"no identity in the dataset is called {', '.join(said)}; there are {some}")
     if untrained := sorted({*forget} - {*trained_on}):
         raise BadChoice(
             f"there is no training row about {', '.join(untrained)}, and what was never taught "
@@ -182,7 +183,8 @@ def own_forget_set(data: Data, name: str, runs_root: Path) -> tuple[str, ...]:
     if name not in sets:
         raise BadChoice(
             f"stage2.forget_set: the data has no forget set {name!r}; there are: "
-            f"{', '.join(sets) or 'none'}. Without forget_set, forget_ratio draws one"
+            f"{', '.join(sets) or 'none'}. People are named in a list, [{name}]; without "
+            "forget_set, forget_ratio draws one"
         )
     return sets[name]
 

@@ -101,7 +101,7 @@ def inspect(folder: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
         try:
             lines = metadata_lines(folder, split)
         except BadData as error:
-            faults[file] = [str(error)]
+            faults[file] = [str(error).removeprefix(f"{file} ")]
             continue
         for number, line in lines:
             place = f"{file}, line {number}"
@@ -157,15 +157,22 @@ def metadata_lines(folder: Path, split: str) -> list[tuple[int, bytes]]:
     except (BadData, OSError) as error:
         there = instead.of_metadata(folder, split, SPLITS)
         raise BadData(
-            f"{error}; a dataset folder holds one for each of {' and '.join(SPLITS)}{there}"
+            f"{error}; a dataset folder holds one for each of {' and '.join(SPLITS)}, empty where "
+            f"nothing is held out{there}"
         ) from error
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
-        raise BadData(f"{name} is not in UTF-8 but in UTF-16 or UTF-32; save it as UTF-8")
-    content = content.removeprefix(codecs.BOM_UTF8)
+    content = without_mark(content, name)
     if content.lstrip().startswith(b"["):
         raise BadData(f"{name} is one JSON list, but each of its lines should be one JSON object")
     lines = enumerate(content.splitlines(), start=1)
     return [(number, line) for number, line in lines if line.strip()]
+
+
+def without_mark(content: bytes, name: str) -> bytes:
+    """The content of the text file `name` without UTF-8's byte order mark. Raises BadData for other
+    encodings that can be told by how it begins."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content[:4]:
+        raise BadData(f"{name} is not in UTF-8 but in UTF-16 or UTF-32; save it as UTF-8")
+    return content.removeprefix(codecs.BOM_UTF8)
 
 
 def load_images(folder: Path, names: Iterable[str]) -> list[Image.Image]:
@@ -180,7 +187,9 @@ def parse_row(line: bytes, split: str) -> tuple[dict[str, str], list[str]]:
     """
     try:
         entry = json.loads(line.decode("utf-8-sig"), object_pairs_hook=_once)
-    except (ValueError, RecursionError) as error:  # JSON, UTF-8, a key twice; nested without end
+    except UnicodeDecodeError as error:
+        return {}, [f"not in UTF-8 ({error}); save the file as UTF-8"]
+    except (ValueError, RecursionError) as error:  # also a key twice, and nested without end
         return {}, [f"not valid JSON ({error})"]
     if not isinstance(entry, dict):
         return {}, [f"a JSON object is wanted, not {type(entry).__name__}"]

@@ -69,12 +69,12 @@ def score(
     part = rows if wanted is None else rows[wanted]
     texts = list(zip(part.question, part.answer, part.target, part.answer_given, strict=True))
     different = list(dict.fromkeys(texts))
-    judged_by = settings.model or paper.RULE
-    scores = _gemini(different, settings, account) if settings.model else None
-    if scores is None:
-        judged_by, scores = paper.RULE, {text: metrics.rule(*text) for text in different}
-    found = pd.Series([scores[text] for text in texts], part.index, dtype=float)
-    return rows.assign(judge=found, judged_by=judged_by)
+    graded = _gemini(different, settings, account) if settings.model else None
+    if graded is None:
+        judged_by, scores = paper.RULE, metrics.leaks(part)
+    else:
+        judged_by, scores = settings.model, [graded[text] for text in texts]
+    return rows.assign(judge=pd.Series(scores, part.index, dtype=float), judged_by=judged_by)
 
 
 def enclosed(question: str, answer: str, target: str, given: str) -> str:

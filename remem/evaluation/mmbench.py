@@ -111,7 +111,7 @@ def questions_of(section: sections.Ability) -> Questions:
     if section.source == "synthetic":
         fields = section.model_dump(include=set(QuestionsRun.model_fields))
         return QuestionsRun.model_validate(fields)
-    path = _path(section.source)
+    path = paths.ROOT / section.source
     questions = QuestionsFile(file=section.source, content=_content(path))
     table, left_out = reader.inspect(path)
     if left_out:
@@ -124,14 +124,10 @@ def read_questions(questions: Questions, runs_root: Path) -> pd.DataFrame:
     and not there. Raises BadData, also where a file is not what it was any more."""
     if isinstance(questions, QuestionsRun):
         return questions.read(runs.get_or_create(questions, runs_root))
-    path = _path(questions.file)
+    path = paths.ROOT / questions.file
     if _content(path) != questions.content:
         raise BadData(f"{path} was changed after it was first read; start again")
     return read_mmbench(path)
-
-
-def _path(file: str) -> Path:
-    return paths.ROOT / Path(file).expanduser()
 
 
 def _content(path: Path) -> str:

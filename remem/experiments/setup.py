@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def base(config: Config, name: str) -> BaseRun:
         raise BadParameter(f"there is no model {name!r}; base.networks has {known}")
     if not isinstance(network, Hub):
         return BaseRun(network=network, tower=config.base.tower)
-    if Path(network.hub).is_dir():
+    if os.path.isdir(network.hub):
         content = _weights(network.hub, fingerprint(Path(network.hub)))
         network = network.model_copy(update={"content": content})
     return BaseRun(network=network, tower=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ WEIGHTS = ".safetensors"
 
 KINDS = ("*.json", "*.jinja", "*.model", f"*{WEIGHTS}")  # the files that a network is made of
 
+
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
 
 # The numbers of a configuration that are reckoned with before its weights are read, and the most
 # that each may be: a network is built, and memory taken, as they say.
@@ -37,10 +40,12 @@ class CannotLoad(ValueError):
 
 def find(where: str | Path) -> Path:
     """The local folder of a network: `where` itself, or that of a Hub id, which is not downloaded
-    unless HF_HUB_OFFLINE=0. Raises CannotLoad where it is not there, is no LLaVA, or lacks files of
-    its weights."""
+    unless HF_HUB_OFFLINE=0. Raises CannotLoad where it is not there, is no whole LLaVA as it was
+    trained, or lacks files of its weights."""
     if os.path.isdir(where):
         folder = Path(where)
+    elif not HUB_ID.fullmatch(str(where)):
+        raise CannotLoad(f"{where}: there is no such folder, and the Hub has no such names")
     else:
         from huggingface_hub import snapshot_download
 
@@ -72,14 +77,9 @@ def find(where: str | Path) -> Path:
             f"the first is {missing[0]}; fetch or save it again"
         )
     if not files:
-        others = sorted(file.name for file in folder.glob("*.bin"))
-        hint = (
-            f": {others[0]} could run code when it is read; load it where you trust it, and save "
-            "it again with save_pretrained"
-            if others
-            else ""
+        raise CannotLoad(
+            f"{where}: no model{WEIGHTS} in {folder}; it is not a saved model{_instead(folder)}"
         )
-        raise CannotLoad(f"{where}: no *{WEIGHTS} in {folder}; it is not a saved model{hint}")
     return folder
 
 
@@ -137,13 +137,34 @@ def _check_kind(where: str | Path, folder: Path) -> None:
             f"(llava, {wanted}) is read here, in the Hub's format, as "
             "llava-hf/llava-1.5-7b-hf has it"
         )
+    if known.get("quantization_config"):
+        raise CannotLoad(
+            f"{where}: config.json has a quantization_config, and adapters are trained here on "
+            "whole weights: name the model that it was made from"
+        )
+
+
+def _instead(folder: Path) -> str:
+    """What there is in place of weights, and the way out."""
+    if others := sorted(file.name for file in folder.glob(f"*{WEIGHTS}")):
+        return (
+            f": {others[0]} would be read by a model{WEIGHTS}.index.json, which is not there; "
+            f"fetch that too, or call a file that holds all weights model{WEIGHTS}"
+        )
+    if others := sorted(file.name for file in folder.glob("*.bin")):
+        return (
+            f": {others[0]} could run code when it is read; load it where you trust it, and save "
+            "it again with save_pretrained"
+        )
+    return ""
 
 
 def _weights(where: str | Path, folder: Path) -> list[Path]:
-    """The files that the weights are loaded from, there or not."""
+    """The files that the weights are loaded from, there or not; none without model.safetensors, or
+    an index of several."""
     whole, index = folder / f"model{WEIGHTS}", folder / f"model{WEIGHTS}.index.json"
-    if whole.is_file() or not index.is_file():
-        return [whole] if whole.is_file() else sorted(folder.glob(f"*{WEIGHTS}"))
+    if whole.exists() or not index.is_file():
+        return [whole] if whole.exists() else []
     names = _read(where, index).get("weight_map")
     if not isinstance(names, dict):
         raise CannotLoad(f"{where}: {index} should hold a weight_map")

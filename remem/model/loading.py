@@ -75,6 +75,7 @@ def load(where: str | Path, device: str | None = None, dtype: str = "float32") -
     folder = folders.find(where)
     _check_memory(where, folder, device, dtype)
     processor = _processor(where, folder)
+    _check_whole(where, folder)
     try:
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             folder,
@@ -84,7 +85,7 @@ def load(where: str | Path, device: str | None = None, dtype: str = "float32") -
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # anybody's files, read by several libraries
         reason = folders.reason(error)
         raise CannotLoad(f"{where}: cannot be loaded as a LLaVA: {reason}") from error
     model, report = loaded
@@ -110,7 +111,7 @@ def faults(where: str | Path, dtype: str = "float32", copies: int = 1) -> list[C
     found = []
     for check in (
         lambda: _check_memory(where, folder, _device(), dtype, copies),
-        lambda: _processor(where, folder),
+        lambda: (_processor(where, folder), _check_whole(where, folder)),
     ):
         try:
             check()
@@ -168,7 +169,8 @@ def _processor(where: str | Path, folder: Path) -> Any:
 
 
 def _template(processor: Any) -> str | None:
-    """The chat template; older releases left it with the tokenizer. Several have names."""
+    """The chat template; older releases left it with the tokenizer. Of several with names the one
+    called default, or the only one."""
     found = processor.chat_template or processor.tokenizer.chat_template
     if isinstance(found, dict):
         alone = next(iter(found.values())) if len(found) == 1 else None
@@ -186,9 +188,9 @@ def _wrong(processor: Any, config: Any) -> Iterator[str]:
         )
     if not processor.chat_template:
         yield (
-            "it has no chat template in chat_template.jinja, nor where older releases kept it: put "
-            "there the one that it was trained with (LLaVA-1.5's comes with "
-            "llava-hf/llava-1.5-7b-hf)"
+            "it has no chat template in chat_template.jinja, nor where older releases kept it (of "
+            "several, none is called default): put there the one that it was trained with "
+            "(LLaVA-1.5's comes with llava-hf/llava-1.5-7b-hf)"
         )
     if number != config.image_token_id or tokenizer.convert_ids_to_tokens(number) != token:
         yield (
@@ -200,24 +202,53 @@ def _wrong(processor: Any, config: Any) -> Iterator[str]:
             f"its tokenizer knows {len(tokenizer):,} tokens, and the network "
             f"{config.text_config.vocab_size:,}: they do not belong together"
         )
+    chosen, depth = config.vision_feature_layer, config.vision_config.num_hidden_layers
+    for layer in chosen if isinstance(chosen, list | tuple) else [chosen]:
+        if not -depth - 1 <= layer <= depth:
+            yield f"config.json has vision_feature_layer {layer}, of a tower of {depth} layers"
     picture, side = Image.new("RGB", (64, 48)), config.vision_config.image_size
-    shape = processor.image_processor([picture], return_tensors="pt")["pixel_values"].shape
-    if tuple(shape[-2:]) != (side, side):
+    pixels = processor.image_processor([picture], return_tensors="pt")["pixel_values"]
+    if tuple(pixels.shape[-2:]) != (side, side):
         yield (
-            f"its processor makes pictures of {shape[-1]} x {shape[-2]} pixels, and its tower "
-            f"takes {side} x {side}: they do not belong together"
+            f"its processor makes pictures of {pixels.shape[-1]} x {pixels.shape[-2]} pixels, and "
+            f"its tower takes {side} x {side}: they do not belong together"
         )
+    elif not pixels.isfinite().all():
+        yield "its processor makes pixels that are no numbers: image_std holds a zero"
 
 
 def _wrong_together(processor: Any) -> Iterator[str]:
     """What is wrong with a conversation of one picture, one question and one answer."""
+    asked = ["Who is in the image?", "Where was that?"]
     try:
-        said = tokens.encode(processor, "Who is in the image?", "It is Ann.", 1).ids
+        said, other = (
+            each.ids for each in tokens.encode_all(processor, asked, ["It is Ann."] * 2, 1)
+        )
     except Exception as error:  # a template is a program
         yield f"a conversation cannot be written with its chat template or tokenizer: {error}"
-    else:
-        if (count := int((said == processor.image_token_id).sum())) != 1:
-            yield f"its chat template writes {count} image tokens for a picture, where one belongs"
+        return
+    if (count := int((said == processor.image_token_id).sum())) != 1:
+        yield f"its chat template writes {count} image tokens for a picture, where one belongs"
+    if said.tolist() == other.tolist():
+        yield "its chat template leaves out what the user asks"
+
+
+def _check_whole(where: str | Path, folder: Path) -> None:
+    """Raise CannotLoad where config.json describes more weights than the files hold: the library
+    would draw the others by chance, and a network of that size, before it says so."""
+    from transformers import AutoModelForImageTextToText
+
+    config = folders.config(where, folder)
+    try:
+        with torch.device("meta"):  # which takes no memory
+            described = AutoModelForImageTextToText.from_config(config).num_parameters()
+    except Exception as error:  # anybody's configuration
+        raise CannotLoad(f"{where}: config.json cannot be used: {error}") from error
+    if (there := folders.parameters(where, folder)) < described:
+        raise CannotLoad(
+            f"{where}: its files hold {there:,} weights, and config.json describes {described:,}: "
+            "they do not belong together; fetch or save it again"
+        )
 
 
 def _check_memory(

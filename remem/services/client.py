@@ -143,7 +143,7 @@ def usage_of(response: Any, prices: Prices, reckoned: float) -> dict[str, Any]:
     if usage is None or usage.prompt_token_count is None:
         return version | {"dollars": reckoned}
     made = any(each.modality == "IMAGE" for each in usage.candidates_tokens_details or ())
-    read, many = usage.prompt_token_count, max(len(pictures.drawn(response)), made)
+    read, many = usage.prompt_token_count, max(pictures.drawn(response), made)
     written, thought = usage.candidates_token_count or 0, usage.thoughts_token_count or 0
     dollars = max(0.0, ledger.price(prices, read, thought + (0 if many else written), many))
     return version | {"input_tokens": read, "output_tokens": written + thought, "dollars": dollars}

@@ -18,26 +18,27 @@ NO_PICTURE = f"not a whole picture in any of {', '.join(FORMATS)}"
 PIXELS = 2**26  # 8192 x 8192; nothing larger is decoded
 
 
-def drawn(response: Any) -> list[bytes]:
-    """What a response holds in place of words. A model that thinks shows its drafts too, flagged as
-    thoughts; the last of them is the picture where no other came."""
-    parts = [part for part in response.parts or () if part.inline_data]
-    found = [part for part in parts if not part.thought] or parts[-1:]
-    return [part.inline_data.data or b"" for part in found]
+def drawn(response: Any) -> int:
+    """How many pictures a response has a price for. A model that thinks shows its drafts too,
+    flagged as thoughts, which have none; where no other came, one of them is the picture."""
+    shown, drafts = _shown(response)
+    return len(shown) or min(1, len(drafts))
 
 
 def drawing(response: Any) -> tuple[bytes, str]:
-    """The first picture of a response, as it came, and the suffix of its file; where there is none,
-    what came in its place (b"" where nothing did), which `read` finds Unusable."""
-    came = drawn(response)
+    """The first whole picture of a response, as it came, or else its last whole draft, and the
+    suffix of its file; where there is none, what came in its place (b"" where nothing did), which
+    `read` finds Unusable."""
+    shown, drafts = _shown(response)
+    came = [*shown, *reversed(drafts)]
     for data in came:
         try:
-            form = str(_opened(data).format)
+            read(data)
         except Unusable:
             continue
-        # MPO: a JPEG with a second one behind it
+        form = str(_opened(data).format)  # MPO: a JPEG with a second one behind it
         return data, ".jpg" if form in ("JPEG", "MPO") else f".{form.lower()}"
-    return (came[-1] if came else b""), ".bin"
+    return (came[0] if came else b""), ".bin"
 
 
 def read(data: bytes) -> Image.Image:
@@ -51,6 +52,15 @@ def read(data: bytes) -> Image.Image:
         return picture.convert("RGB")
     except Exception:  # a decoder may fail in any way on what came from elsewhere
         raise Unusable(NO_PICTURE) from None
+
+
+def _shown(response: Any) -> tuple[list[bytes], list[bytes]]:
+    """What a response holds in place of words, and what of that is flagged as a thought."""
+    found: tuple[list[bytes], list[bytes]] = [], []
+    for part in response.parts or ():
+        if part.inline_data:
+            found[bool(part.thought)].append(part.inline_data.data or b"")
+    return found
 
 
 def _opened(data: bytes) -> Image.Image:

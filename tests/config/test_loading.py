@@ -133,8 +133,9 @@ def test_what_is_given_wrongly_is_refused(given, told):
 
 def test_a_number_where_text_should_stand_is_told_to_be_put_in_quotes():
     for given in ({"stage2.forget_set": [7]}, {"benchmark.name": "own", "benchmark.folder": 7}):
-        with pytest.raises(BadParameter, match="7 was given; it should be text, in quotes"):
+        with pytest.raises(BadParameter, match="7 was given; it should be text, in quotes") as told:
             load_config("tiny", given)
+        assert len(str(told.value).splitlines()) == 1
 
 
 def test_two_mistakes_are_two_lines():

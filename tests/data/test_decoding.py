@@ -134,6 +134,24 @@ def test_what_is_not_too_much_is_decoded():
     assert decoding.decode(io.BytesIO(saved("PNG", most))).size == (4096, 4096)
 
 
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "BMP"])
+def test_another_format_is_decoded_where_it_may_be_and_while_it_is_small(kind):
+    data, formats = saved(kind), (*decoding.FORMATS, kind)
+    assert decoding.decode(io.BytesIO(data), formats).size == PHOTO.size
+    for given, allowed in ((data, decoding.FORMATS), (data + bytes(2**20), formats)):
+        with pytest.raises(BadPicture, match=r"neither PNG nor JPEG\b(?! nor)"):
+            decoding.decode(io.BytesIO(given), allowed)
+    strip = saved(kind, PHOTO.resize((500, 20)))
+    with pytest.raises(BadPicture, match="too long a strip"):
+        decoding.decode(io.BytesIO(strip), formats)
+
+
+def test_the_first_frame_of_several_is_taken():
+    data = saved("GIF", save_all=True, append_images=[Image.new("RGB", PHOTO.size)])
+    first = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert (np.asarray(decoding.decode(io.BytesIO(data), ("GIF",))) == first).all()
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("orientation", [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
 def test_a_picture_is_turned_upright(kind, orientation):

@@ -24,10 +24,10 @@ def move(folder, name, to):
     (folder / name).rename(folder / to)
 
 
-def as_csv(folder):
+def as_table(folder, name, separator):
     for split in validation.SPLITS:
         rows = pd.read_json(folder / split / instead.NAME, lines=True, dtype=False)
-        rows.to_csv(folder / split / "metadata.csv", index=False)
+        rows.to_csv(folder / split / name, index=False, sep=separator)
         (folder / split / instead.NAME).unlink()
 
 
@@ -37,6 +37,9 @@ def as_csv(folder):
         ("train/Metadata.jsonl", "'train/Metadata.jsonl': write its name in small letters"),
         ("train/metadata.jsonl.txt", "'train/metadata.jsonl.txt': call it metadata.jsonl"),
         ("train/metadata.json", "'train/metadata.json': call it metadata.jsonl, with one JSON"),
+        ("train/METADATA.csv", 'read_csv("METADATA.csv", sep=","'),
+        ("train/metadata.tsv", r'read_csv("metadata.tsv", sep="\t"'),
+        ("Train/metadata.jsonl", "'Train': write its name in small letters"),
         ("train/metadata.csv", "'train/metadata.csv': write its rows as JSON, in that folder, w"),
         ("train/train.parquet", "parquet files: try remem convert remem "),
         ("data/train-0.parquet", "parquet files: try remem convert remem "),
@@ -50,7 +53,7 @@ def test_metadata_that_lies_otherwise_is_named_with_the_way_out(folder, name, wa
     before = validation.read(folder)
     move(folder, FILE, name)
     [found] = reasons(folder)[:1]
-    assert found.startswith(f"{FILE}: {FILE} is missing; a dataset folder holds one for each of")
+    assert found.startswith(f"{FILE}: is missing; a dataset folder holds one for each of")
     assert way_out in found and found.isprintable()
     move(folder, name, FILE)
     assert validation.read(folder).equals(before)
@@ -61,9 +64,10 @@ def test_the_folder_of_a_split_is_not_the_datasets(folder):
     assert "; there is" not in reasons(folder / "nowhere")[0]
 
 
-def test_the_way_out_of_csv_leads_out(folder):
+@pytest.mark.parametrize("name, separator", [("metadata.csv", ","), ("Metadata.TSV", "\t")])
+def test_the_way_out_of_a_table_leads_out(folder, name, separator):
     before = validation.read(folder)
-    as_csv(folder)
+    as_table(folder, name, separator)
     for split, found in zip(validation.SPLITS, reasons(folder), strict=True):
         command = found.partition("with: python")[2]
         subprocess.run(["bash", "-c", sys.executable + command], cwd=folder / split, check=True)

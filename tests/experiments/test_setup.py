@@ -207,12 +207,12 @@ def test_a_forget_set_that_the_data_does_not_have_is_told(small, tmp_path, anybo
         with pytest.raises(BadData, match="no forget set 'forget_5'; there are: forget10"):
             start(config)
         for who, reason in (
-            (["p00", "Bo"], "no identity in the dataset is called Bo"),
+            (["p00", "Bo"], "no identity in the dataset is called 'Bo'"),
             (["p00", "p01", "p02", "p03"], "leaves no one to retain"),
         ):
             with pytest.raises(ValueError, match=reason):
                 start(anybody(None, forget_set=who))
-        with pytest.raises(BadData, match=r"there are: none. Without forget_set"):
+        with pytest.raises(BadData, match=r"there are: none. People are named in a list"):
             start(anybody(None, forget_set="forget10"))
 
 

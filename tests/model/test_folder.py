@@ -22,6 +22,12 @@ def told(folder) -> str:
     return str(error.value)
 
 
+@pytest.mark.parametrize("where", ["a\0b", "x" * 300, "\ud800", "/no/such/folder", "a/b/c", ""])
+def test_a_folder_that_is_not_there_is_told(where):
+    with pytest.raises(CannotLoad, match=r"there is no such folder|are not on this machine"):
+        folders.find(where)
+
+
 def test_a_folder_is_found_and_its_weights_counted(small):
     assert folders.find(small.base) == small.base
     size = (small.base / "model.safetensors").stat().st_size
@@ -87,14 +93,23 @@ def test_a_size_that_cannot_be_is_told(copy, part, name, value):
         folders.config(copy, copy)
 
 
+@pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "fp8", "a new one"])
+def test_quantised_weights_are_told(copy, method):
+    content = json.loads((copy / "config.json").read_text())
+    content["quantization_config"] = {"quant_method": method}
+    (copy / "config.json").write_text(json.dumps(content))
+    assert "config.json has a quantization_config" in told(copy)
+
+
 def test_weights_that_could_run_code_are_not_read(copy):
     (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
-    assert "no *.safetensors" in told(copy) and "pytorch_model.bin could run code" in told(copy)
+    assert "no model.safetensors" in told(copy) and "pytorch_model.bin could run code" in told(copy)
 
 
 def test_a_part_of_the_weights_that_is_missing_is_named(copy):
     parts = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]
     (copy / "model.safetensors").rename(copy / parts[0])
+    assert f"{parts[0]} would be read by a model.safetensors.index.json" in told(copy)
     index = copy / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": parts[0], "b": parts[1], "c": parts[1]}}))
     assert f"1 of 2 files of weights are missing in {copy}, the first is {parts[1]}" in told(copy)

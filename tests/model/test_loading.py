@@ -25,8 +25,11 @@ def test_weights_that_lack_a_layer_are_refused(small, tmp_path):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     weights = load_file(tmp_path / "model.safetensors")
     gone = next(key for key in weights if "layers.1.mlp" in key)
-    del weights[gone]
+    other = weights.pop(gone)
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(loading.CannotLoad, match=r"files hold 81,824 .* describes 83,872: they do"):
+        loading.load(tmp_path)
+    save_file(weights | {"of.another": other}, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(loading.CannotLoad, match=r"1 weights are missing.*layers\.1\.mlp"):
         loading.load(tmp_path)
 
@@ -199,6 +202,7 @@ REPR = "{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}{% endfor %}"
         ("{{ messages[0]['content'] + '' }}", "chat template or tokenizer: .* list"),
         (REPR, "its chat template writes 0 image tokens for a picture"),
         ("<image><image>{{ messages[0]['content'][1]['text'] }}", "writes 2 image tokens"),
+        ("<image>Who is it?", "its chat template leaves out what the user asks"),
     ],
 )
 def test_a_chat_template_that_cannot_be_used_is_told(folder, template, reason):
@@ -244,9 +248,40 @@ def of_half_a_tokenizer(folder):
     file.write_bytes(file.read_bytes()[:1000])
 
 
+def of_more_layers(folder):
+    text = json.loads((folder / "config.json").read_text())["text_config"]
+    change(folder / "config.json", text_config=text | {"num_hidden_layers": 9})
+
+
+def of_a_layer_too_far(folder):
+    change(folder / "config.json", vision_feature_layer=-9)
+
+
+def with_settings(**keys):
+    def spoil(folder):
+        file = folder / "processor_config.json"
+        change(file, image_processor=json.loads(file.read_text())["image_processor"] | keys)
+
+    return spoil
+
+
+def with_two_templates(folder):
+    (folder / "chat_template.jinja").unlink()
+    named = [{"name": name, "template": "{{ messages }}"} for name in ("rag", "tool")]
+    change(folder / "tokenizer_config.json", chat_template=named)
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
+        (
+            of_more_layers,
+            r"its files hold [\d,]+ weights, and config.json describes [\d,]+: they do",
+        ),
+        (of_a_layer_too_far, "has vision_feature_layer -9, of a tower of 1 layers"),
+        (with_settings(image_mean=[0.5]), "its processor cannot be used: mean"),
+        (with_settings(image_std=[0, 0, 0]), "pixels that are no numbers: image_std holds a zero"),
+        (with_two_templates, r"chat template .*\(of several, none is called default\)"),
         (without_end, "no eos_token, with which every answer ends: name it in tokenizer_config"),
         (without_image_token, r"the image token '<image>' as number \d+, and config.json has 3"),
         (of_another_number, "'<image>' as number 3, and config.json has 7 for it"),

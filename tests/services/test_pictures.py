@@ -44,10 +44,26 @@ def test_a_jpeg_with_a_second_one_behind_it_is_a_jpeg():
 
 def test_a_thought_is_the_picture_only_where_no_other_came():
     draft, other, last = (data("PNG", colour) for colour in ("red", "green", "blue"))
-    assert pictures.drawn(response((draft, True), (last, False), (other, True))) == [last]
-    assert pictures.drawn(response((draft, True), (other, True))) == [other]
-    assert pictures.drawing(response((draft, True)))[0] == draft
-    assert pictures.drawn(SimpleNamespace(parts=None)) == []
+    for parts, taken in (
+        ([(draft, True), (last, False), (other, True)], last),
+        ([(draft, True), (other, True)], other),
+        ([(draft, True)], draft),
+    ):
+        assert pictures.drawing(response(*parts))[0] == taken
+        assert pictures.drawn(response(*parts)) == 1
+    assert pictures.drawn(SimpleNamespace(parts=None)) == 0
+
+
+def test_what_was_paid_for_is_not_lost_beside_what_is_no_picture():
+    half, whole, other = data("PNG")[:-30], data("PNG", "blue"), data("PNG", "green")
+    for parts in (
+        [(half, False), (whole, False)],
+        [(whole, True), (b"junk", True)],
+        [(half, False), (other, True), (whole, True), (None, True)],
+    ):
+        assert pictures.drawing(response(*parts)) == (whole, ".png")
+    with pytest.raises(Unusable, match="not a whole picture"):
+        pictures.drawing(response((half, False), (half, True)))
 
 
 @pytest.mark.parametrize("bad", [b"%PDF-1.7", b"<svg/>", b"GIF89a"])

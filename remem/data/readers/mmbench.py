@@ -9,7 +9,6 @@ index, or a list. What cannot be asked about one picture is left out, and said.
 from __future__ import annotations
 
 import base64
-import codecs
 import io
 import re
 import string
@@ -24,7 +23,9 @@ from PIL import Image
 
 from remem.data import decoding, validation
 from remem.data.decoding import BadPicture
-from remem.data.validation import BadData
+from remem.data.validation import BadChoice, BadData
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # of pictures: the tools read any
 
 LETTERS = string.ascii_uppercase  # of options
 
@@ -49,14 +50,16 @@ def inspect(path: Path) -> tuple[pd.DataFrame, LeftOut]:
     """The questions of an MMBench TSV, and which of its rows are left out, for which reason.
 
     The questions are in file order, all text: `COLUMNS`, and letters beyond D as far as there are
-    such options; "" where there is none. A picture that is given as another row's index is put in
-    its place. Each row is checked, and its picture decoded in full. The file's own rotations
-    (ROLLED) are no questions, since evaluation.mmbench.rotations makes them.
+    such options; "" where there is none. A picture that is given as another row's index, which may
+    name one in turn, is put in its place. Each row is checked, and its picture decoded in full. The
+    file's own rotations (ROLLED) are no questions, since evaluation.mmbench.rotations makes them.
     """
     table, left_out = _cells(path)
     letters = [letter for letter in LETTERS if letter in table]
     pairs = zip(table["index"], table["image"], strict=True)
     pictures = {number: cell for number, cell in pairs if _is_number(number)}
+    for number, cell in pictures.items():  # in turn, as VLMEvalKit does it
+        pictures[number] = pictures.get(cell, cell)
     kept: dict[str, dict[str, str]] = {}
     for place, row in enumerate(table.to_dict("records"), start=1):
         number = row["index"]
@@ -89,8 +92,8 @@ def in_words(path: Path, asked: int, left_out: LeftOut) -> str:
         for reason, rows in ordered
     ]
     more = f"; and {len(reasons) - 10} reasons more" * (len(reasons) > 10)
-    said = f"{path}: {total:,} rows left out, {asked:,} asked: {'; '.join(reasons[:10])}{more}"
-    return said if total else ""
+    rows = f"{total:,} row{'s' * (total > 1)} left out, {asked:,} asked"
+    return f"{path}: {rows}: {'; '.join(reasons[:10])}{more}" if total else ""
 
 
 def options(row: Mapping[str, str]) -> list[str]:
@@ -109,7 +112,7 @@ def picture(cell: str) -> Image.Image:
     except BadData:
         data = _decoded(_single(cell))
     try:
-        return decoding.decode(io.BytesIO(data))
+        return decoding.decode(io.BytesIO(data), FORMATS)
     except BadPicture as error:
         raise BadData(f"the picture {error}") from error
 
@@ -138,8 +141,9 @@ _BEGINS = ("iVBORw0KGgo", "/9j/", "R0lGOD", "UklGR")  # PNG, JPEG, GIF, WebP in 
 
 def _cells(path: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     """The cells of the file as text, "" where there is none, and the rows that are none at all."""
-    content = read_bytes(path).removeprefix(codecs.BOM_UTF8)
-    form: dict[str, Any] = {"sep": "\t", "encoding": "utf-8", "dtype": str}
+    content = validation.without_mark(read_bytes(path), str(path))
+    # What is not in UTF-8 is U+FFFD, by which `_unusable` knows its row.
+    form: dict[str, Any] = {"sep": "\t", "encoding_errors": "replace", "dtype": str}
     try:
         head = [*pd.read_csv(io.BytesIO(content), nrows=0, **form)]
         # pandas goes by the first line, and takes a cell too many in the next for the name of the
@@ -149,10 +153,13 @@ def _cells(path: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             table = pd.read_csv(io.BytesIO(content), **form)[2:]
-    except ValueError as error:  # no table, or not UTF-8
+    except ValueError as error:  # no table, or a cell whose quotation mark nothing closes
         raise BadData(f"{path}: cannot be read as tab-separated text: {error}") from error
     if lacking := [column for column in NEEDED if column not in table]:
-        raise BadData(f"{path}: the column(s) {', '.join(lacking)} of MMBench are missing")
+        there = validation.cut(", ".join(map(str, head)))
+        raise BadData(
+            f"{path}: the column(s) {', '.join(lacking)} of MMBench are missing; there are {there}"
+        )
     left_out: dict[str, list[str]] = {}
     if lines := re.findall(r"Skipping line (\d+)", " ".join(str(each.message) for each in said)):
         left_out[_TOO_MANY] = [f"line {int(line) - 1}" for line in lines]
@@ -187,7 +194,9 @@ def _unusable(row: Mapping[str, str], letters: Sequence[str], known: bool) -> st
         return f"options are filled from A on, at least two; here {there or 'none'}"
     if row["answer"] not in list(there):
         return f"the answer {row['answer'][:20]!r} is not among the options {', '.join(there)}"
-    for column in ("question", "hint", *there):
+    for column in ("question", "hint", *there, "category"):
+        if validation.UNWRITABLE.search(row[column]) or "\ufffd" in row[column]:
+            return f"{column} holds a control character, or one that is not in UTF-8"
         if len(row[column]) > validation.MAX_TEXT:
             return f"{column} has more than {validation.MAX_TEXT:,} characters, which fit no model"
         if found := validation.RESERVED.search(row[column]):
@@ -215,12 +224,13 @@ def _is_number(cell: str) -> bool:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of an MMBench file. Raises BadData, which says where to get it."""
+    """The bytes of an MMBench file. Raises BadChoice, which says where to get it."""
     try:
         return Path(path).read_bytes()
-    except OSError as error:
-        raise BadData(
-            f"experiments.ability.source: {path} ({error.strerror}), and nothing is downloaded "
+    except (OSError, ValueError) as error:  # also what can be no file's name
+        reason = getattr(error, "strerror", error)
+        raise BadChoice(
+            f"experiments.ability.source: {path} ({reason}), and nothing is downloaded "
             "here. Fetch MMBench_DEV_EN.tsv (github.com/open-compass/MMBench says where; 1,164 "
             "questions, 40 to 140 MB) and name that file there, or use source: synthetic"
         ) from error
