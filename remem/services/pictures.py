@@ -38,7 +38,7 @@ def drawing(response: Any) -> tuple[bytes, str]:
             continue
         form = str(_opened(data).format)  # MPO: a JPEG with a second one behind it
         return data, ".jpg" if form in ("JPEG", "MPO") else f".{form.lower()}"
-    return (came[0] if came else b""), ".bin"
+    return (came[-1] if came else b""), ".bin"
 
 
 def read(data: bytes) -> Image.Image:

@@ -63,7 +63,7 @@ def test_what_was_paid_for_is_not_lost_beside_what_is_no_picture():
     ):
         assert pictures.drawing(response(*parts)) == (whole, ".png")
     with pytest.raises(Unusable, match="not a whole picture"):
-        pictures.drawing(response((half, False), (half, True)))
+        pictures.read(pictures.drawing(response((half, False), (half, True)))[0])
 
 
 @pytest.mark.parametrize("bad", [b"%PDF-1.7", b"<svg/>", b"GIF89a"])
