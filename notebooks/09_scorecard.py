@@ -28,7 +28,7 @@ from IPython.display import Markdown
 from remem import metrics
 from remem.report import claims, figures, tables
 from remem.report.output import begin
-from remem.report.verdicts import WORDS, Verdicts, preconditions, word
+from remem.report.verdicts import WORDS, Verdicts, of_notebooks, preconditions, word
 
 config, out = begin("09_scorecard", scale, overrides)
 
@@ -57,8 +57,7 @@ config, out = begin("09_scorecard", scale, overrides)
 #   or one of its numbers put into words.
 
 # %%
-found = {path.stem: pd.read_csv(path) for path in sorted(out.folders.verdicts.glob("*.csv"))}
-scorecard = claims.scorecard(found, preconditions(out.folders))
+scorecard = claims.scorecard(of_notebooks(out.folders), preconditions(out.folders))
 ran = scorecard[scorecard.notebook != ""]
 Markdown(
     f"{len(ran)} of {len(scorecard)} claims were put to the test, by "

@@ -15,6 +15,7 @@ from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import pandas as pd
@@ -22,7 +23,7 @@ from markupsafe import Markup
 from pandas.api.types import is_numeric_dtype
 
 from remem import paper, paths, runs
-from remem.report import calls, claims, made, preconditions, show, tables, verdicts
+from remem.report import calls, claims, made, preconditions, show, tables, verdicts, written
 
 # What the paper shows, in the order in which it first does: (title, the notebook that makes it).
 # Its Figure 4 and Tables 6 to 8 are not in the source text that we work from.
@@ -66,7 +67,7 @@ def write(folders: paths.Folders, since: float = 0.0) -> Path:
 
     What was last written before `since` (seconds since 1970, when the last call began) is shown
     all the same, but the page says so, and what was made with other parameters than the last call's
-    (report.made).
+    (report.made). A file among the tables that cannot be shown is named, with the reason.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("remem.report", "."),
@@ -75,24 +76,28 @@ def write(folders: paths.Folders, since: float = 0.0) -> Path:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    known, records = verdicts.preconditions(folders), made.known(folders)
+    (known, conditions), records = _preconditions(folders), made.known(folders)
     items, digest = list(_items(folders, since)), calls.last_parameters(folders)
-    shown = [_table(path, since, known) for path in sorted(folders.verdicts.glob("*.csv"))]
+    shown = [_table(path, since, known) for path in written.files(folders.verdicts)]
     for each in [*items, *shown]:
         each["other"] = made.otherwise(records, each["files"], digest)
-    layout = runs.read_json(folders.layout) if folders.layout.exists() else {}
-    scale = layout.get("scale", folders.root.name)
+    scale, data = _layout(folders)
     text = environment.get_template("index.html.j2").render(
         policy=POLICY,
         name=folders.root.name,
         scale=scale,
-        scope=layout.get("data", scale).rpartition(" ")[0] or scale,
+        scope=data.rpartition(" ")[0] or scale,
         scorecard=next(item for item in items if item["id"] == SCORECARD),
         preconditions=next(item for item in items if item["id"] == PRECONDITIONS),
-        conditions=_conditions(folders),
+        conditions=conditions,
         paper=[item for item in items if item["paper"]],
         ours=[item for item in items if not item["paper"] and item["id"] not in HEAD],
         verdicts=shown,
+        broken=[
+            each["file"]
+            for each in [*(item["table"] for item in items if item["table"]), *shown]
+            if each["wrong"]
+        ],
         notebooks=list(_notebook_rows(folders, since, records or {})),
         times=_times(folders),
         few_runs=_few_runs(folders) if scale == "quick" else [],
@@ -101,7 +106,20 @@ def write(folders: paths.Folders, since: float = 0.0) -> Path:
         ],
         far=FAR,
     )
-    return paths.write(folders.root / "index.html", text)
+    # A file's name may hold half a character, which no file can be written with.
+    return paths.write(folders.root / "index.html", text.encode(errors="replace"))
+
+
+def _layout(folders: paths.Folders) -> tuple[str, str]:
+    """The scale and the data of what the folder holds (output.open_folder), as far as it says."""
+    try:
+        layout = runs.read_json(folders.layout)
+    except (OSError, runs.NotJson):
+        layout = {}
+    known = layout if isinstance(layout, dict) else {}
+    scale, data = known.get("scale"), known.get("data")
+    scale = scale if isinstance(scale, str) else folders.root.name
+    return scale, data if isinstance(data, str) else scale
 
 
 def _few_runs(folders: paths.Folders) -> list[str]:
@@ -182,15 +200,20 @@ def _times(folders: paths.Folders) -> dict[str, Any]:
     return {"html": _html(pd.DataFrame(lines), "times"), "link": "times.csv" if runs_made else None}
 
 
-def _conditions(folders: paths.Folders) -> list[str]:
-    """Which preconditions are met, and how each that is missed is missed."""
-    file = folders.tables / f"{PRECONDITIONS}.csv"
-    return preconditions.sentences(preconditions.read(file)) if file.is_file() else []
+def _preconditions(folders: paths.Folders) -> tuple[pd.DataFrame | None, list[str]]:
+    """The table by which claims are gated, and in words which preconditions are met, and how each
+    that is missed is missed; nothing where it is not there, or cannot be read, which is told where
+    the table should be shown."""
+    try:
+        known = verdicts.preconditions(folders)
+    except written.BadTable:
+        known = None
+    return known, [] if known is None else preconditions.sentences(known)
 
 
 def _items(folders: paths.Folders, since: float) -> Iterator[dict[str, Any]]:
-    figures = {path.stem: path for path in folders.figures.glob("*.png")}
-    numbers = {path.stem: path for path in folders.tables.glob("*.csv")}
+    figures = {path.stem: path for path in written.files(folders.figures, ".png")}
+    numbers = {path.stem: path for path in written.files(folders.tables)}
     for stem in sorted({*figures, *numbers, *PAPER, *HEAD}, key=_place):
         figure, table = figures.get(stem), numbers.get(stem)
         title, notebook = PAPER.get(stem, ("", "00" if stem == PRECONDITIONS else ITS_NOTEBOOK))
@@ -208,7 +231,10 @@ def _items(folders: paths.Folders, since: float) -> Iterator[dict[str, Any]]:
             "older": any(path and path.stat().st_mtime < since for path in (figure, table)),
         }
         many = stem == PRECONDITIONS or (table and item["table"]["rows"] > FOLDED)
-        item["folded"] = many or (figure is not None and not stem.startswith(("table", SCORECARD)))
+        wrong = table and item["table"]["wrong"]
+        item["folded"] = not wrong and (
+            many or (figure is not None and not stem.startswith(("table", SCORECARD)))
+        )
         yield item
 
 
@@ -228,20 +254,32 @@ def _label(stem: str) -> str:
 
 
 def _table(path: Path, since: float, known: pd.DataFrame | None = None) -> dict[str, Any]:
-    table = tables.main(_read(path)) if path.stem in PAPER else _read(path)
-    table = claims.gate(table, known)
-    if path.stem == PRECONDITIONS:
-        table = preconditions.for_reading(table)
+    try:
+        if path.stem == PRECONDITIONS:
+            table = preconditions.for_reading(preconditions.read(path))
+        else:
+            table = tables.main(_read(path)) if path.stem in PAPER else _read(path)
+            table = claims.gate(table, known)
+        html, wrong = _html(table[:SHOWN], re.sub(r"\W", "-", path.stem)), ""
+    except Exception as error:  # anybody's file may lie there, and the page is of the others too
+        table = pd.DataFrame()
+        wrong = error.reason if isinstance(error, written.BadTable) else f"{error!r:.300}"
+        html = Markup(
+            '<p class="failed">This file cannot be shown as a table ({}): delete it, or run the '
+            "notebook that makes it again.</p>"
+        ).format(wrong)
     marks = Counter(map(verdicts.mark, map(str, table.get("verdict", ()))))
     return {
         "label": _label(path.stem),
         "files": [path],
         "older": path.stat().st_mtime < since,
-        "link": f"{path.parent.name}/{path.name}",
+        "file": f"{path.parent.name}/{path.name}",
+        "link": quote(f"{path.parent.name}/{path.name}", errors="replace"),
         "rows": len(table),
         "shown": min(len(table), SHOWN),
         "outcomes": {mark: marks[mark] for mark in verdicts.MARKS},
-        "html": _html(table[:SHOWN], re.sub(r"\W", "-", path.stem)),
+        "html": html,
+        "wrong": wrong,
     }
 
 
@@ -287,8 +325,8 @@ def _far(gap: float) -> str:
 
 def _read(path: Path) -> pd.DataFrame:
     """A CSV with numbers where a whole column is numbers. Pandas' own reading would also make a
-    gap of an answer that is the word "None"."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    gap of an answer that is the word "None". Raises BadTable."""
+    table = written.read(path, dtype=str, keep_default_na=False)
     for name in table:
         try:
             table[name] = pd.to_numeric(table[name].replace("", None))

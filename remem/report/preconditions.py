@@ -20,7 +20,7 @@ import pandas as pd
 
 from remem import paths
 from remem.paper import BASE, BEFORE, RETRAINED, SETS
-from remem.report import show
+from remem.report import show, written
 from remem.report.claim_list import CLAIMS
 
 YES, NO, REPORTED, UNMEASURED = "yes", "no", "reported", "not measured"
@@ -120,11 +120,16 @@ def join(folder: Path, notebook: str, lines: Iterable[Mapping[str, Any]]) -> pd.
 
 
 def read(file: Path) -> pd.DataFrame:
-    """The table as it was written."""
-    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    """The table as it was written. Raises BadTable."""
+    table = written.read(file, dtype=str, keep_default_na=False)
+    if [*table] != [*COLUMNS]:
+        raise written.BadTable(file, f"its columns should be {', '.join(COLUMNS)}")
     for column in ("low", "high", "value", "value_lo", "value_hi"):
         # Not pandas' own reading, whose last digit may be another: a second run writes these bytes.
-        table[column] = [float(value or "nan") for value in table[column]]
+        try:
+            table[column] = [float(value or "nan") for value in table[column]]
+        except ValueError as error:
+            raise written.BadTable(file, f"{column}: {error}") from error
     return table
 
 

@@ -9,7 +9,8 @@ from html import escape
 import pandas as pd
 
 from remem import metrics, paths
-from remem.report import show
+from remem.report import preconditions as table_of_preconditions
+from remem.report import show, written
 from remem.report.claims import HOLDS, NOT_RUN, REVERSED, SMALLER, UNTOLD
 
 # The word of a verdict -> (how the page marks it, how one is counted, how several are).
@@ -36,9 +37,29 @@ def word(verdict: str) -> str:
 
 
 def preconditions(folders: paths.Folders) -> pd.DataFrame | None:
-    """tables/preconditions.csv, by which claims.gate takes verdicts back; None where it is not."""
+    """tables/preconditions.csv, by which claims.gate takes verdicts back; None where it is not.
+    Raises BadTable."""
     file = folders.tables / "preconditions.csv"
-    return pd.read_csv(file, dtype=str) if file.is_file() else None
+    return table_of_preconditions.read(file) if file.is_file() else None
+
+
+def of_notebooks(folders: paths.Folders) -> dict[str, pd.DataFrame]:
+    """verdicts/*.csv by notebook, for claims.scorecard. Raises BadTable."""
+    found = {}
+    for file in written.files(folders.verdicts):
+        table = found[file.stem] = written.read(file)
+        if "section" not in table:  # of other matters than the paper's claims
+            continue
+        try:
+            columns = ["paper", "ours", "lo", "hi", "p", "margin"]
+            numbers = table.reindex(columns=columns).astype(float)
+            if not numbers["p"].dropna().between(0, 1).all():
+                raise ValueError("p is no probability")
+            if any(not isinstance(told, str) for told in [*table["claim"], *table["verdict"]]):
+                raise ValueError("a claim or its verdict is no text")
+        except (KeyError, ValueError) as error:
+            raise written.BadTable(file, error) from error
+    return found
 
 
 def mark(verdict: str) -> str:

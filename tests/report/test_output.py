@@ -275,9 +275,8 @@ def test_verdicts_are_gated_where_they_are_shown_and_not_where_they_are_kept(out
     frame = frame.assign(paper=0.0, measured="1 of 1", units=20, note="")
     frame["paper bears out"] = "yes"
     assert "1 holds" in repr(out.verdicts(frame))
-    missed = "precondition,what,model,met\nP5,training EM,tiny-7b,no\n"
-    paths.write(out.folders.tables / "preconditions.csv", missed)
+    out.preconditions([preconditions.line("training-em", "tiny-7b", preconditions.Measured(0.0))])
     said = repr(out.verdicts(frame))
-    assert "1 cannot be told" in said and "P5 training EM (1)" in said
+    assert "1 cannot be told" in said and "P5 after stage 1: EM on its training rows, % (1)" in said
     written = pd.read_csv(out.folders.verdicts / "07_stage2.csv")
     assert written.verdict.tolist() == ["in the tiny world: holds"]

@@ -247,6 +247,98 @@ def test_the_words_of_a_verdict(word, outcome):
     assert verdicts.mark(word) == outcome
 
 
+WIDE = ",".join(f"c{k}" for k in range(5_000)) + "\n"
+ODD = {
+    "nothing": b"",
+    "a byte": b"\xff",
+    "zeros": bytes(1_000),
+    "another encoding": "method,EM\nGrün,1\n".encode("utf-16"),
+    "half a line": b'"method',
+    "an open quote": b'method,EM\n"GA,1\nGD,2\n',
+    "more cells in one row": b"a,b\n1,2,3\n",
+    "more cells in every row": b"a,b\n1,2,3\n4,5,6\n",
+    "fewer cells": b"a,b,verdict\n1\n",
+    "a head alone": b"claim,verdict,needs\n",
+    "the same head twice": b"EM,EM,paper_EM\n1,2,3\n",
+    "texts for numbers": b"EM,EM_lo,EM_hi,paper_EM\nx,1,2,y\n1,z,2,3\n",
+    "numbers without end": b"EM,paper_EM\n1e400,-1e400\n" + b"9" * 500 + b",nan\n",
+    "needs without a claim": b"needs,verdict\nP1,holds\n",
+    "a claim without a verdict": b"claim,needs\na,P1\n",
+    "verdicts of another kind": b"claim,verdict,needs\na,1,2\n",
+    "met without a model": b"precondition,met\nP1,yes\n",
+    "markup": b"<script>,</style>\n<b>,</table>\n",
+    "columns without end": WIDE.encode() + WIDE.encode(),
+    "one long text": b"a\n" + b"x" * 200_000 + b"\n",
+    "many lines": b"a,b\n" + b"1,2\n" * 20_000,
+    "no lines but ends": b"\n\n\n\r\n\r",
+}
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD)
+def test_an_odd_file_among_the_tables_breaks_nothing(folders, content):
+    """Whatever it holds, and whichever table it stands for."""
+    paths.write(folders.layout, '{"scale": "quick"}')  # whose page reads a table more
+    paths.write(folders.tables / "table3.csv", "hop,EM\nsingle,95.0\n")
+    for name in ("table2", "scorecard", "preconditions", "memorised", "mine"):
+        paths.write(folders.tables / f"{name}.csv", content)
+    paths.write(folders.verdicts / "07_stage2.csv", content)
+    for name in ("notebooks", "times"):
+        paths.write(folders.root / f"{name}.csv", content)
+    text = page.write(folders).read_text()
+    assert ">95</td>" in section(text, "table3") and text.rstrip().endswith("</html>")
+    assert "<script" not in text and 'href="tables/mine.csv"' in section(text, "mine")
+    assert len(text) < 3_000_000
+
+
+def test_what_cannot_be_shown_is_told_with_the_way_out(folders):
+    paths.write(folders.tables / "table2.csv", "a,b\n1,2,3\n4,5,6\n")
+    paths.write(folders.tables / "scorecard.csv", b"\xff")
+    text = page.write(folders).read_text()
+    assert 'class="failed">Cannot be shown: tables/table2.csv, tables/scorecard.csv.<' in text
+    for name, reason in (("table2", "a row has more cells than the first"), ("scorecard", "codec")):
+        assert reason in section(text, name) and "delete it, or run" in section(text, name)
+    assert str(folders.root) not in text
+    assert "Of 0 claims" not in text
+
+
+def test_what_is_no_file_of_ours_is_passed_over(folders):
+    paths.write(folders.tables / "table3.csv", "hop,EM\nsingle,95.0\n")
+    paths.write(folders.figures / "fig1.png", b"no picture")
+    whole = page.write(folders).read_text()
+    for folder in (folders.tables, folders.figures, folders.verdicts):
+        for suffix in (".csv", ".png"):
+            (folder / f"folder{suffix}").mkdir(parents=True)
+            (folder / f"link{suffix}").symlink_to("nowhere")
+            paths.write(folder / f"._table2{suffix}", b"\0\1")
+            paths.write(folder / f"~$table2{suffix}", b"\0\1")
+    assert page.write(folders).read_text() == whole
+
+
+def test_a_name_that_is_no_text_is_shown_as_far_as_it_is(folders):
+    folders.tables.mkdir(parents=True)
+    with open(bytes(folders.tables) + b"/a\xff#?%.csv", "w") as file:
+        file.write("hop,EM\nsingle,95.0\n")
+    text = page.write(folders).read_text()
+    assert ">95</td>" in text
+    assert 'href="tables/a%3F%23%3F%25.csv">tables/a?#?%.csv<' in text
+
+
+@pytest.mark.parametrize("content", ["", "[]", "5", "{", '{"scale": [], "data": 5}', b"\xff"])
+def test_a_layout_that_says_nothing_says_nothing(folders, content):
+    paths.write(folders.layout, content)
+    assert "ReMem at scale tiny" in page.write(folders).read_text()
+
+
+def test_preconditions_that_cannot_be_read_gate_nothing(folders):
+    needing = "claim,section,text,verdict,needs\nx,s,t,in the tiny world: holds,P1\n"
+    paths.write(folders.verdicts / "07_stage2.csv", needing)
+    whole = page.write(folders).read_text()
+    paths.write(folders.tables / "preconditions.csv", "precondition,met\nP1,no\n")
+    text = page.write(folders).read_text()
+    assert "in the tiny world: holds" in text and "cannot be told: P1" not in text + whole
+    assert "its columns should be precondition, what, model" in section(text, "preconditions")
+
+
 def test_every_text_is_escaped(folders):
     paths.write(folders.tables / "a<i>.csv", "<u>,n,paper_n\n<b>&,1,2\n")
     paths.write(folders.tables / "table2.csv", "judge,judged_by,paper_judge\n1,<em>,2\n")

@@ -1,9 +1,11 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from remem import paths
-from remem.report import verdicts
+from remem.report import preconditions, verdicts, written
 
 
 def _reference(name):
@@ -107,9 +109,45 @@ def test_the_table_of_claims_holds_what_a_verdict_rests_on():
 def test_preconditions_are_read_where_they_are(tmp_path):
     folders = paths.Folders(tmp_path, tmp_path / "runs")
     assert verdicts.preconditions(folders) is None
+    line = preconditions.line("name-swap", "tiny-7b", preconditions.Measured(5.0))
+    table = preconditions.join(folders.tables, "00", [line])
+    paths.write(folders.tables / "preconditions.csv", table.to_csv(index=False))
+    assert verdicts.preconditions(folders).met.tolist() == ["no"]
     paths.write(folders.tables / "preconditions.csv", "precondition,met\nP1,no\n")
-    table = verdicts.preconditions(folders)
-    assert table is not None and table.met.tolist() == ["no"]
+    with pytest.raises(written.BadTable, match=r"preconditions\.csv .*its columns should be"):
+        verdicts.preconditions(folders)
+
+
+def test_verdicts_are_read_back_for_the_scorecard(tmp_path):
+    folders = paths.Folders(tmp_path, tmp_path / "runs")
+    assert verdicts.of_notebooks(folders) == {}
+    shutil.copytree(paths.REFERENCE / "verdicts", folders.verdicts)
+    paths.write(folders.verdicts / "._07_stage2.csv", b"\xff")  # a system's
+    found = verdicts.of_notebooks(folders)
+    assert {"04_dataset", "06_stage1"} < {*found} and "._07_stage2" not in found
+    assert found["06_stage1"].equals(_reference("06_stage1"))
+
+
+HEAD = "claim,section,verdict,lo,p\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "No columns"),
+        (b"\xff", "codec"),
+        ("section,verdict\n1,holds\n", "claim"),
+        (HEAD + "stage1-learns,1,5,1,0.5\n", "verdict is no text"),
+        (HEAD + "stage1-learns,1,holds,x,0.5\n", "'x'"),
+        (HEAD + "stage1-learns,1,holds,1,5\n", "p is no probability"),
+        (HEAD + "stage1-learns,1,holds,1,0.5,6,7\n", "more cells"),
+    ],
+)
+def test_verdicts_that_are_none_are_told_by_their_file(tmp_path, content, reason):
+    folders = paths.Folders(tmp_path, tmp_path / "runs")
+    paths.write(folders.verdicts / "06_stage1.csv", content)
+    with pytest.raises(written.BadTable, match=rf"06_stage1\.csv is not .*{reason}.*delete it"):
+        verdicts.of_notebooks(folders)
 
 
 def test_texts_are_escaped():
