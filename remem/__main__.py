@@ -96,8 +96,7 @@ def _check(given: argparse.Namespace) -> int:
         print("Doubts: these rows can be used, but look at them first.")
     for line in doubts:
         print(f"- {line}")
-    counted = f"{len(faults):,} fault{'s' * (len(faults) > 1)}" if faults else "no fault"
-    print(f"{summary}: {counted}")
+    print(f"{summary}: {f'{len(faults):,}' if faults else 'no'} fault{'s' * (len(faults) > 1)}")
     return int(bool(faults))
 
 

@@ -114,7 +114,8 @@ def test_a_single_person_is_told_before_anything_is_traced(people):
         file = people / split / "metadata.jsonl"
         file.write_text(file.read_text().splitlines()[0] + "\n")
     assert faults(benchmark=str(people)) == [
-        "people (own): a single person, so that no one would be left to retain"
+        "people (own): a single person, so that no one would be left to retain; "
+        "add people to the split train"
     ]
     files = {"FIUBench": {"source": str(people)}}
     [told] = faults(["traces"], **{"experiments.diagnosis.files": files})
@@ -193,7 +194,7 @@ def test_2560_samples_are_looked_at_within_five_seconds(tmp_path):
         (folder / split / "metadata.jsonl").write_text(text)
     config = load_config("tiny", {"benchmark": str(folder), "stage2.forget_set": ["p3", "Bo"]})
     started = time.process_time()
-    with pytest.raises(BadData, match="called Bo"):
+    with pytest.raises(BadData, match="called 'Bo'"):
         checks.ready(config, EVERYTHING)
     assert time.process_time() - started < 5
 

@@ -101,7 +101,7 @@ def inspect(folder: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
         try:
             lines = metadata_lines(folder, split)
         except BadData as error:
-            faults[file] = [str(error).removeprefix(f"{file} ")]
+            faults[file] = [str(error)]
             continue
         for number, line in lines:
             place = f"{file}, line {number}"

@@ -53,7 +53,7 @@ def test_metadata_that_lies_otherwise_is_named_with_the_way_out(folder, name, wa
     before = validation.read(folder)
     move(folder, FILE, name)
     [found] = reasons(folder)[:1]
-    assert found.startswith(f"{FILE}: is missing; a dataset folder holds one for each of")
+    assert found.startswith(f"{FILE}: {FILE} is missing; a dataset folder holds one for each of")
     assert way_out in found and found.isprintable()
     move(folder, name, FILE)
     assert validation.read(folder).equals(before)

@@ -102,7 +102,7 @@ def test_a_line_that_is_no_json_object_is_refused(copy, line):
     file = copy / "test" / "metadata.jsonl"
     file.write_bytes(file.read_bytes() + line.encode("latin-1") + b"\n")
     with pytest.raises(
-        validation.BadData, match=r"test.metadata\.jsonl, line 29: (not valid|a JSON)"
+        validation.BadData, match=r"test.metadata\.jsonl, line 29: (not valid|not in UTF|a JSON)"
     ):
         validation.read(copy)
 

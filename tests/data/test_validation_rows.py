@@ -179,7 +179,8 @@ def test_a_line_that_is_no_row_is_refused(folder, line):
     found = reasons(folder)
     assert found and all(each.startswith(f"{FILE}, line ") for each in found)
     assert all("line 1:" not in each and "line 2:" not in each for each in found)
-    assert "not valid JSON" in found[0] or "a JSON object is wanted" in found[0]
+    told = ("not valid JSON", "not in UTF-8", "a JSON object is wanted")
+    assert any(reason in found[0] for reason in told)
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ def test_what_a_file_is_called_is_what_its_answers_say_they_are_of(tsv, tmp_path
 def test_what_is_left_out_of_a_file_is_said_once_before_anything_is_made(tsv, capsys, monkeypatch):
     path = tsv(row("1"), row("2", answer="C"), row("3", question="<image>"), row("4", answer="D"))
     monkeypatch.setenv("HOME", str(path.parent))
-    section = SECTION.model_copy(update={"source": f"~/{path.name}"})
+    section = type(SECTION).model_validate(SECTION.model_dump() | {"source": f"~/{path.name}"})
     asked = mmbench.questions_of(section)
     assert capsys.readouterr().err.startswith(f"{path}: 3 rows left out, 1 asked")
     assert list(mmbench.read_questions(asked, path.parent)["index"]) == ["1"]
