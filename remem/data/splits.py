@@ -13,7 +13,6 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from remem import language, metrics, runs
-from remem.config import explain
 from remem.data.dataset import Data, SyntheticData, folder_of
 from remem.data.validation import BadChoice, BadData
 
@@ -100,8 +99,13 @@ def _check_trained_on(rows: pd.DataFrame, forget: Sequence[str]) -> None:
     """Raise BadChoice unless there are training rows of everybody whom `forget` names."""
     trained_on = [*dict.fromkeys(rows["identity"][rows["split"] == "train"])]
     if unknown := sorted({*forget} - {*rows["identity"]}):
-        named = dict(zip(rows["name"], rows["identity"], strict=True))
-        said = [f"{each!r}{explain.meant(named.get(each, each), trained_on)}" for each in unknown]
+        known = {  # by name, and whatever the letter case
+            called.casefold(): identity
+            for column in ("name", "identity")
+            for called, identity in zip(rows[column], rows["identity"], strict=True)
+        }
+        meant = {each: known.get(each.casefold()) for each in unknown}
+        said = [f"{each!r}{f' (did you mean {who!r}?)' * bool(who)}" for each, who in meant.items()]
         some = f"{', '.join(trained_on[:10])}{', ...' if len(trained_on) > 10 else ''}"
         raise BadChoice(f"no identity in the dataset is called {', '.join(said)}; there are {some}")
     if untrained := sorted({*forget} - {*trained_on}):

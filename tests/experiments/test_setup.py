@@ -230,7 +230,9 @@ def test_whom_nothing_was_trained_on_is_neither_drawn_nor_named(small, tmp_path,
     assert experiments.forget_set(twice, rows, 1) == ("p00",)
     for who, reason in (
         (["p00", "p02"], "no training row about p02, and what was never taught cannot be"),
-        (["p00", "Åsa Lindqvist"], "is called Åsa Lindqvist; there are p00, p01, p03$"),
+        (["p00", "Åsa Lindqvist"], "is called 'Åsa Lindqvist'.*; there are p00, p01, p03$"),
+        ([rows["name"][0].upper()], rf"did you mean '{rows['identity'][0]}'\?"),
+        (["P00", "p99"], r"called 'P00' \(did you mean 'p00'\?\), 'p99'; there are p00"),
         (["p00", "p01", "p03"], "leaves no one to retain"),
         ([], "holds nobody to forget"),
     ):
