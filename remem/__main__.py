@@ -59,6 +59,17 @@ def _reproduce(given: argparse.Namespace) -> int:
     return reproduce(given.params or given.scale, overrides, given.notebooks)
 
 
+def _site(given: argparse.Namespace) -> int:
+    from remem import site
+
+    overrides = {"outputs": given.out} if given.out else None
+    folders = load_config(given.params or given.scale, overrides).folders
+    if not folders.root.is_dir():
+        raise BadParameter(f"there is no folder {folders.root}; remem reproduce makes it")
+    print(site.build(folders))
+    return 0
+
+
 def _params(given: argparse.Namespace) -> int:
     file = given.params or paths.PARAMS / f"{given.scale}.yaml"
     load_config(given.params or given.scale)  # a key with a mistake is said, not listed
@@ -198,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
         commands,
         "reproduce",
         _reproduce,
-        "run the notebooks: every table, figure and verdict, on one page",
+        "run the notebooks: every table, figure and verdict, and the pages that show them",
         "remem reproduce 07 --set seeds=[1] --set stage2.methods='[NPO, GD]' --out npo",
     )
     _add_scale(command)
@@ -214,6 +225,21 @@ def _parser() -> argparse.ArgumentParser:
         nargs="*",
         metavar="NOTEBOOK",
         help="which, in this order: 07, 07_stage2 or a path; default: all",
+    )
+
+    command = _add(
+        commands,
+        "site",
+        _site,
+        "build the pages that show what is in an outputs folder",
+        "remem site --scale tiny --out my_people",
+    )
+    _add_scale(command)
+    command.add_argument(
+        "--out",
+        metavar="NAME",
+        help="of outputs/NAME, such as an experiment, or reference: --out my_people (default: the "
+        "scale's name, or `outputs` in your YAML)",
     )
 
     command = _add(

@@ -21,6 +21,8 @@ PAPER = ROOT / "remem" / "paper.csv"
 
 PRECONDITIONS = PAPER.with_name("preconditions.csv")  # the aims
 
+SITE = ROOT / "remem" / "site"  # templates, styles and scripts of the site
+
 REFERENCE = ROOT / "outputs" / "reference"  # a run of every notebook at scale tiny
 
 BASES = REFERENCE / "base"  # the tiny base models, from which everybody starts
@@ -79,6 +81,11 @@ class Folders:
         """Executed notebooks, as web pages."""
         return self.root / "html"
 
+    @property
+    def site(self) -> Path:
+        """The pages that show all of this, and the files that they need."""
+        return self.root / "site"
+
 
 def expanded(name: str | Path) -> str:
     """A path as a person writes it, with the home folder in place of a leading ~."""
@@ -95,6 +102,26 @@ def new_folder(out: Path) -> Iterator[Path]:
         os.rename(part, out)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def renewed_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `out` once all is written; `out` stays as it was
+    otherwise. Raises CannotWrite."""
+    part, old = (out.with_name(f".{out.name}.{end}") for end in ("part", "old"))
+    for left in (part, old):  # of a process that died
+        shutil.rmtree(left, ignore_errors=True)
+    make_folder(part)
+    try:
+        yield part
+        if out.exists():
+            os.rename(out, old)
+        os.rename(part, out)
+    except OSError as error:
+        raise CannotWrite(_refusal(out, error.strerror)) from error
+    finally:
+        for left in (part, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def is_plain_name(name: str) -> bool:

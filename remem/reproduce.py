@@ -1,4 +1,4 @@
-"""Running the notebooks, which leaves one page of all their tables and figures.
+"""Running the notebooks, which leaves a site of all their tables and figures.
 
 papermill does it. What it lets through is refused here: a notebook that would not take the
 parameters, and a run that stopped half-way without an error. An executed notebook gets its name
@@ -30,7 +30,7 @@ from nbformat.v4 import new_output
 from traitlets import default
 from traitlets.config import Config as Traits
 
-from remem import checks, paths
+from remem import checks, paths, site
 from remem.config import SCALES, load_config, loading
 from remem.report import output, page
 
@@ -223,9 +223,9 @@ def _run_all(
                 print("failed" if seconds is None else f"{page.duration(seconds):>8}", flush=True)
     except NotebookFailed as error:
         print(f"error: {error}", file=sys.stderr)
-        page.write(folders, since)
+        site.build(folders, since)
         return 1
-    print(f"all tables and figures: {page.write(folders, since)}")
+    print(f"all tables and figures: {site.build(folders, since)}")
     return 0
 
 
