@@ -217,4 +217,6 @@ def _notebook(found: Gathered, name: str) -> calls.Notebook | None:
 
 def _around(things: Sequence[Thing]) -> Iterator[tuple[Thing | None, Thing, Thing | None]]:
     """Each with the one before it and the one after."""
-    return zip([None, *things[:-1]], things, [*things[1:], None], strict=True)
+    for at, thing in enumerate(things):
+        before = things[at - 1] if at else None
+        yield before, thing, things[at + 1] if at + 1 < len(things) else None

@@ -45,7 +45,7 @@ def said(rows: pd.DataFrame, candidates: dict[str, list[str]], method: str) -> p
 @pytest.fixture(scope="session")
 def smoke_made(tmp_path_factory):
     """Scale smoke with its people drawn, and answers to the rows of Table 2 that nobody trained
-    for: `root` (of all outputs), `config`, `rows`, `jobs` (of Table 2)."""
+    for: `root` (of all outputs), `folders`, `config`, `rows`, `jobs` (of Table 2)."""
     from remem import experiments
     from remem.config import load_config
     from remem.data import chosen, splits
@@ -63,11 +63,12 @@ def smoke_made(tmp_path_factory):
             answered.to_parquet(folder / "answers.parquet", index=False)
             paths.write(folder / "spec.json", "{}")
             paths.write(folder / "DONE", "{}")
-    return SimpleNamespace(root=root, config=config, rows=rows, jobs=jobs)
+        made = {"config": config, "folders": config.folders, "rows": rows, "jobs": jobs}
+    return SimpleNamespace(root=root, **made)
 
 
 @pytest.fixture
 def smoke(smoke_made, monkeypatch):
     """The same, where the parameters' folders are these."""
     monkeypatch.setenv("REMEM_OUTPUTS", str(smoke_made.root))
-    return SimpleNamespace(**vars(smoke_made), folders=smoke_made.config.folders)
+    return smoke_made

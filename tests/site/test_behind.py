@@ -20,7 +20,7 @@ def test_the_scale_is_said_by_the_layout_or_by_where_the_runs_are(tmp_path):
     assert scale_of(folders) == "quick"
     paths.write(folders.layout, '{"layout": 2, "scale": "smoke", "data": "smoke 0"}')
     assert scale_of(folders) == "smoke"
-    assert scale_of(paths.Folders(tmp_path / "mine", tmp_path / "other" / "runs")) == "tiny"
+    assert scale_of(paths.Folders(tmp_path / "yours", tmp_path / "other" / "runs")) == "tiny"
 
 
 def test_the_parameters_are_those_of_the_executed_notebook(smoke):

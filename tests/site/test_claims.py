@@ -20,7 +20,7 @@ def verdict(
     """A line of a notebook's verdicts on a claim."""
     asked = changed.get("asked", "above,5.0,points")
     tail = changed.get("tail", f"10,10,1,A - B (EM),1 of 1,1 of 1,holds,{rest},,")
-    section = '"ours, §1"' if name.endswith("heldout") else "§1"
+    section = '"ours, §5"' if name.endswith("equal") else "§1"
     return f"{name},{section},text of {name},{word},0.5,yes,1 of 1,{ours},{asked},{tail}\n"
 
 
@@ -28,7 +28,7 @@ def verdict(
 def found(folders):
     lines = [
         verdict("fig1-fails", "in the tiny world: holds", rest="P2 P5"),
-        verdict("fig1-fails-heldout", "in the tiny world: reversed", ours="-9.0,-12.0,-6.0,0.01"),
+        verdict("samples-grow-equal", "in the tiny world: reversed", ours="-9.0,-12.0,-6.0,0.01"),
         verdict("signatures-apart", "in the tiny world: cannot be told", rest="P2"),
         verdict(
             "perplexity-spikes",
@@ -61,12 +61,12 @@ def test_a_sentence_that_goes_on_has_the_one_before_it(found):
 
 
 def test_a_verdict_in_words(found):
-    heldout = found["fig1-fails-heldout"]
-    assert (heldout.where, heldout.word, heldout.mark) == ("In the tiny world", "reversed", "fails")
-    assert (heldout.number("ours"), heldout.interval) == ("-9.0", "[-12.0, -6.0]")
-    assert "above 0" in heldout.rule and "5 points" in heldout.rule and heldout.why == ""
+    equal = found["samples-grow-equal"]
+    assert (equal.where, equal.word, equal.mark) == ("In the tiny world", "reversed", "fails")
+    assert (equal.number("ours"), equal.interval) == ("-9.0", "[-12.0, -6.0]")
+    assert "above 0" in equal.rule and "5 points" in equal.rule and equal.why == ""
     assert (found["gd-utility"].where, found["gd-utility"].number("ours")) == ("", "")
-    assert not heldout.papers and heldout.section == "§1" and found["gd-utility"].papers
+    assert not equal.papers and equal.section == "§5" and found["gd-utility"].papers
     small = found["perplexity-spikes"]
     assert (small.number("ours"), small.interval) == ("0.002", "[-0.001, 0.004]")
 
@@ -91,7 +91,7 @@ def test_what_a_claim_needs_is_listed_the_missed_first(folders, found):
 
 
 def test_the_picture_of_an_interval(found):
-    scale = found["fig1-fails-heldout"].scale
+    scale = found["samples-grow-equal"].scale
     assert scale is not None and scale.interval is not None and scale.ours is not None
     assert (
         scale.interval[0]
