@@ -25,7 +25,7 @@ FLAGS = (
 # What lies outside of the window, or would scroll sideways; the strip of pictures may, and tables
 # in boxes. Of a value that is too long for its place the end is not shown.
 OVERFLOW = """[...document.querySelectorAll("body, body *")].filter(part =>
-  !part.closest(".views button, .box > *, svg *, .value, option") && part.checkVisibility() && (
+  !part.closest(".views button, .box > *, svg *, .value, select") && part.checkVisibility() && (
     part.getBoundingClientRect().right > innerWidth + 1 ||
     part.scrollWidth > part.clientWidth + 1 && part.clientWidth && !part.matches(".views, .box")
   )).map(part => part.outerHTML.slice(0, 80))"""

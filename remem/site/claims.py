@@ -98,7 +98,8 @@ class Claim:
         value = self.line[name]
         if not isinstance(value, float) or math.isnan(value):
             return ""
-        digits = max(1, 1 - math.floor(math.log10(self.line["margin"])))
+        margin = self.line["margin"]
+        digits = max(1, 1 - math.floor(math.log10(margin))) if margin > 0 else 1
         return f"{value:z.{digits}f}"
 
     @property

@@ -59,12 +59,13 @@ def site(smoke_made, tmp_path_factory):
         "precondition,what,model,aim,low,high,value,value_lo,value_hi,met,claims,notebook\n"
         f"P5,{WORD},tiny-7b,none,,,1.0,0.5,1.5,no,gd-utility,06_stage1\n",
     )
-    head = "model,method,hop,ROUGE,EM_r,EM_f,EM_f_lo,EM_f_hi,paper_EM_f,Exposure,EM_t\n"
+    head = "model,method,hop,ROUGE,EM_r,EM_f,EM_f_lo,EM_f_hi,paper_EM_f,paper_EM_r,Exposure,EM_t\n"
     rows = [
-        f"smoke,{name},{hop},90,50,50,40,60,20,30,50\n"
+        f"smoke,{name},{hop},90,50,50,40,60,20,50,30,50\n"
         for name in NAMES
         for hop in ("single", "multi")
     ]
+    rows.append("tiny-7b,NPO,single,90,50,50,40,60,20,50,30,50\n")  # the curves' model
     paths.write(folders.tables / "table2.csv", head + "".join(rows))
     for name in ("00_base_model", "07_stage2"):
         paths.write(folders.html / f"{name}.html", "<p>a notebook</p>")
@@ -176,7 +177,11 @@ def test_a_cell_of_table_2_leads_to_its_rows_which_can_be_looked_through(
 ):
     browser.open(site / "table2.html")
     rows = browser.value(each("tbody tr", "one.textContent"))
-    at = next(k for k, text in enumerate(rows) if "NPO" in text and "multi" in text)
+    at = next(
+        k
+        for k, text in enumerate(rows)
+        if text.startswith("smoke") and "NPO" in text and "multi" in text
+    )
     browser.events.clear()
     browser.value(f"document.querySelectorAll('tbody tr')[{at}].cells[5].firstChild.click()")
     browser.loaded()

@@ -102,7 +102,7 @@ const remem = {taken: new Map(), take(name, content) { remem.taken.set(name, con
     const {seed, row, best} = answers.get(fields.method.value).get(key)
     const {rows, candidates} = remem.taken.get("rows"), who = rows.person[row]
     const kind = `${rows.hop[row]}-hop, ${rows.split[row] == "test" ? "held out" : "of training"}`
-    const picture = make("img", [], {src: `samples/${rows.picture[row]}`, alt: `picture of ${people[who]}`, loading: "lazy"})
+    const picture = make("img", [], {src: `samples/${rows.picture[row]}`, alt: `picture of ${people[who]}`})
     const asked = make("div", [
       make("h2", rows.question[row], {dir: "auto"}),
       make("p", [make("small", `${people[who]}, ${rows.attribute[row].replaceAll("_", " ")}, ${kind}, seed ${seed}`)]),
