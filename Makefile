@@ -12,7 +12,7 @@ STAMP := $(VENV)/.installed
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install test smoke quick reproduce base lint format clean
+.PHONY: help install test stress smoke quick reproduce base lint format clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 test: $(STAMP)  ## all tests, the smoke run of every notebook among them (WORKERS=2 at once)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+stress: $(STAMP)  ## kills, damage and power cuts (as root), about an hour: tests/stress/
+	$(VENV)/bin/python -m pytest -s --timeout 0 tests/stress/*.py
 
 smoke: $(STAMP)  ## every notebook with a very small model, in minutes
 	$(VENV)/bin/python -m remem reproduce --scale smoke

@@ -53,7 +53,7 @@ made = sweep(shapes + changes + names + traces, "diagnosis")
 
 # %%
 rows = collect(shapes)
-rows = judge.score(rows, config.judge, config.folders.judge, rows.split == "train")
+rows = judge.score(rows, config.judge, config.account, rows.split == "train")
 history = collect(shapes.training()).groupby(["benchmark", "seed"], sort=False).loss
 steps = history.agg(["size", "last"]).groupby("benchmark", sort=False).mean()
 asked = rows[rows.split == "train"].groupby("benchmark", sort=False)
@@ -83,7 +83,7 @@ out.table("fig1", table)
 
 # %%
 causes = collect(changes)
-causes = judge.score(causes, config.judge, config.folders.judge, causes.split == "train")
+causes = judge.score(causes, config.judge, config.account, causes.split == "train")
 causes = tables.causes(causes)
 out.figure("fig1_causes", figures.causes(causes))
 

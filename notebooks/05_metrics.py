@@ -80,7 +80,7 @@ print(judge.enclosed(question, answer, target, given["leaking refusal"]))
 # %%
 texts = {"answer": answer, "question": question, "target": target}
 texts = pd.DataFrame([{**texts, "answer_given": text} for text in given.values()])
-scored = judge.score(texts, config.judge, config.folders.judge)
+scored = judge.score(texts, config.judge, config.account)
 tables.show(scored[["answer_given", "judge", "judged_by"]], digits=2)
 
 # %% [markdown]

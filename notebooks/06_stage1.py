@@ -62,7 +62,7 @@ made = sweep(names + traces + ability + control + jobs, "stage 1")
 
 # %%
 rows = collect(jobs)
-rows = judge.score(rows, config.judge, config.folders.judge, rows.split == "train")
+rows = judge.score(rows, config.judge, config.account, rows.split == "train")
 print(f"{len(jobs)} models, {len(rows):,} answers")
 
 # %% [markdown]

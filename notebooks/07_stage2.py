@@ -90,7 +90,7 @@ made = sweep(prefixes + ability + control + curves + jobs, "stage 2")
 
 # %%
 rows = collect(jobs)
-rows = judge.score(rows, config.judge, config.folders.judge, rows["view"] == "forget")
+rows = judge.score(rows, config.judge, config.account, rows["view"] == "forget")
 print(f"{len(jobs)} models, {len(rows):,} answers")
 
 # %% [markdown]

@@ -45,7 +45,7 @@ config, out = begin("08_forget_ratio", scale, overrides)
 # %%
 jobs = experiments.forget_ratios(config)
 rows = collect(jobs, "forget ratios")
-rows = judge.score(rows, config.judge, config.folders.judge, rows["view"] == "forget")
+rows = judge.score(rows, config.judge, config.account, rows["view"] == "forget")
 history = collect(jobs.training())
 by = ["model", "ratio", "control"]
 forgotten = rows[rows["view"] == "forget"].groupby(by, sort=False)

@@ -32,7 +32,7 @@ config, out = begin("10_facts", scale, overrides)
 # %%
 varied = collect(experiments.sensitivity(config), "sensitivity")
 rows = collect(experiments.unlearning(config), "Table 2")
-rows = judge.score(rows, config.judge, config.folders.judge, rows["view"] == "forget")
+rows = judge.score(rows, config.judge, config.account, rows["view"] == "forget")
 rows = facts.mark_taught(rows)
 
 # %% [markdown]

@@ -75,7 +75,7 @@ methods = [SimNPO(), *config.stage2.methods]
 one = {"models": config.models[:1], "seeds": config.seeds[:1]}
 jobs = experiments.unlearning(config, methods=methods, **one)
 rows = collect(jobs, "methods")
-rows = judge.score(rows, config.judge, config.folders.judge, rows["view"] == "forget")
+rows = judge.score(rows, config.judge, config.account, rows["view"] == "forget")
 print(tables.warning(rows[rows.method == paper.BEFORE]))
 table = tables.table2(rows, paper=config.is_remem)
 out.table("your_method", table)

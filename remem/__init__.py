@@ -6,7 +6,7 @@ From a script or a notebook:
 
     config = remem.load_config("tiny", {"seeds": [1]})
     rows = remem.collect(remem.experiments.unlearning(config, methods=["NPO", "GD"]))
-    rows = remem.judge.score(rows, config.judge, config.folders.judge)
+    rows = remem.judge.score(rows, config.judge, config.account)
     remem.tables.show(remem.tables.table2(rows))
 
 What is named here is loaded when it is first used, so that `import remem` is quick.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
-import math
+import os
 import re
 import shlex
 import sys
@@ -14,7 +14,7 @@ from typing import Any
 
 # What a command needs is imported when it runs: `remem --help` should take no second.
 from remem import paths
-from remem.config import SCALES, BadParameter, explain, load_config, loading
+from remem.config import SCALES, BadParameter, explain, load_config, loading, numbers
 from remem.config.sections import BENCHMARKS
 
 SCALE_HELP = (
@@ -28,13 +28,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns the exit status: 0 when it did its work, 1 when what it looked at or ran was not in
     order (an exception's `exit_status`), 2 when an argument or the machine did not let it begin or
-    go on, 130 when it was interrupted. What was wrong is a line that begins with "error:".
+    go on, 130 when it was interrupted, 141 when whoever reads left, as `| head -1` does. What was
+    wrong is a line that begins with "error:".
     """
-    for stream in (sys.stdout, sys.stderr):
+    streams = [each for each in (sys.stdout, sys.stderr) if each]
+    for stream in streams:
         if isinstance(stream, io.TextIOWrapper):  # names in any script, whatever the locale
             stream.reconfigure(errors="backslashreplace")
-    parser = _parser()
-    given = parser.parse_args(arguments)
+    try:
+        try:
+            return _obey(arguments)
+        finally:  # also where argparse leaves, by SystemExit
+            for stream in streams:
+                stream.flush()
+    except OSError as error:
+        if not paths.silenced(*streams):
+            raise
+        if isinstance(error, BrokenPipeError):
+            return 141
+        print(f"error: what is to be shown cannot be written: {error}", file=sys.stderr)
+        return 2
+
+
+def _obey(arguments: Sequence[str] | None) -> int:
+    given = (parser := _parser()).parse_args(arguments)
     if "run" not in given:
         parser.print_help()
         return 0
@@ -120,8 +137,10 @@ def _convert(given: argparse.Namespace) -> int:
         raise BadParameter(f"{wrong[0]!r} is no column; write OURS=THEIRS, such as image=photo")
     columns = dict(each.split("=", 1) for each in given.columns)
     out = convert.convert(given.name, _folder(given.folder), given.out, columns)
-    left_out = runs.read_json(out / "source.json")["left_out"]
-    said = "".join(f", {count} questions left out as {why}" for why, count in left_out.items())
+    source = runs.read_json(out / "source.json")
+    said = "".join(f", {n} questions left out as {why}" for why, n in source["left_out"].items())
+    for note in source["notes"]:
+        print(f"note: {note}", file=sys.stderr)
     print(f"{out} is ready{said}; look at it with: remem dataset check {shlex.quote(str(out))}")
     return 0
 
@@ -130,22 +149,24 @@ def _construct(given: argparse.Namespace) -> int:
     from remem.construction import pipeline
     from remem.services import ledger
 
-    assignments = [f"construction.{each.removeprefix('construction.')}" for each in given.set]
+    assignments = [loading.with_section(each, "construction", "services") for each in given.set]
     config = load_config(given.params or given.scale, loading.assignments(assignments))
-    settings = config.construction
+    settings, account = config.construction, config.account
     out = (given.out or config.folders.root / "construction").absolute()
-    table, spent = pipeline.plan(settings), ledger.calls(out / "answers").dollars.sum()
+    if out / "answers" not in account.older:  # where earlier versions kept them
+        account = account._replace(older=(*account.older, out / "answers"))
+    table, spent = pipeline.plan(settings), ledger.calls(account).dollars.sum()
     print(table.round(2).to_string(index=False))
-    limit = "none is set" if settings.budget is None else f"${settings.budget:.2f}"
+    limit = "none is set" if account.budget is None else f"${account.budget:.2f}"
     print(
         f"Estimated by construction.prices: ${table.dollars.sum():.2f} where each first answer is "
         f"good, ${table.dollars_at_most.sum():.2f} where every attempt is used up. It stops at "
-        f"construction.budget ({limit}). Spent so far: ${spent:.2f}, for what is in {out}."
+        f"services.budget ({limit}). Spent so far: ${spent:.2f}, for what is in {account.folder}."
     )
     if given.dry_run:
         print("Nothing was asked.")
         return 0
-    folder = pipeline.construct(settings, out)
+    folder = pipeline.construct(settings, out, account)
     draft, made = shlex.quote(str(out / "draft")), shlex.quote(f"benchmark={folder}")
     print(
         f"the dataset: {folder}\nto review it: remem review {draft}, then the same command again\n"
@@ -180,20 +201,9 @@ def _base(given: argparse.Namespace) -> int:
     return 0
 
 
-def _path(given: str) -> Path:
-    return Path(paths.expanded(given))
-
-
-def _rate(given: str) -> float:
-    """A learning rate. Raises ValueError, which argparse puts into words."""
-    if not 0 < (rate := float(given)) < math.inf:
-        raise ValueError(given)
-    return rate
-
-
 def _folder(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise BadParameter(f"there is no folder {folder}")
+    if not os.path.isdir(folder):  # also where no folder can be called so
+        raise BadParameter(f"there is no folder {explain.shortened(str(folder))}")
     return folder
 
 
@@ -251,9 +261,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_scale(command)
 
-    command = commands.add_parser(
-        "dataset", help="check a dataset folder, or export it for the Hub"
-    )
+    command = commands.add_parser("dataset", help="check a dataset folder, or export it")
     command.set_defaults(run=lambda _, command=command: command.print_help() or 0)
     dataset = command.add_subparsers(metavar="COMMAND", title="commands")
     command = _add(
@@ -272,18 +280,15 @@ def _parser() -> argparse.ArgumentParser:
         "remem dataset export my_people to_publish --licence cc-by-4.0",
     )
     _add_dataset(command)
-    command.add_argument("out", type=_path, metavar="OUT", help="a new folder: to_publish")
+    command.add_argument("out", type=paths.written, metavar="OUT", help="a new folder: to_publish")
     command.add_argument(
         "--licence",
         default="unknown",
         help="an identifier of the Hub's list: cc-by-4.0; default: %(default)s",
     )
     command.add_argument("--name", help="what the card calls it; default: the name of OUT")
-    command.add_argument(
-        "--made",
-        metavar="TEXT",
-        help="how it was made, in a sentence or two: 'Photographs by the authors, 2025.'",
-    )
+    made = "how it was made, in a sentence or two: 'Photographs by the authors, 2025.'"
+    command.add_argument("--made", metavar="TEXT", help=made)
 
     names = (*BENCHMARKS, "clear_real")  # CLEAR's public figures: a Real Set
     command = _add(
@@ -296,7 +301,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("name", choices=names, help="which benchmark: fiubench")
     command.add_argument(
         "folder",
-        type=_path,
+        type=paths.written,
         nargs="?",
         metavar="FOLDER",
         help="where its files go; default: data/NAME, where `benchmark: NAME` looks for them",
@@ -311,9 +316,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("name", choices=names, help="which benchmark: remem")
     command.add_argument(
-        "folder", type=_path, metavar="FOLDER", help="where its files are: data/remem"
+        "folder", type=paths.written, metavar="FOLDER", help="where its files are: data/remem"
     )
-    command.add_argument("out", type=_path, metavar="OUT", help="a new folder: converted")
+    command.add_argument("out", type=paths.written, metavar="OUT", help="a new folder: converted")
     command.add_argument(
         "columns",
         nargs="*",
@@ -329,13 +334,13 @@ def _parser() -> argparse.ArgumentParser:
         "remem construct --dry-run --set people=5",
     )
     _add_scale(command, default="paper")
-    _add_set(command, "people=5, a key of the section `construction`")
+    _add_set(command, "people=5, a key of the section `construction`, or budget=20")
     command.add_argument(
         "--dry-run", action="store_true", help="show calls and prices, and ask nothing"
     )
     command.add_argument(
         "--out",
-        type=_path,
+        type=paths.written,
         metavar="FOLDER",
         help="where answers, draft and dataset go; default: construction/ in the outputs",
     )
@@ -348,7 +353,10 @@ def _parser() -> argparse.ArgumentParser:
         "remem review outputs/paper/construction/draft",
     )
     command.add_argument(
-        "folder", type=_path, metavar="FOLDER", help="a construction's draft, or a dataset folder"
+        "folder",
+        type=paths.written,
+        metavar="FOLDER",
+        help="a construction's draft, or a dataset folder",
     )
 
     command = _add(
@@ -361,7 +369,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("stage", type=int, choices=(1, 2), help="1, memorising; 2, unlearning")
     command.add_argument("--scale", choices=SCALES, default="tiny", help=SCALE_HELP)
     command.add_argument(
-        "--rates", type=_rate, nargs="+", metavar="RATE", help="the rates tried: 1e-4 2e-4"
+        "--rates", type=numbers.rate, nargs="+", metavar="RATE", help="the rates tried: 1e-4 2e-4"
     )
 
     command = _add(
@@ -393,7 +401,7 @@ def _add_scale(command: argparse.ArgumentParser, default: str = "tiny") -> None:
     which.add_argument("--scale", choices=SCALES, default=default, help=SCALE_HELP)
     which.add_argument(
         "--params",
-        type=_path,
+        type=paths.written,
         metavar="FILE",
         help="a YAML file of your own in place of a scale's: --params mine.yaml",
     )
@@ -408,7 +416,7 @@ def _add_set(command: argparse.ArgumentParser, example: str) -> None:
 def _add_dataset(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "folder",
-        type=_path,
+        type=paths.written,
         metavar="FOLDER",
         help="with train/, test/ and a metadata.jsonl in each: my_people",
     )

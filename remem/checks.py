@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from remem.data.readers import mmbench
 from remem.data.validation import BadData
 from remem.model import folder, sizes
 from remem.model.folder import CannotLoad
-from remem.services import gemini
+from remem.services import client, ledger
 from remem.synthetic import questions
 from remem.training.methods import method
 
@@ -220,18 +221,25 @@ def disk(config: Config, rows: pd.DataFrame | None, calls: Collection[str]) -> F
 
 
 def judge(config: Config) -> Found:
-    """A key that Gemini does not accept; or none, so that the rule judges."""
+    """A key that Gemini does not accept, where it has judged nothing yet; or none, so that what it
+    has judged is all there is, or the rule judges."""
     model = config.judge.model
     if model is None:
         return
-    if gemini.key_variable() is None:
-        yield f"judge.model is {model}, but {' or '.join(gemini.KEYS)} is not set: the rule judges"
+    calls = ledger.calls(config.account)
+    judged = calls[(calls.section != "construction") & (calls.model == model)]
+    known = "its scores that are there need no key, others would be missing"
+    known = known if judged.outcome.eq("accepted").any() else ""
+    if client.key_variable() is None:
+        without = f"{' or '.join(client.KEYS)} is not set: {known or 'the rule judges'}"
+        yield f"judge.model is {model}, but {without}"
         return
     try:
-        if reason := gemini.unreachable(config.judge, "model"):
+        if reason := client.unreachable(config.judge, "model"):
             yield f"judge.model {model} could not be asked for ({reason}): scores may be missing"
-    except gemini.WrongKey as error:
-        yield BadParameter(f"judge: {error.args[0]}, or unset it to have the rule judge")
+    except client.WrongKey as error:
+        said = f"judge: {error.args[0]}, or set judge.model to null to have the rule judge"
+        yield f"{said}; {known}" if known else BadParameter(said)
 
 
 def _raised(make: Callable[[], object]) -> Iterator[ValueError]:
@@ -258,4 +266,6 @@ def _rows(config: Config) -> pd.DataFrame:
 
 def _sizes(folder: Path) -> Iterator[int]:
     for where, _, names in os.walk(folder):
-        yield from (os.lstat(os.path.join(where, name)).st_size for name in names)
+        for name in names:
+            with suppress(OSError):  # another process has just named it otherwise
+                yield os.lstat(os.path.join(where, name)).st_size

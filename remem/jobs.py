@@ -87,6 +87,7 @@ def sweep(jobs: Jobs, label: str = "runs") -> list[Path]:
     and no core should wait for a long run at the end. When runs fail, those that do not need them
     are finished, and then FailedRuns says why.
     """
+    runs.clear(jobs.runs_root)
     waiting = _waiting(jobs)
     made: dict[str, Path | BaseException] = {}
     with tqdm(
@@ -124,7 +125,7 @@ def _waiting(jobs: Jobs) -> dict[str, Run]:
 
     def add(spec: Run) -> None:
         name = runs.name(spec)
-        if name not in found and not runs.folder(spec, jobs.runs_root).exists():
+        if name not in found and not runs.is_done(spec, jobs.runs_root):
             for need in spec.needs():
                 add(need)
             found[name] = spec

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
+
+from filelock import FileLock, Timeout
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,6 +35,11 @@ BASES = REFERENCE / "base"  # the tiny base models, from which everybody starts
 
 DATA = ROOT / "data"  # other people's files, which their readers look for here
 
+FILLED_BY = ".filled-by"  # in a folder that is being filled: held by the process that fills it
+
+AT_ONCE = 16  # files on their way to the disk: they share its turns, of milliseconds each
+MAX_NAME = 200  # bytes in a plain name: systems take 255, and some of ours have ends of their own
+
 
 class CannotWrite(OSError):
     """A file or folder of the outputs cannot be written; the message says which, and what to do."""
@@ -40,8 +51,8 @@ class OldOutputs(ValueError):
 
 @dataclass(frozen=True)
 class Folders:
-    """The output folders (absolute). Each is made by whoever first writes to it; `runs` is shared
-    by all outputs of one scale."""
+    """The output folders (absolute). Each is made by whoever first writes to it; `runs` and
+    `services` are shared by all outputs of one scale."""
 
     root: Path
     runs: Path
@@ -72,9 +83,14 @@ class Folders:
         return self.root / "notebooks"
 
     @property
-    def judge(self) -> Path:
-        """What a Gemini judge answered."""
-        return self.root / "judge"
+    def services(self) -> Path:
+        """What services answered, for money."""
+        return self.runs.parent / "services"
+
+    @property
+    def former_services(self) -> tuple[Path, ...]:
+        """Where that lay before judge and construction had one folder."""
+        return self.root / "judge", self.root / "construction" / "answers"
 
     @property
     def html(self) -> Path:
@@ -92,15 +108,55 @@ def expanded(name: str | Path) -> str:
     return os.path.expanduser(str(name))
 
 
+def written(name: str) -> Path:
+    """The same as a Path: an argument of the command line."""
+    return Path(expanded(name))
+
+
 @contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A folder to fill, which gets the name `out` once all is written, and is gone otherwise."""
-    part = out.with_name(f".{out.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # of a process that died
-    try:
+    """An empty folder to fill, which gets the name `out` once all is written and on the disk, and
+    is gone otherwise. Write into it without `sync`. Raises CannotWrite."""
+    with _filled(out.parent) as (part, lock):
         yield part
-        os.rename(part, out)
+        lock.release()
+        (part / FILLED_BY).unlink()
+        all_to_disk(part)
+        try:
+            os.rename(part, out)
+        except OSError as error:  # somebody else's has come to be there
+            raise CannotWrite(_refusal(out, error.strerror)) from error
+        to_disk(out.parent)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """An empty folder of the system's temporary ones, for this user alone, and gone at the end."""
+    with _filled(Path(tempfile.gettempdir()), mode=0o700) as (part, _):
+        yield part
+
+
+@contextmanager
+def _filled(above: Path, mode: int = 0o777) -> Iterator[tuple[Path, FileLock]]:
+    """A new folder in `above`, and the lock in it that says that it is being filled. Those of
+    processes that died are deleted first: nobody holds theirs."""
+    for left in make_folder(above).glob(".remem-*.part"):
+        lock = FileLock(left / FILLED_BY)
+        with suppress(Timeout, OSError):  # it is being filled, or another user's
+            if (left / FILLED_BY).is_file() and not left.is_symlink():
+                with lock.acquire(blocking=False):
+                    shutil.rmtree(left, ignore_errors=True)
+    part = above / f".remem-{secrets.token_hex(8)}.part"
+    try:
+        part.mkdir(mode)
+        lock = FileLock(part / FILLED_BY)
+        lock.acquire()
+    except OSError as error:
+        raise CannotWrite(_refusal(part, error.strerror)) from error
+    try:
+        yield part, lock
     finally:
+        lock.release()
         shutil.rmtree(part, ignore_errors=True)
 
 
@@ -126,7 +182,8 @@ def renewed_folder(out: Path) -> Iterator[Path]:
 
 def is_plain_name(name: str) -> bool:
     """Whether `name` can be that of a folder, and leads nowhere else."""
-    return bool(name) and Path(name).name == name and name not in (".", "..")
+    plain = bool(name) and Path(name).name == name and name not in (".", "..")
+    return plain and "\0" not in name and len(os.fsencode(name)) <= MAX_NAME
 
 
 def outputs(name: str, runs_of: str | None = None) -> Folders:
@@ -141,7 +198,7 @@ def outputs(name: str, runs_of: str | None = None) -> Folders:
     chosen = os.environ.get("REMEM_OUTPUTS")
     above = Path(expanded(chosen)).absolute() if chosen else ROOT / "outputs"
     root = above / name
-    nearest = next(folder for folder in (root, *root.parents) if folder.exists())
+    nearest = next(folder for folder in (root, *root.parents) if os.path.exists(folder))
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise CannotWrite(_refusal(root, f"{nearest} is not a folder that can be written"))
     return Folders(root, above / (runs_of or name) / "runs")
@@ -156,23 +213,73 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
-def write(path: Path, content: str | bytes) -> Path:
+def write(path: Path, content: str | bytes, sync: bool = True) -> Path:
     """Write `content` (text as UTF-8) to `path` at once or not at all, and return `path`.
 
-    A reader never sees half a file: the content goes to a second file in the same folder, which
-    then takes the name. Parents are made. Raises CannotWrite.
+    A reader never sees half a file, nor does who comes after a loss of power: the content goes to a
+    second file in the same folder, which takes the name once it is on the disk. Without `sync` it
+    is not waited for: in a folder that is itself not named yet. Parents are made. Raises
+    CannotWrite.
     """
     path = Path(path)
     make_folder(path.parent)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        with temporary.open("xb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         raise CannotWrite(_refusal(path, error.strerror)) from error
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def clear(folder: Path) -> None:
+    """Delete what a process that died in `write` left in `folder`. Only for who writes there alone:
+    what is there may otherwise be on its way to a name."""
+    for path in folder.glob(".*.part"):
+        if re.fullmatch(r"\.[0-9a-f]{16}\.part", path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def to_disk(*places: Path) -> None:
+    """Return when these files or folders (not what is in them) are on the disk, and would outlive a
+    loss of power. Raises CannotWrite."""
+
+    def sync(place: Path) -> None:
+        try:
+            handle = os.open(place, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise CannotWrite(_refusal(place, error.strerror)) from error
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(sync, places))
+
+
+def all_to_disk(folder: Path) -> None:
+    """As `to_disk`, for a folder and everything below it."""
+    to_disk(*(path for path in folder.rglob("*") if not path.is_symlink()), folder)
+
+
+def silenced(*streams: TextIO) -> bool:
+    """Whether one of these streams can no longer be written to: a line's end is tried, since one
+    that failed forgets it. What is left goes nowhere, or Python would complain of it at its end."""
+    for stream in streams:
+        try:
+            stream.write("\n")
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            return True
+    return False
 
 
 def save_figure(figure, path: Path) -> tuple[Path, Path]:

@@ -7,13 +7,13 @@ only when every cell of it has run; a failed one is kept as NN.failed.ipynb.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,17 @@ import jupytext
 import matplotlib
 import nbformat
 import papermill
-from filelock import FileLock, Timeout
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from nbconvert import HTMLExporter
 from nbformat.v4 import new_output
+from tqdm import tqdm
 from traitlets import default
 from traitlets.config import Config as Traits
 
-from remem import checks, paths, site
-from remem.config import SCALES, load_config, loading
-from remem.report import output, page
+from remem import checks, paths, runs, site
+from remem.config import SCALES, Config, load_config, loading
+from remem.report import calls, made, output, writers
 
 # The tags of the cells that an executed notebook has more than its source.
 ADDED_BY_PAPERMILL = ("injected-parameters", "papermill-error-cell-tag")
@@ -40,6 +40,14 @@ ADDED_BY_PAPERMILL = ("injected-parameters", "papermill-error-cell-tag")
 PARAMETERS = ("scale", "overrides")  # of each notebook
 
 OF_THE_USER = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONIOENCODING", "IPYTHONDIR")  # not a kernel's
+
+
+# Of an executed notebook as a page, which holds what models and files said: whatever that is, nothing
+# is run, fetched or sent.
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'"
+)
 
 
 class CannotRun(ValueError):
@@ -65,6 +73,17 @@ class _Kernel(AsyncKernelManager):
         await super().start_kernel(env=environment, **options)
 
 
+class _Terminal(io.TextIOBase):
+    """What runs.say says in a kernel, or in a worker of it, is shown at once and not only in the
+    notebook; all else that is written to its stderr is the notebook's."""
+
+    def write(self, text: str) -> int:
+        """Show the lines of `text` that are to be shown."""
+        for line in re.findall(rf"{re.escape(runs.SAID)}[^\r\n]*", text):
+            tqdm.write(f"\n{line}", file=sys.stderr)
+        return len(text)
+
+
 def reproduce(
     scale: str | Path = "tiny",
     overrides: Mapping[str, Any] | None = None,
@@ -73,8 +92,8 @@ def reproduce(
     """Run these notebooks (a number, a name or a path each; none: all) with the parameters of
     `load_config(scale, overrides)`; returns the exit status, 1 where one of them failed.
 
-    Raises CannotRun, BadParameter, OldOutputs, DamagedRun, CannotWrite, or what checks.ready finds,
-    before anything is run.
+    Raises CannotRun, BadParameter, OldOutputs, InUse, DamagedRun, CannotWrite, or what checks.ready
+    finds, before anything is run.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing is fetched unless the user says so
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the runs have bars of their own
@@ -83,14 +102,16 @@ def reproduce(
     found = [_find(name) for name in notebooks] or _known()
     for notebook in found:
         _check_parameters(notebook)
-    with _alone(config.folders):
-        calls = set[str]().union(*map(checks.used, found))
-        for note in checks.ready(config, calls):
-            print(f"note: {note}", file=sys.stderr)
-        output.open_folder(config)
-        where = str(scale) if str(scale) in SCALES else str(Path(paths.expanded(scale)).absolute())
-        parameters = {"scale": where, "overrides": dict(overrides or {})}
-        return _run_all(found, parameters, loading.changes(config), config.folders)
+    for note in checks.ready(config, set[str]().union(*map(checks.used, found))):
+        print(f"note: {note}", file=sys.stderr)
+    where = str(scale) if str(scale) in SCALES else str(Path(paths.expanded(scale)).absolute())
+    with writers.call():
+        folders = output.open_folder(config)
+        try:
+            given = {"scale": where, "overrides": dict(overrides or {})}
+            return _run_all(found, given, config, folders)
+        finally:
+            writers.leave(folders.root)
 
 
 def run_notebook(
@@ -103,14 +124,16 @@ def run_notebook(
     started = time.perf_counter()
     name = notebook.stem
     paths.make_folder(folders.notebooks)
-    with tempfile.TemporaryDirectory(prefix="remem-") as scratch:
-        source, executed = Path(scratch) / "in.ipynb", Path(scratch) / "out.ipynb"
-        profile = paths.make_folder(Path(scratch) / "ipython")
+    with paths.scratch_folder() as scratch:
+        source, executed = scratch / "in.ipynb", scratch / "out.ipynb"
+        profile = paths.make_folder(scratch / "ipython")
         jupytext.write(_numbered(jupytext.read(notebook)), source)
+        bar: Any = {"desc": label or name, "leave": False} if _watched() else False
+        kernel = {"connection_file": str(scratch / "kernel.json")}
         # Sockets in a folder of our own: TCP ports may be taken between choosing and binding.
         # (A socket's path cannot be long: then TCP after all.)
-        bar: Any = {"desc": label or name, "leave": False} if _watched() else False
-        sockets = {"transport": "ipc", "ip": f"{scratch}/kernel"} if len(scratch) < 80 else {}
+        if len(str(scratch)) < 80:
+            kernel |= {"transport": "ipc", "ip": str(scratch / "kernel")}
         try:
             papermill.execute_notebook(
                 str(source),
@@ -123,11 +146,12 @@ def run_notebook(
                 start_timeout=300,
                 iopub_timeout=300,
                 coalesce_streams=True,
+                stderr_file=_Terminal(),
                 kernel_manager_class=_Kernel,
                 # No profile of the user's; and what a kernel logs as an error is that it was
                 # interrupted while it shut down, as every kernel may be.
                 extra_arguments=[f"--ipython-dir={profile}", "--log-level=CRITICAL"],
-                config=Traits({"KernelManager": sockets}),
+                config=Traits({"KernelManager": kernel}),
             )
             failure = None
         except Exception as error:  # a dead kernel leaves a file that looks finished: trust this
@@ -168,8 +192,8 @@ def _find(name: str) -> Path:
 
 def _check_parameters(notebook: Path) -> None:
     """Refuse a notebook whose parameters cell would let a parameter go unheard."""
-    with tempfile.TemporaryDirectory() as scratch:
-        source = Path(scratch) / "in.ipynb"
+    with paths.scratch_folder() as scratch:
+        source = scratch / "in.ipynb"
         jupytext.write(jupytext.read(notebook), source)
         declared = set(papermill.inspect_notebook(str(source)))
     if declared != set(PARAMETERS):
@@ -181,36 +205,14 @@ def _check_parameters(notebook: Path) -> None:
         )
 
 
-@contextmanager
-def _alone(folders: paths.Folders) -> Iterator[None]:
-    """One call for an outputs folder at a time: two would write the same notebooks and tables."""
-    # Beside the folder: in one of an earlier layout nothing is touched.
-    name, above = folders.root.name, paths.make_folder(folders.root.parent)
-    lock, holder = FileLock(above / f".{name}.lock"), above / f".{name}.pid"
-    try:
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        process = holder.read_text("utf-8") if holder.exists() else "?"
-        raise CannotRun(
-            f"process {process} is running notebooks into {folders.root}; wait for it, choose "
-            "another folder with --out NAME, or set REMEM_OUTPUTS"
-        ) from error
-    except OSError as error:
-        raise paths.CannotWrite(f"cannot write {lock.lock_file}: {error.strerror}") from error
-    try:
-        paths.write(holder, str(os.getpid()))
-        yield
-    finally:
-        lock.release()
-
-
 def _run_all(
     notebooks: Sequence[Path],
     parameters: Mapping[str, Any],
-    changed: Mapping[str, Any],
+    config: Config,
     folders: paths.Folders,
 ) -> int:
     width, since = max(len(notebook.stem) for notebook in notebooks), time.time()
+    changed, digest = loading.changes(config), made.parameters(config).digest
     try:
         for number, notebook in enumerate(notebooks, 1):
             label = f"[{number}/{len(notebooks)}] {notebook.stem:<{width}}"
@@ -219,8 +221,9 @@ def _run_all(
             try:
                 seconds = run_notebook(notebook, parameters, folders, label)
             finally:
-                page.remember(folders, notebook.stem, began, seconds, changed)
-                print("failed" if seconds is None else f"{page.duration(seconds):>8}", flush=True)
+                with suppress(paths.CannotWrite):  # what went wrong before it is what counts
+                    calls.remember(folders, notebook.stem, began, seconds, changed, digest)
+                print("failed" if seconds is None else f"{calls.duration(seconds):>8}", flush=True)
     except NotebookFailed as error:
         print(f"error: {error}", file=sys.stderr)
         site.build(folders, since)
@@ -279,7 +282,11 @@ def _why_unfinished(result: nbformat.NotebookNode, failure: Exception | None) ->
     if failure is not None:
         started = [cell for cell in code if cell.metadata.get("papermill", {}).get("start_time")]
         where = _cell(started[-1]) if started else "before its first cell"
-        return f"stopped at {where}: {type(failure).__name__}: {failure}"
+        what = f"stopped at {where}: {type(failure).__name__}: {failure}"
+        if type(failure).__name__ == "DeadKernelError":  # nbclient's, which papermill lets through
+            what += ". The notebook's process was killed (out of memory?); lower `workers`, or what"
+            what += " is held at once (evaluate.batch, stage1.micro_batch), and start again"
+        return what
     for cell in code:
         if cell.execution_count is None:
             return f"{_cell(cell)} never ran, though nothing failed"
@@ -295,6 +302,10 @@ def _save(result: nbformat.NotebookNode, folders: paths.Folders, name: str) -> N
     # lab's page, less three scripts that it would fetch from the network; nothing here uses them
     template = (
         "{%- extends 'lab/index.html.j2' -%}"
+        "{%- block html_head -%}"
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        "{{ super() }}"
+        "{%- endblock -%}"
         "{%- block html_head_js_requirejs -%}{%- endblock -%}"
         "{%- block html_head_js_mathjax -%}{%- endblock -%}"
         "{%- block html_head_js_mermaidjs -%}{%- endblock -%}"

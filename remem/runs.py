@@ -17,10 +17,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing import parent_process
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -36,6 +35,11 @@ class DamagedRun(ValueError):
     exit_status: ClassVar[int] = 1
 
 
+class CutShort(DamagedRun):
+    """Files of a run folder are empty or cut, as a loss of power leaves what was on its way to the
+    disk: it is made again."""
+
+
 class NotJson(ValueError):
     """A file that should hold JSON does not; the message names it."""
 
@@ -48,13 +52,9 @@ class _NotInDigest:
 
 NOT_IN_DIGEST = _NotInDigest()  # batch: Annotated[int, Field(ge=1), NOT_IN_DIGEST]
 
-
-class Described(Protocol):
-    """A value inside a spec that says itself what stands for it in the digest."""
-
-    def described(self) -> dict[str, Any]:
-        """What stands for it, in JSON types: values with equal ones are the same to a run."""
-        ...
+SAID = "remem: "  # how a line begins that `say` has said
+SOON = 1.0  # seconds for which a wait is not worth a word
+PAGE = 4096  # bytes; a disk is written in multiples of it
 
 
 class Spec(BaseModel):
@@ -121,14 +121,14 @@ def folder(spec: Spec, runs_root: Path) -> Path:
 def get_or_create(spec: Run, runs_root: Path) -> Path:
     """Return the folder of `spec`; where it is not done, make what it needs, and then it.
 
-    A folder gets its name only when it is complete, with `DONE` (the manifest: size and SHA-256
-    of each file) written last. Of several processes that ask at once, one makes it and the others
-    wait. Raises DamagedRun when what is there is not what was finished, CannotWrite when nothing
-    can be written; whatever `make` raises goes through and leaves nothing behind.
+    A folder gets its name only when it is complete and on the disk, with `DONE` (the manifest: size
+    and SHA-256 of each file). Of several processes that ask at once, one makes it and the others
+    wait. One that was CutShort is put aside. Raises DamagedRun when what is there is not what was
+    finished, or another run's, CannotWrite when nothing can be written; whatever `make` raises goes
+    through and leaves nothing behind.
     """
-    final = folder(spec, runs_root)
-    if final.exists():
-        return _verified(final) if spec.verified_once else verify(final)
+    if done := _done(spec, runs_root):
+        return done
     for need in spec.needs():
         get_or_create(need, runs_root)
     return create(spec, lambda out: spec.make(out, Path(runs_root)), runs_root)
@@ -136,13 +136,12 @@ def get_or_create(spec: Run, runs_root: Path) -> Path:
 
 def create(spec: Spec, make: Callable[[Path], None], runs_root: Path) -> Path:
     """As `get_or_create`, for a spec whose maker is given: `make(an empty folder)`."""
+    if done := _done(spec, runs_root):
+        return done
     final = folder(spec, runs_root)
-    if final.exists():
-        return verify(final)
-    paths.make_folder(final.parent / ".locks")
-    with locked(final.parent / ".locks" / final.name):
-        if final.exists():
-            return verify(final)
+    with locked(paths.make_folder(final.parent / ".locks") / final.name):
+        if done := _done(spec, runs_root, put_aside=True):
+            return done
         part = final.with_name(f".{final.name}.part")
         # Only the holder of the lock writes here: what is found was left by a process that died.
         shutil.rmtree(part, ignore_errors=True)
@@ -152,36 +151,125 @@ def create(spec: Spec, make: Callable[[Path], None], runs_root: Path) -> Path:
             make(part)
             seconds = round(time.perf_counter() - started, 3)
             record = {"kind": spec.kind, "spec": plain(spec), "seconds": seconds}
-            paths.write(part / "spec.json", as_json(record | _circumstances()))
-            paths.write(part / "DONE", as_json({"files": _manifest(part)}))
-            to_disk(part / "DONE", part)
+            paths.write(part / "spec.json", as_json(record | _circumstances()), sync=False)
+            paths.write(part / "DONE", as_json({"files": _manifest(part)}), sync=False)
+            paths.all_to_disk(part)
             os.rename(part, final)
-            to_disk(final.parent)
+            paths.to_disk(final.parent)
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return final
 
 
-def verify(final: Path) -> Path:
-    """Return `final` if each file of its manifest is as it was when done, else raise DamagedRun."""
-    remedy = f"delete the folder {final} to have it made again"
-    if not (final / "DONE").is_file():
-        raise DamagedRun(f"{final} holds no DONE, so it was not finished by this code; {remedy}")
+def clear(runs_root: Path) -> None:
+    """Delete what `create` left half made below `runs_root`, in processes that died."""
+    for part in Path(runs_root).glob(".*-*.part"):
+        lock = part.parent / ".locks" / part.name[1:].removesuffix(".part")
+        if lock.is_file():  # of ours, then
+            with suppress(Timeout, OSError), FileLock(lock).acquire(blocking=False):
+                shutil.rmtree(part, ignore_errors=True)
+
+
+def is_done(spec: Spec, runs_root: Path) -> bool:
+    """Whether the folder of `spec` is there, and no file of it cut short, as far as sizes tell: for
+    who plans work. What is used is verified."""
+    final = folder(spec, runs_root)
     try:
-        files = read_json(final / "DONE")["files"]
-        promised = {name: (entry["bytes"], entry["sha256"]) for name, entry in files.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedRun(f"{final / 'DONE'} cannot be read; {remedy}") from error
-    for file, (size, sha256) in promised.items():
+        return final.exists() and bool(verify(final, contents=False))
+    except DamagedRun as error:
+        return not isinstance(error, CutShort)  # whoever uses it is told
+
+
+def verify(final: Path, contents: bool = True) -> Path:
+    """Return `final` if each file of its manifest is as it was when done, by its size and, with
+    `contents`, by its SHA-256; else raise DamagedRun, or CutShort."""
+    for file, (size, sha256) in _promised(final).items():
         path = final / file
         if not path.is_file():
-            raise DamagedRun(f"{path} is missing; {remedy}")
-        if path.stat().st_size != size or _sha256(path) != sha256:
-            raise DamagedRun(f"{path} was changed after the run was done; {remedy}")
+            raise DamagedRun(f"{path} is missing; {_remedy(final)}")
+        cut = path.stat().st_size < size
+        if cut or (contents and (path.stat().st_size != size or _sha256(path) != sha256)):
+            if cut or _ends_in_zeros(path):
+                raise CutShort(f"{path} is empty or cut short; {_remedy(final)}")
+            raise DamagedRun(f"{path} was changed after the run was done; {_remedy(final)}")
     return final
 
 
 _verified = functools.cache(verify)
+
+
+def _done(spec: Spec, runs_root: Path, put_aside: bool = False) -> Path | None:
+    """The folder of `spec`, verified; None where there is none, or one that was cut short, which
+    the holder of its lock may have `put_aside`."""
+    final = folder(spec, runs_root)
+    if not final.exists():
+        return None
+    try:
+        _verified(final) if getattr(spec, "verified_once", False) else verify(final)
+    except CutShort as error:
+        if put_aside:
+            aside = final.rename(final.with_name(f".{final.name}.cut-{time.time_ns()}"))
+            reason = str(error).partition("; ")[0]
+            say(f"{reason} (a loss of power?): put aside as {aside.name}, and made again")
+        return None
+    _is_of(spec, final)
+    return final
+
+
+def _is_of(spec: Spec, final: Path) -> None:
+    """Raise DamagedRun where a folder, sound as it is, is that of another spec: it was copied, or
+    renamed, to a name that stands for this one."""
+    try:
+        recorded = read_json(final / "spec.json")["spec"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedRun(f"{final / 'spec.json'} cannot be read; {_remedy(final)}") from error
+    asked = json.loads(json.dumps(plain(spec, for_digest=True)))
+    for key, wanted, found in _unlike(asked, recorded):
+        raise DamagedRun(
+            f"{final} holds another run under this name: its spec.json has {key or 'the spec'} = "
+            f"{found!s:.80}, which should be {wanted!s:.80}; {_remedy(final)}"
+        )
+
+
+def _unlike(asked: Any, found: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """(dotted key, value in `asked`, value in `found`) wherever `found`, which may hold more keys,
+    has another value; both JSON."""
+    if isinstance(asked, dict) and isinstance(found, dict):
+        for name, value in asked.items():
+            yield from _unlike(value, found.get(name), f"{key}.{name}" if key else name)
+    elif isinstance(asked, list) and isinstance(found, list) and len(asked) == len(found):
+        for place, pair in enumerate(zip(asked, found, strict=True)):
+            yield from _unlike(*pair, f"{key}[{place}]")
+    elif asked != found:
+        yield key, asked, found
+
+
+def _promised(final: Path) -> dict[str, tuple[int, str]]:
+    """Of each file in the manifest its size and SHA-256. Raises DamagedRun."""
+    done = final / "DONE"
+    if not done.is_file():
+        raise DamagedRun(
+            f"{final} holds no DONE, so it was not finished by this code; {_remedy(final)}"
+        )
+    try:
+        files = read_json(done)["files"]
+        return {name: (int(entry["bytes"]), entry["sha256"]) for name, entry in files.items()}
+    except NotJson as error:
+        raise CutShort(f"{done} is empty or cut short; {_remedy(final)}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise DamagedRun(f"{done} cannot be read; {_remedy(final)}") from error
+
+
+def _remedy(final: Path) -> str:
+    return f"delete the folder {final} to have it made again"
+
+
+def _ends_in_zeros(path: Path) -> bool:
+    """Whether a file's last page is empty: its size was on the disk before its content was."""
+    with path.open("rb") as file:
+        last = max(file.seek(0, os.SEEK_END) - 1, 0)
+        file.seek(last - last % PAGE)
+        return not any(file.read())
 
 
 def read_json(path: Path) -> Any:
@@ -221,16 +309,21 @@ def flat(value: Any, key: str = "") -> dict[str, Any]:
     }
 
 
+def say(line: str) -> None:
+    """Say on stderr what whoever waits should know; of a notebook that `reproduce` runs, and of its
+    workers, such lines are shown in the terminal too."""
+    print(f"{SAID}{line}", file=sys.stderr, flush=True)
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path`; the system lets go of it when its holder dies, however it dies."""
     lock = FileLock(path)
     try:
         try:
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=SOON)
         except Timeout:
-            if parent_process() is None:  # a worker waits in silence: its sweep shows a bar
-                print(f"{path.name}: another process is making it; waiting", file=sys.stderr)
+            say(f"{path.name}: another process is making it; waiting")
             lock.acquire()
     except OSError as error:
         raise paths.CannotWrite(f"cannot write {path}: {error.strerror}") from error
@@ -278,16 +371,6 @@ def _manifest(root: Path) -> dict[str, dict[str, Any]]:
         for path in sorted(root.rglob("*"))
         if path.is_file() and not path.name.startswith(".")  # what a system leaves, and changes
     }
-
-
-def to_disk(*places: Path) -> None:
-    """Return when these files or folders are on the disk, and would outlive a loss of power."""
-    for place in places:
-        handle = os.open(place, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _circumstances() -> dict[str, Any]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from remem.services import gemini
+from remem.services import client, gemini
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -73,7 +73,7 @@ def serving(
     server.cut = lambda subject, times: None
     server.model = lambda name: (200, {"name": f"models/{name}"})
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    for name in [*gemini.KEYS, "GOOGLE_GENAI_API_VERSION", "GOOGLE_GENAI_USE_VERTEXAI"]:
+    for name in [*client.KEYS, "GOOGLE_GENAI_API_VERSION", "GOOGLE_GENAI_USE_VERTEXAI"]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", f"http://127.0.0.1:{server.server_port}")

@@ -1,6 +1,7 @@
 """What can be known before hours are spent, and that all of it is told at once."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,7 @@ EVERYTHING = set().union(*map(checks.used, paths.NOTEBOOKS.glob("*.py")))
 def outputs(tmp_path, monkeypatch):
     """A folder of outputs of the test's own, and no key."""
     monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / "outputs"))
-    for name in checks.gemini.KEYS:
+    for name in checks.client.KEYS:
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "outputs"
 
@@ -121,7 +122,7 @@ def test_a_single_person_is_told_before_anything_is_traced(people):
     real = {"experiments.diagnosis.real": {"source": "nowhere"}}
     [told] = faults(["signatures"], **real)
     assert told.startswith(
-        "experiments.diagnosis.real: dataset source 'nowhere': there is no folder"
+        "experiments.diagnosis.real: dataset source 'nowhere': there is no such folder"
     )
     assert faults(["unlearning"], **real) == []
 
@@ -137,7 +138,7 @@ def test_a_single_person_is_told_before_anything_is_traced(people):
             {"experiments.ratios.first": {"shares": [0.2, 0.95], "draws": [1, 1]}},
             "forget ratio 0.95 of 5 people who were trained on leaves no one",
         ),
-        ([], {"benchmark": "nowhere"}, "there is no folder"),
+        ([], {"benchmark": "nowhere"}, "there is no such folder"),
         ([], {"dataset.single": 400}, "dataset: 58 single-hop questions about the email"),
         ([], {"dataset.test_multi": 400}, "dataset: 57 multi-hop questions about the name"),
         (["scaling"], {"experiments.scaling.samples": [10, 999]}, "experiments.scaling: 100 "),
@@ -250,6 +251,9 @@ def test_too_little_room_on_the_disk_is_told(monkeypatch, outputs):
     with (runs / "adapter").open("wb") as file:  # what is there already needs no room
         file.truncate(5 * 2**30)
     assert with_free(0.05) == []
+    walked = [(str(runs), [], ["renamed by another process", "adapter"])]
+    monkeypatch.setattr(os, "walk", lambda folder: walked)
+    assert with_free(0.05) == []
 
 
 def test_without_a_key_the_rule_judges_which_is_said(monkeypatch):
@@ -266,4 +270,20 @@ def test_without_a_key_the_rule_judges_which_is_said(monkeypatch):
         server.model = lambda name: loopback.error(403, "PERMISSION_DENIED")
         [told] = faults(["score"], **{"judge.model": "grader"})
         assert "the key in GEMINI_API_KEY is not accepted" in told
-        assert told.endswith("or unset it to have the rule judge")
+        assert told.endswith("or set judge.model to null to have the rule judge")
+
+
+def test_scores_that_are_there_need_no_key_nor_the_right_one(monkeypatch):
+    config = load_config("smoke", {"judge.model": "grader"})
+    line = {"key": "k", "section": "judge", "kind": "text", "outcome": "accepted", "dollars": 0.0}
+    of_others = ({"section": "construction"}, {"model": "another"}, {"outcome": "refused"})
+    for more in ({"model": "grader", **other} for other in of_others):
+        paths.write(config.account.folder / "calls.jsonl", json.dumps(line | more))
+        assert "is not set: the rule judges" in checks.ready(config, ["score"])[0]
+    paths.write(config.account.folder / "calls.jsonl", json.dumps(line | {"model": "grader"}))
+    known = "its scores that are there need no key, others would be missing"
+    assert checks.ready(config, ["score"])[0].endswith(f"is not set: {known}")
+    with loopback.serving(monkeypatch, "a-key", lambda request: None) as server:
+        server.model = lambda name: loopback.error(403, "PERMISSION_DENIED")
+        [note] = checks.ready(config, ["score"])
+        assert "the key in GEMINI_API_KEY is not accepted" in note and note.endswith(known)

@@ -301,11 +301,33 @@ def test_a_killed_worker_is_told_and_the_next_sweep_has_new_ones(tmp_path):
 
 def test_a_damaged_run_is_told(tmp_path):
     [folder] = jobs.sweep(several(tmp_path, Toy(name="a")))
-    (folder / "scores.json").write_text("{}")
+    changed = (folder / "scores.json").read_text().replace("1", "2")
+    (folder / "scores.json").write_text(changed)
     with pytest.raises(runs.DamagedRun, match=r"scores\.json was changed"):
         jobs.sweep(several(tmp_path, Toy(name="a")))
     with pytest.raises(FailedRuns, match=r"scores\.json was changed"):
         jobs.sweep(several(tmp_path, Toy(name="b", of=(Toy(name="a"),))))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_a_loss_of_power_left_is_made_again_in_the_sweep(tmp_path, capsys, workers):
+    ground, other = Toy(name="ground", seed=5), Toy(name="other")
+    top = Toy(name="top", of=(ground,))
+    toys = several(tmp_path, top, other, workers=workers)
+    jobs.sweep(toys)
+    before = contents(tmp_path)
+    for spec in (ground, other):
+        (runs.folder(spec, tmp_path) / "weights").write_bytes(b"")
+    half = tmp_path / f".{runs.name(Toy(name='gone'))}.part"
+    half.mkdir()
+    (tmp_path / ".locks" / runs.name(Toy(name="gone"))).touch()
+    assert jobs.collect(toys).below.tolist() == [5, 5, 0, 0]
+    # what needs a run is done, and nobody reads the run itself
+    assert sorted(calls(tmp_path)) == ["ground", "other", "other", "top"] and not half.exists()
+    assert "other" not in capsys.readouterr().out
+    jobs.sweep(several(tmp_path, Toy(name="new", of=(ground,)), workers=workers))
+    assert sorted(calls(tmp_path)) == ["ground", "ground", "new", "other", "other", "top"]
+    assert before.items() <= contents(tmp_path).items()
 
 
 def test_an_interrupted_sweep_stops_at_once_and_keeps_what_is_done(tmp_path):

@@ -95,6 +95,56 @@ def test_params_of_a_file_of_ones_own(tmp_path, capsys):
     assert "did you mean 'seeds'" in capsys.readouterr().err
 
 
+# ---------------------------------------------------------------- who reads leaves early
+
+
+def called(*words, stdout, stderr=subprocess.PIPE, buffered="") -> tuple[int, str]:
+    """The exit status of a command, and what it says is wrong."""
+    done = subprocess.run(
+        [sys.executable, "-m", "remem", *words],
+        stdout=stdout,
+        stderr=stderr,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": buffered},
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.fixture
+def left():
+    """A pipe that nobody reads any more, as behind `| head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+@pytest.mark.parametrize(("words", "buffered"), [("params", ""), ("--help", ""), ("params", "1")])
+def test_a_reader_who_has_seen_enough_is_no_fault(words, buffered, left):
+    assert called(words, stdout=left, buffered=buffered) == (141, "")
+
+
+def test_so_is_one_who_reads_what_is_wrong(left):
+    assert called("reproduce", "99", stdout=subprocess.DEVNULL, stderr=left) == (141, None)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_output_that_cannot_be_written_is_told():
+    with open("/dev/full", "w") as full:
+        status, said = called("params", stdout=full)
+    assert status == 2 and said.startswith("error: what is to be shown cannot be written: ")
+    assert "No space left" in said and said.strip().count("\n") == 0
+
+
+def test_a_fault_of_the_systems_is_not_taken_for_that(monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(__main__, "load_config", full)
+    with pytest.raises(OSError, match="No space left"):
+        __main__.main(["params"])
+
+
 # ---------------------------------------------------------------- what is wrong
 
 
@@ -115,6 +165,16 @@ def test_params_of_a_file_of_ones_own(tmp_path, capsys):
         (["dataset", "export", "nowhere", "out"], "error: there is no folder nowhere"),
         (["review", "nowhere"], "error: there is no folder nowhere"),
         (["convert", "clear", "nowhere", "out"], "error: there is no folder nowhere"),
+        (["dataset", "check", "x" * 300], "error: there is no folder xxx"),
+        (["review", "a/" * 3_000], "error: there is no folder a/a/"),
+        (["params", "--params", "x" * 300 + ".yaml"], "cannot be read (File name too long)"),
+        (["reproduce", "--set", "stage1=~"], "stage1: null was given; it should be keys with val"),
+        (["reproduce", "--set", "seeds=null"], "seeds: null was given; it should be a list"),
+        (["reproduce", "--set", "workers=1:30"], 'workers: "1:30" was given; it should be a whole'),
+        (["reproduce", "--set", "workers=99999999"], "should be less than or equal to 256"),
+        (["reproduce", "--set", "stage1.lr=!!bool 5"], "'5' cannot be read as bool (line 1)"),
+        (["reproduce", "--set", "seeds=" + "[" * 2_000], "the value: it is nested without end"),
+        (["reproduce", "--out", "x" * 300], "is not a plain name such as 'my_people'"),
         (["fetch", "clear"], "error: therem/CLEAR is not fetched, since HF_HUB_OFFLINE is set"),
     ],
 )
@@ -173,10 +233,10 @@ def test_tune_searches_the_rates_that_are_named(monkeypatch, capsys):
 
 def test_construct_plans_without_asking(monkeypatch, capsys, tmp_path):
     monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / "outputs"))
-    words = ["construct", "--dry-run", "--set", "people=2", "--set", "construction.budget=5"]
+    words = ["construct", "--dry-run", "--set", "people=2", "--set", "budget=5"]
     assert __main__.main(words) == 0
     said = capsys.readouterr().out
-    assert "construction.budget ($5.00)" in said and said.endswith("Nothing was asked.\n")
+    assert "services.budget ($5.00)" in said and said.endswith("Nothing was asked.\n")
     assert json.dumps(str(tmp_path / "outputs"))[1:-1] in said
     assert not (tmp_path / "outputs").exists()
 

@@ -6,16 +6,19 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
+import jupytext
 import nbformat
 import papermill
 import pytest
-from nbformat.v4 import new_output
+from browser import until
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from remem import __main__, paths, reproduce
+from remem import __main__, paths, reproduce, runs
 from remem.config import load_config
-from remem.report import page
+from remem.report import calls
 
 HEADER = """# ---
 # jupyter:
@@ -58,9 +61,9 @@ def left(name: str = "smoke") -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*.*b") if path.is_file())
 
 
-def no_run(house, capsys, *arguments: str) -> str:
+def no_run(house, capsys, *arguments: str, status: int = 2) -> str:
     house("01_a", "1 / 0")
-    assert smoke(*arguments) == 2
+    assert smoke(*arguments) == status
     assert left() == []
     return capsys.readouterr().err
 
@@ -93,16 +96,50 @@ def test_a_good_run_from_parameters_to_page(house, capsys):
     assert executed.metadata.papermill.parameters["overrides"]["stage1"]["lr"] == 5e-5
     assert isinstance(executed.metadata.papermill.input_path, str)
 
-    index = (folders.root / "index.html").read_text()
+    assert "site/index.html" in (folders.root / "index.html").read_text()
+    index = (folders.site / "index.html").read_text()
     assert index.index("Table 3") < index.index("Figure 5")
-    assert 'href="html/01_good.html"' in index and (folders.html / "01_good.html").exists()
+    assert "stage1.lr = 5e-05" in index and "seeds = [3]" in index  # beside what the file says
+    kept = (folders.site / "notebooks.html").read_text()
+    assert 'href="../html/01_good.html"' in kept and (folders.html / "01_good.html").exists()
     [row] = csv.DictReader((folders.root / "notebooks.csv").open())
     assert row["notebook"] == "01_good" and row["longest"] == row["seconds"]
-    assert page.duration(float(row["seconds"])) in index and "older than" not in index
-    assert "stage1.lr = 5e-05" in index and "seeds = [3]" in index  # beside what the file says
+    assert calls.duration(float(row["seconds"])) in kept and "older than" not in index
 
     html = (folders.html / "01_good.html").read_text()
     assert "40/40" in html and not FETCHED.search(html)
+
+
+def test_what_a_notebook_shows_is_neither_run_nor_fetched(browser, tmp_path):
+    table = (
+        "<table id='told'><tr><td>42</td></tr></table><script>told.remove()</script>"
+        "<img src='http://127.0.0.1:9/a.png' onerror='told.remove()'>"
+        "<form action='http://127.0.0.1:9/' id='sent'><input name='a' value='b'></form>"
+    )
+    shown = new_output("execute_result", {"text/html": table}, execution_count=1)
+    folders = paths.Folders(tmp_path, tmp_path / "runs")
+    cells = [new_code_cell("1", outputs=[shown], execution_count=1)]
+    reproduce._save(new_notebook(cells=cells), folders, "x")
+    html = (folders.html / "x.html").read_text()
+    assert html.index(reproduce.POLICY) < html.index("<style"), "it goes for all that follows it"
+    browser.open(folders.html / "x.html")
+    assert browser.value("document.querySelector('#told').innerText") == "42"
+    browser.value("document.querySelector('#sent').submit()")
+    assert browser.value("location.protocol") == "file:"
+    stopped = {
+        e["requestId"]: e.get("blockedReason") for e in browser.seen("Network.loadingFailed")
+    }
+    for event in browser.seen("Network.requestWillBeSent"):
+        inside = event["request"]["url"].startswith(("file:", "data:"))
+        assert inside or stopped[event["requestId"]] == "csp"
+
+    def refused(what):
+        browser.value("0")  # what was logged meanwhile comes along
+        texts = [event["entry"]["text"] for event in browser.seen("Log.entryAdded")]
+        return any("Content Security Policy" in text and what in text for text in texts)
+
+    for what in ("inline script", "event handler", "form data"):
+        until(lambda what=what: refused(what))
 
 
 # what a browser gets for a page without being asked
@@ -131,7 +168,11 @@ def test_what_would_be_fetched_is_found():
     [
         ("x = 1\n1 / 0", "cell-02 ('x = 1') raised ZeroDivisionError: division by zero"),
         ("import sys\nsys.exit(0)", "cell-02 ('import sys') raised SystemExit: 0"),
-        ("import os\nos.kill(os.getpid(), 9)", "stopped at cell-02 ('import os'): DeadKernel"),
+        (
+            "import os\nos.kill(os.getpid(), 9)",
+            "stopped at cell-02 ('import os'): DeadKernelError: Kernel died. The notebook's "
+            "process was killed (out of memory?); lower `workers`",
+        ),
     ],
 )
 def test_a_run_that_stops_is_kept_as_failed(house, capsys, cell, told):
@@ -151,7 +192,7 @@ def test_a_folder_that_cannot_be_taught_stops_before_anything_is_trained(house, 
     for split in ("train", "test"):
         (people / split).mkdir(parents=True)
         (people / split / "metadata.jsonl").write_text("{}\n" if split == "train" else "")
-    told = no_run(house, capsys, "--set", f"benchmark={people}")
+    told = no_run(house, capsys, "--set", f"benchmark={people}", status=1)
     assert "train/metadata.jsonl, line 1: the key 'file_name' is missing" in told
 
 
@@ -161,7 +202,7 @@ def test_a_folder_that_cannot_be_taught_stops_before_anything_is_trained(house, 
         ("stage2.hyperparameters.NPO.gamma=1", "NPO has no such hyper-parameter; it has beta"),
         ("stage2.forget_ratio=0.99", "leaves no one to forget or no one to retain"),
         ("stage2.forget_set=forget5", "the data has no forget set 'forget5'"),
-        ("benchmark=nobody", "there is no folder"),
+        ("benchmark=nobody", "there is no such folder"),
     ],
 )
 def test_what_a_notebook_would_stumble_over_is_told_first(house, capsys, assignment, told):
@@ -267,7 +308,7 @@ def test_a_run_that_succeeds_takes_the_failed_one_away(house):
         ("stage1", "should be KEY=VALUE"),
         ("stage1.=3", "not a dotted key"),
         ("seeds=[1", "not valid YAML"),
-        ("seeds=2001-02-31", "not valid YAML"),
+        ("seeds=2001-02-31", "should be a list"),
         ("scale=tiny", "chosen by `scale`"),
         ("outputs=../tiny", "is not a plain name"),
         ("outputs=tiny", "is where that scale's own go"),
@@ -354,33 +395,122 @@ def test_outputs_of_other_data_are_refused(house, capsys):
 
 
 def test_killed_half_way_nothing_looks_finished_and_a_second_run_waits_its_turn(
-    house, tmp_path, capsys
+    house, tmp_path, capsys, monkeypatch
 ):
-    ready = tmp_path / "ready"
-    house("01_slow", f"open({str(ready)!r}, 'w').close()", "import time\ntime.sleep(60)")
+    ready, begun = tmp_path / "ready", "from remem.report import output\noutput.begin('x', scale)"
+    house("01_slow", begun, f"open({str(ready)!r}, 'w').close()", "import time\ntime.sleep(600)")
+    for name in ("TMPDIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", None)  # it is looked up once
+    process = another_smoke()
+    wait_for(ready.exists, process)
+    assert list((tmp_path / "TMPDIR").iterdir())
+    assert smoke() == 2
+    assert f"process {process.pid} is running" in capsys.readouterr().err
+    half = paths.write(paths.outputs("smoke").tables / f".{'0a' * 8}.part", "EM")
+    process.kill()  # its kernel ends within a second
+    process.communicate()
+    assert left() == []
+    house("01_slow", "print('quick now')")
+    assert smoke() == 0
+    assert left() == ["notebooks/01_slow.ipynb"] and not half.exists()
+    for name in ("TMPDIR", "JUPYTER_RUNTIME_DIR"):
+        assert not list((tmp_path / name).iterdir())
+
+
+def another_smoke() -> subprocess.Popen:
+    """`remem reproduce --scale smoke` with the same notebooks, in a process of its own."""
     script = (
         "import sys; from pathlib import Path; from remem import __main__, paths\n"
         f"paths.NOTEBOOKS = Path({str(paths.NOTEBOOKS)!r})\n"
         "sys.exit(__main__.main(['reproduce', '--scale', 'smoke']))"
     )
-    process = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    limit = time.monotonic() + 120
-    while not ready.exists():
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    limit = time.monotonic() + 300
+    while not condition():
         assert process.poll() is None and time.monotonic() < limit
         time.sleep(0.05)
-    assert smoke() == 2
-    assert f"process {process.pid} is running" in capsys.readouterr().err
-    process.kill()
-    process.wait()
-    assert left() == []
-    house("01_slow", "print('quick now')")
+
+
+def test_a_wait_for_another_process_is_shown_in_the_terminal(house, tmp_path, capsys):
+    ready, lock = tmp_path / "ready", tmp_path / "stage1-1"
+    house(
+        "01_waits",
+        "import sys\nfrom pathlib import Path\nfrom remem import runs\nfrom tqdm import tqdm",
+        f"open({str(ready)!r}, 'w').close()\nbar = tqdm(total=2, desc='runs')\n"
+        f"with runs.locked(Path({str(lock)!r})):\n    bar.close()",
+        "print('of no concern', file=sys.stderr)",
+    )
+    with runs.locked(lock):
+        process = another_smoke()
+        wait_for(ready.exists, process)
+        assert process.stderr
+        said = "".join(
+            iter(
+                process.stderr.readline, "remem: stage1-1: another process is making it; waiting\n"
+            )
+        )
+    assert process.communicate(timeout=300)[1] == "" and process.returncode == 0
+    assert said.strip() == ""  # and nothing else is
+
+
+def test_a_damaged_run_is_told_though_the_bookkeeping_meets_it_too(house, capsys):
+    """The message that says what to delete is what is shown."""
+    house(
+        "01_a",
+        "from remem import paths, runs\nfolder = paths.outputs(scale).runs / 'toy-1'",
+        'for name, text in ((\'DONE\', \'{"files": {"a": {"bytes": 1, "sha256": ""}}}\'),'
+        " ('spec.json', ''), ('a', 'x')):\n    paths.write(folder / name, text)",
+        "runs.verify(folder)",
+    )
+    assert smoke() == 1
+    told = capsys.readouterr().err
+    assert "a was changed after the run was done; delete the folder" in told
+    assert "Traceback" not in told
+
+
+def test_bookkeeping_that_cannot_be_written_hides_nothing(house, capsys, monkeypatch):
+    def full(*_):
+        raise paths.CannotWrite("cannot write notebooks.csv: No space left on device")
+
+    monkeypatch.setattr(reproduce.calls, "remember", full)
+    house("01_a", "1 / 0")
+    assert smoke() == 1
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_table_that_papermill_made_with_other_parameters_is_told(house, tmp_path, monkeypatch):
+    cells = (
+        "import pandas as pd\nfrom remem.report import output",
+        "config, out = output.begin('01_a', scale, overrides)",
+        "out.table('table2', pd.DataFrame({'EM': config.seeds}))",
+    )
+    path = house("01_a", *cells)
+    house("02_b", "print('b')")
     assert smoke() == 0
-    assert left() == ["notebooks/01_slow.ipynb"]
+    page_file = paths.outputs("smoke").root / "index.html"
+    assert "other parameters" not in page_file.read_text()
+    jupytext.write(jupytext.read(path), tmp_path / "in.ipynb")
+    monkeypatch.setenv("PYTHONPATH", str(paths.ROOT))
+    given = {"scale": "smoke", "overrides": {"seeds": [3]}}
+    papermill.execute_notebook(
+        str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb"), given, progress_bar=False
+    )
+    assert (paths.outputs("smoke").tables / "table2.csv").read_text() == "EM\n3\n"
+    assert smoke("02") == 0
+    text = page_file.read_text()
+    assert "Made with other parameters: seeds = [3] (file: [1])." in text
+    assert "not of this run, but made with seeds = [3] (file: [1]): Table 2" in text
 
 
 def test_plain_jupytext_and_papermill_do_the_same(house, tmp_path):

@@ -1,5 +1,7 @@
 """runs: done is loaded, killed is made again with the same bytes, damage is told."""
 
+import hashlib
+import itertools
 import json
 import os
 import random
@@ -231,8 +233,14 @@ def damage_by_removing(folder):
     return "weights is missing"
 
 
-def damage_by_cutting(folder):
-    (folder / "DONE").write_text((folder / "DONE").read_text()[:40])
+def damage_by_adding(folder):
+    with (folder / "adapter" / "weights").open("ab") as file:
+        file.write(b"x")
+    return "weights was changed"
+
+
+def damage_by_another_manifest(folder):
+    (folder / "DONE").write_text('{"files": {"scores.json": 3}}')
     return "DONE cannot be read"
 
 
@@ -242,7 +250,14 @@ def damage_by_undoing(folder):
 
 
 @pytest.mark.parametrize(
-    "damage", [damage_by_changing, damage_by_removing, damage_by_cutting, damage_by_undoing]
+    "damage",
+    [
+        damage_by_changing,
+        damage_by_removing,
+        damage_by_adding,
+        damage_by_another_manifest,
+        damage_by_undoing,
+    ],
 )
 def test_a_damaged_folder_is_told_and_kept(tmp_path, damage):
     folder = runs.get_or_create(Toy(name="a"), tmp_path)
@@ -252,6 +267,139 @@ def test_a_damaged_folder_is_told_and_kept(tmp_path, damage):
             runs.get_or_create(spec, tmp_path)
         assert f"delete the folder {folder}" in str(told.value)
     assert folder.is_dir() and calls(tmp_path) == ["a"]
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def zeroed(path):
+    """As long as it was: its size had come to the disk, and nothing else."""
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def zeroed_from_a_page_on(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: runs.PAGE] + bytes(len(content) - runs.PAGE))
+
+
+@pytest.mark.parametrize(
+    "file, loss",
+    [
+        ("adapter/weights", zeroed_from_a_page_on),
+        *itertools.product(
+            ("adapter/weights", "scores.json", "spec.json", "DONE"), (empty, cut, zeroed)
+        ),
+    ],
+)
+def test_what_a_loss_of_power_left_is_put_aside_with_a_line_and_made_again(
+    tmp_path, capsys, file, loss
+):
+    spec = Toy(name="a", seed=90)  # 9,000 bytes of weights
+    folder = runs.get_or_create(spec, tmp_path)
+    kept = (folder / "adapter" / "weights").read_bytes()
+    loss(folder / file)
+    left = (folder / file).read_bytes()
+    with pytest.raises(runs.CutShort, match=rf"{Path(file).name} is empty or cut short; delete"):
+        runs.verify(folder)
+    assert runs.get_or_create(Child(of=(spec,)), tmp_path).is_dir()
+    [line] = capsys.readouterr().err.splitlines()
+    [aside] = tmp_path.glob(f".{folder.name}.cut-*")
+    assert line.startswith(f"remem: {folder / file} is empty or cut short")
+    assert line.endswith(f"put aside as {aside.name}, and made again")
+    assert (aside / file).read_bytes() == left  # nothing of it was lost
+    assert (folder / "adapter" / "weights").read_bytes() == kept and runs.verify(folder)
+    assert calls(tmp_path) == ["a", "a", "child"]
+
+
+def test_what_is_cut_short_is_not_done_and_what_is_changed_is(tmp_path):
+    spec = Toy(name="a")
+    assert not runs.is_done(spec, tmp_path)
+    folder = runs.get_or_create(spec, tmp_path)
+    assert runs.is_done(spec, tmp_path)
+    damage_by_changing(folder)
+    assert runs.is_done(spec, tmp_path)  # whoever uses it is told
+    for file in ("scores.json", "DONE"):
+        cut(folder / file)
+        assert not runs.is_done(spec, tmp_path)
+
+
+def test_a_run_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """What a disk would hold after a loss of power: what was synced, under the names of folders
+    that were synced."""
+    spec, synced, held = Toy(name="a"), set(), []
+    fsync, rename = os.fsync, os.rename
+
+    def note_fsync(handle):
+        synced.add(os.fstat(handle).st_ino)
+        fsync(handle)
+
+    def note_rename(source, target):
+        inside = [Path(source), *Path(source).rglob("*")]
+        held.append({path.name: path.stat().st_ino in synced for path in inside})
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    runs.get_or_create(spec, tmp_path)
+    [each] = held
+    names = {f".{runs.name(spec)}.part", "adapter", "weights", "scores.json", "spec.json", "DONE"}
+    assert each == dict.fromkeys(names, True)
+    assert tmp_path.stat().st_ino in synced  # and the name itself
+
+
+@pytest.mark.parametrize("verified_once", [False, True])
+def test_a_run_under_anothers_name_is_told(tmp_path, monkeypatch, verified_once):
+    monkeypatch.setattr(Toy, "verified_once", verified_once)
+    spec, other = Toy(name="a", inner=Inner(lr=0.5), batch=4), Toy(name="a", batch=64)
+    folder = runs.get_or_create(spec, tmp_path)
+    folder.rename(runs.folder(other, tmp_path))
+    for asked in (other, Child(of=(other,))):
+        with pytest.raises(runs.DamagedRun) as told:
+            runs.get_or_create(asked, tmp_path)
+        folder = runs.folder(other, tmp_path)
+        assert f"{folder} holds another run" in str(told.value)
+        assert "spec.json has inner.lr = 0.5, which should be 1.0; delete" in str(told.value)
+    assert calls(tmp_path) == ["a"]
+
+
+def test_a_run_of_other_runs_is_told_by_where_they_differ(tmp_path):
+    one, two = (Child(of=(Toy(name="a", batch=4), Toy(name="b", seed=seed))) for seed in (1, 2))
+    same = Child(of=(Toy(name="a", batch=8), Toy(name="b", seed=1, batch=2)))
+    folder = runs.get_or_create(one, tmp_path)
+    assert runs.get_or_create(same, tmp_path) == folder  # memory is no other run
+    folder.rename(runs.folder(two, tmp_path))
+    with pytest.raises(runs.DamagedRun, match=r"has of\[1\]\.seed = 1, which should be 2"):
+        runs.get_or_create(two, tmp_path)
+    spec = runs.folder(two, tmp_path) / "spec.json"
+    for content in (b"[]", b'{"spec": 1}'):  # nobody's
+        spec.write_bytes(content)
+        done = runs.read_json(spec.with_name("DONE"))
+        done["files"]["spec.json"] = {
+            "bytes": len(content),
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
+        spec.with_name("DONE").write_text(json.dumps(done))
+        with pytest.raises(runs.DamagedRun, match=r"spec\.json (cannot be read|has the spec = 1)"):
+            runs.get_or_create(two, tmp_path)
+
+
+def test_half_made_runs_go_and_those_that_are_being_made_or_are_not_ours_stay(tmp_path):
+    dead, living = (tmp_path / f".{runs.name(Toy(name=name))}.part" for name in "ab")
+    not_ours = tmp_path / ".my-notes.part"
+    for part in (dead, living, not_ours):
+        (part / "adapter").mkdir(parents=True)
+    locks = tmp_path / ".locks"
+    locks.mkdir()
+    (locks / runs.name(Toy(name="a"))).touch()
+    with runs.locked(locks / runs.name(Toy(name="b"))):
+        runs.clear(tmp_path)
+        assert not dead.exists() and living.is_dir() and not_ours.is_dir()
+    runs.clear(tmp_path / "not there")
 
 
 def test_what_is_large_is_verified_once_in_a_process(tmp_path, monkeypatch):

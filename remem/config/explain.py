@@ -11,8 +11,8 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
 
+from remem.config import core_yaml
 from remem.config.networks import NETWORKS
 from remem.config.sections import Config
 
@@ -28,7 +28,11 @@ PLAIN_WORDS = {
     "a valid number": "a number",
 }
 
-KIND = re.compile(r"(float|int|bool|str|tuple\[.*\])$")  # a step of pydantic's into "int | str"
+# keys of earlier versions
+MOVED = {f"{section}.budget": "services.budget" for section in ("judge", "construction")}
+
+# a step of pydantic's into "int | str"
+KIND = re.compile(r"(constrained-)?(float|int|bool|str|tuple\[.*\])$")
 
 
 class BadParameter(ValueError):
@@ -38,13 +42,17 @@ class BadParameter(ValueError):
 def in_plain_words(error: ValidationError, path: Path, given: Mapping[str, Any]) -> str:
     """One line for each fault: where the value came from, its key, and what is allowed."""
     reasons: dict[tuple[int | str, ...], list[str]] = {}
-    for problem in error.errors():
+    problems = error.errors()
+    above = {problem["loc"][:-1] for problem in problems}
+    for problem in problems:
+        if problem["type"] == "too_short" and problem["loc"] in above:
+            continue  # pydantic counts those values of a list that are in order
         place = tuple(s for s in problem["loc"] if s not in NETWORKS and not KIND.match(str(s)))
         reasons.setdefault(place, []).append(_reason(problem))
     lines = []
     for place, (reason, *others) in reasons.items():  # others: where it may be of several kinds
         source = "given on top of the file" if _holds(given, place) else str(path)
-        key = ".".join(map(str, place)) or "the parameters"
+        key = shortened(".".join(map(str, place))) or "the parameters"
         or_else = [f" or {other.partition('should be ')[2] or other}" for other in others]
         if not others and re.fullmatch(r"[\d.]+ was given; it should be text", reason):
             or_else = [", in quotes"]
@@ -55,16 +63,24 @@ def in_plain_words(error: ValidationError, path: Path, given: Mapping[str, Any])
 def _reason(problem: Any) -> str:
     place, kind, value = problem["loc"], problem["type"], problem["input"]
     if kind == "extra_forbidden":
+        if now := MOVED.get(".".join(map(str, place))):
+            return f"unknown key; it is {now} now"
         allowed = sorted(_fields(place[:-1]))
-        return f"unknown key{meant(str(place[-1]), allowed)}; allowed here: {', '.join(allowed)}"
+        like = meant(str(place[-1])[:100], allowed)
+        return f"unknown key{like}; allowed here: {', '.join(allowed)}"
     if kind == "missing":
         return "is missing"
     if kind == "value_error":
         return problem["msg"].removeprefix("Value error, ")
-    reason = f"{json.dumps(value)} was given; {problem['msg']}"
+    reason = f"{shortened(json.dumps(value))} was given; {problem['msg']}"
     for words, plain in PLAIN_WORDS.items():
         reason = reason.replace(words, plain)
     return reason
+
+
+def shortened(text: str) -> str:
+    """What somebody gave, for a message: not without end."""
+    return text if len(text) <= 100 else f"{text[:90]} ..."
 
 
 def _fields(place: tuple[int | str, ...]) -> set[str]:
@@ -105,11 +121,13 @@ def listed(file: Path) -> Iterator[tuple[str, str, str]]:
     What it is: what the schema says, and the comment in the file, which may give a reason.
     """
     text = file.read_text(encoding="utf-8")
-    yield from _listed(Config, YAML(typ="rt").load(text), "", text.splitlines())
+    content, lines = core_yaml.read(text), text.splitlines()
+    comments = {key: _comment(lines, *place) for key, place in core_yaml.places(text).items()}
+    yield from _listed(Config, content, "", comments)
 
 
 def _listed(
-    kind: Any, content: Any, above: str, lines: Sequence[str]
+    kind: Any, content: Any, above: str, comments: Mapping[str, str]
 ) -> Iterator[tuple[str, str, str]]:
     content = content if isinstance(content, Mapping) else {}
     for name, info in kind.model_fields.items():
@@ -117,17 +135,17 @@ def _listed(
         inner = _model(info.annotation)
         given = content.get(name)
         if inner is not None and not (name in content and given is None):
-            yield from _listed(inner, given, key, lines)
+            yield from _listed(inner, given, key, comments)
         elif get_origin(info.annotation) is dict and isinstance(given, Mapping) and given:
             for each, value in given.items():
                 kinds = _model(get_args(info.annotation)[1], value)
                 if kinds is None:
                     yield f"{key}.{each}", _shown(value), info.description or ""
                 else:
-                    yield from _listed(kinds, value, f"{key}.{each}", lines)
+                    yield from _listed(kinds, value, f"{key}.{each}", comments)
         else:
             value = given if name in content else info.get_default(call_default_factory=True)
-            said = (info.description or "", _comment(content, name, lines))
+            said = (info.description or "", comments.get(key, ""))
             yield key, _shown(value), "; ".join(filter(None, said))
 
 
@@ -145,12 +163,8 @@ def _model(annotation: Any, value: Any = None) -> Any:
     )
 
 
-def _comment(content: Any, name: str, lines: Sequence[str]) -> str:
+def _comment(lines: Sequence[str], row: int, indent: int) -> str:
     """What the file says above a key, at its indent, and behind its value, on one line."""
-    place = getattr(content, "lc", None) and content.lc.data.get(name)
-    if not place:
-        return ""
-    row, indent = int(place[0]), int(place[1])
     first = row
     while first and _comment_at(lines[first - 1], indent):
         first -= 1

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from remem import paths, runs
-from remem.config import explain
+from remem.config import core_yaml, explain
+from remem.config.core_yaml import NotYaml
 from remem.config.explain import BadParameter
 from remem.config.sections import SCALES, Config
 
@@ -72,17 +71,22 @@ def assignments(given: Sequence[str]) -> dict[str, Any]:
         if not equals or not key:
             raise BadParameter(f"--set {assignment}: should be KEY=VALUE, such as stage1.epochs=3")
         try:
-            parsed = _yaml().load(value) if value.strip() else ""
-            _put(found, steps(key), parsed, f"--set {assignment}")
-        except BadParameter:
-            raise
-        except (YAMLError, ValueError) as error:
-            raise BadParameter(
-                f"--set {assignment}: the value is not valid YAML: {error}"
-            ) from error
-        except RecursionError:
-            raise BadParameter(f"--set {assignment:.100}: it is nested without end") from None
+            parsed = core_yaml.read(value) if value.strip() else ""
+        except NotYaml as error:
+            raise BadParameter(f"--set {assignment:.100}: the value: {error}") from error
+        _put(found, steps(key), parsed, f"--set {assignment:.100}")
     return found
+
+
+def with_section(assignment: str, *sections: str) -> str:
+    """A "key=value" with its section, where it has none of `sections`: that of these which knows
+    the key, or the first."""
+    first = re.split(r"[.=]", assignment)[0]
+    if first in sections:
+        return assignment
+    kinds = {section: Config.model_fields[section].annotation for section in sections}
+    known = [name for name, kind in kinds.items() if first in getattr(kind, "model_fields", ())]
+    return f"{(known or sections)[0]}.{assignment}"
 
 
 def nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,27 +109,18 @@ def steps(key: str) -> list[str]:
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """A YAML file's mapping, read as YAML 1.2, safely. Raises BadParameter."""
+    """A YAML file's mapping, read as YAML 1.2 (`core_yaml`). Raises BadParameter."""
     try:
-        content = _yaml().load(file.read_text(encoding="utf-8"))
+        content = core_yaml.read(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadParameter(f"{file}: cannot be read ({error.strerror})") from error
-    except (YAMLError, ValueError) as error:  # ValueError: not UTF-8, or the 31st of February
-        raise BadParameter(f"{file}: not valid YAML: {error}") from error
-    except RecursionError:
-        raise BadParameter(f"{file}: it is nested without end") from None
+    except NotYaml as error:
+        raise BadParameter(f"{file}: {error}") from error
+    except ValueError as error:
+        raise BadParameter(f"{file}: not valid YAML: it is not in UTF-8 ({error})") from error
     if not isinstance(content, dict):
         raise BadParameter(f"{file}: should hold keys and values, such as 'scale: tiny'")
-    try:
-        for place in _keys_that_are_no_text(content):
-            raise BadParameter(f"{file}: the key {place} should be plain text")
-    except RecursionError:
-        raise BadParameter(f"{file}: an anchor stands inside what it names") from None
     return content
-
-
-def _yaml() -> YAML:
-    return YAML(typ="safe", pure=True)  # no tags of anybody's classes; a key twice is an error
 
 
 def _file(scale: str | Path) -> Path:
@@ -164,13 +159,3 @@ def _merge(below: Any, above: Any) -> Any:
         return above
     below = below if isinstance(below, Mapping) else {}
     return {**below, **{key: _merge(below.get(key), value) for key, value in above.items()}}
-
-
-def _keys_that_are_no_text(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        yield from (repr(key) for key in value if not isinstance(key, str))
-        for inner in value.values():
-            yield from _keys_that_are_no_text(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _keys_that_are_no_text(inner)

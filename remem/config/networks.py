@@ -8,6 +8,18 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from remem import paths
+from remem.config.numbers import (
+    Angle,
+    Count,
+    Few,
+    Layers,
+    Pixels,
+    Rate,
+    Scale,
+    Seed,
+    Size,
+    Width,
+)
 from remem.runs import Spec
 
 
@@ -28,19 +40,19 @@ class Hub(Spec):
 class VisionTower(Spec):
     """The vision tower: CLIP's transformer, trained to tell `faces` invented people apart."""
 
-    image_size: int = Field(64, ge=16, description="pixels, square")
-    patch: int = Field(16, ge=1, description="pixels of a patch's side")
-    layers: int = Field(4, ge=1, description="transformer layers")
-    width: int = Field(128, ge=4, description="hidden width")
-    heads: int = Field(4, ge=1, description="attention heads")
-    faces: int = Field(3000, ge=2, description="invented people in its training")
-    views: int = Field(4, ge=1, description="pictures of each")
-    epochs: int = Field(13, ge=1, description="passes over the pictures")
-    batch: int = Field(128, ge=1, description="pictures in a step")
-    lr: float = Field(3e-3, gt=0, description="peak learning rate")
-    margin: float = Field(0.2, description="ArcFace's additive angle, radians")
-    sharpness: float = Field(16.0, description="ArcFace's s")
-    seed: int = Field(0, description="of weights, pictures and order")
+    image_size: Pixels = Field(64, description="pixels, square")
+    patch: Size = Field(16, description="pixels of a patch's side")
+    layers: Layers = Field(4, description="transformer layers")
+    width: Width = Field(128, description="hidden width")
+    heads: Size = Field(4, description="attention heads")
+    faces: int = Field(3000, ge=2, le=1_000_000, description="invented people in its training")
+    views: Few = Field(4, description="pictures of each")
+    epochs: Few = Field(13, description="passes over the pictures")
+    batch: Count = Field(128, description="pictures in a step")
+    lr: Rate = Field(3e-3, description="peak learning rate")
+    margin: Angle = Field(0.2, description="ArcFace's additive angle, radians")
+    sharpness: Scale = Field(16.0, description="ArcFace's s")
+    seed: Seed = Field(0, description="of weights, pictures and order")
 
     @model_validator(mode="after")
     def _divides(self):
@@ -54,19 +66,19 @@ class VisionTower(Spec):
 class TinyLlava(Spec):
     """A tiny LLaVA that is trained here: the language model's size and its training."""
 
-    layers: int = Field(ge=1, description="transformer layers of the language model")
-    width: int = Field(ge=4, description="hidden width")
-    mlp: int = Field(ge=4, description="width inside the MLP")
-    heads: int = Field(ge=1, description="attention heads")
-    vocabulary: int = Field(2400, ge=300, description="tokens of the byte-level BPE")
+    layers: Layers = Field(description="transformer layers of the language model")
+    width: Width = Field(description="hidden width")
+    mlp: Width = Field(description="width inside the MLP")
+    heads: Size = Field(description="attention heads")
+    vocabulary: int = Field(2400, ge=300, le=1_000_000, description="tokens of the byte-level BPE")
     public: int = Field(20, ge=1, le=20, description="public figures, known by face and by name")
-    others: int = Field(100, ge=1, description="people known by name only")
-    steps: int = Field(800, ge=1, description="optimiser steps")
-    batch: int = Field(64, ge=2, description="rows in a step")
-    lr: float = Field(2e-3, gt=0, description="peak learning rate")
-    examined: int = Field(240, ge=1, description="questions for each ability afterwards")
+    others: Few = Field(100, description="people known by name only")
+    steps: Count = Field(800, description="optimiser steps")
+    batch: int = Field(64, ge=2, le=1_000_000, description="rows in a step")
+    lr: Rate = Field(2e-3, description="peak learning rate")
+    examined: Few = Field(240, description="questions for each ability afterwards")
     dtype: Literal["float32"] = Field("float32", description="precision, in training too")
-    seed: int = Field(0, description="of weights and corpus")
+    seed: Seed = Field(0, description="of weights and corpus")
 
     @model_validator(mode="after")
     def _divides(self):

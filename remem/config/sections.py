@@ -15,7 +15,21 @@ from remem import paper, paths
 from remem.config.networks import Hub as Hub
 from remem.config.networks import Network, VisionTower
 from remem.config.networks import TinyLlava as TinyLlava
-from remem.config.services import Construction, Judge
+from remem.config.numbers import (
+    AtOnce,
+    Count,
+    Few,
+    FewOrNone,
+    Part,
+    Percent,
+    Pixels,
+    Scale,
+    Seed,
+    Several,
+    Share,
+    Tokens,
+)
+from remem.config.services import Account, Construction, Judge, Services
 from remem.config.services import FaceSimilarity as FaceSimilarity
 from remem.config.stages import Optimiser as Optimiser
 from remem.config.stages import Stage1, Stage2
@@ -45,12 +59,12 @@ class Dataset(Spec):
     # People and faces are numbered from the seed: below 10,000 x (89 + 2) and thus below all those
     # of training/corpus.py (from 910,001 and from a million), or the base would know one of them.
     seed: int = Field(0, ge=0, lt=90, description="draws people, faces and questions")
-    identities: int = Field(20, ge=2, lt=10_000, description="how many people are drawn")
-    image_size: int = Field(64, ge=16, description="pixels, square")
-    single: int = Field(70, ge=0, description="training questions per person, single-hop")
-    multi: int = Field(30, ge=0, description="training questions per person, multi-hop")
-    test_single: int = Field(14, ge=0, description="held-out questions per person, single-hop")
-    test_multi: int = Field(14, ge=0, description="held-out questions per person, multi-hop")
+    identities: Several = Field(20, description="how many people are drawn")
+    image_size: Pixels = Field(64, description="pixels, square")
+    single: FewOrNone = Field(70, description="training questions per person, single-hop")
+    multi: FewOrNone = Field(30, description="training questions per person, multi-hop")
+    test_single: FewOrNone = Field(14, description="held-out questions per person, single-hop")
+    test_multi: FewOrNone = Field(14, description="held-out questions per person, multi-hop")
 
 
 class Base(Spec):
@@ -65,8 +79,8 @@ class Base(Spec):
 class Evaluate(Spec):
     """How answers are generated. Nothing here retrains anything."""
 
-    batch: int = Field(ge=1, description="sequences in memory at once")
-    max_new_tokens: int = Field(ge=1, description="after which an answer is cut off")
+    batch: Count = Field(description="sequences in memory at once")
+    max_new_tokens: Tokens = Field(description="after which an answer is cut off")
     prefix_template: PrefixTemplate = Field(
         "plain", description="the words before the value in Exposure's prefix"
     )
@@ -76,11 +90,11 @@ class Evaluate(Spec):
 class Shape(Spec):
     """The shape of another benchmark's data."""
 
-    identities: int = Field(ge=2, description="people")
-    single: int = Field(ge=0, description="single-hop questions about each")
-    multi: int = Field(ge=0, description="multi-hop questions about each")
-    names: int = Field(ge=0, description="of the latter, how many ask for the name")
-    pictures: int = Field(ge=1, description="pictures of each")
+    identities: Several = Field(description="people")
+    single: FewOrNone = Field(description="single-hop questions about each")
+    multi: FewOrNone = Field(description="multi-hop questions about each")
+    names: FewOrNone = Field(description="of the latter, how many ask for the name")
+    pictures: Few = Field(description="pictures of each")
 
     @model_validator(mode="after")
     def _names_are_multi_hop(self):
@@ -99,14 +113,11 @@ class Diagnosis(Spec):
     real: Dataset | None = Field(
         description="public figures that the base model knows; null: none at hand"
     )
-    asked: int = Field(
-        ge=2, description="people of each shape who are asked about, the first of all"
-    )
-    questions_per_person: int = Field(ge=1, description="where questions are made few")
-    pictures_per_person: int = Field(1, ge=1, description="where pictures are made few")
-    updates: int | None = Field(
+    asked: Several = Field(description="people of each shape who are asked about, the first of all")
+    questions_per_person: Few = Field(description="where questions are made few")
+    pictures_per_person: Few = Field(1, description="where pictures are made few")
+    updates: Count | None = Field(
         None,
-        ge=1,
         description="optimiser steps where one thing is changed at a time; null: ReMem's own",
     )
 
@@ -114,34 +125,32 @@ class Diagnosis(Spec):
 class Repeated(Spec):
     """People who are trained on alone, one at a time or together, and by how many of the seeds."""
 
-    people: int = Field(ge=1, description="how many people")
-    seeds: int = Field(ge=1, description="by how many of the seeds")
+    people: Few = Field(description="how many people")
+    seeds: Few = Field(description="by how many of the seeds")
 
 
 class Scaling(Repeated):
     """Fig 3a and 3b: more and more questions about one person."""
 
-    samples: tuple[int, ...] = Field(min_length=2, description="numbers of questions")
-    controlled: tuple[int, ...] = Field(
+    samples: tuple[Few, ...] = Field(min_length=2, description="numbers of questions")
+    controlled: tuple[Few, ...] = Field(
         min_length=2, description="those of them that have the control as well"
     )
-    updates: int = Field(ge=1, description="optimiser steps in the control with equal updates")
-    single: int = Field(ge=0, le=100, description="percent of the questions that are single-hop")
+    updates: Count = Field(description="optimiser steps in the control with equal updates")
+    single: Percent = Field(description="percent of the questions that are single-hop")
 
 
 class Mix(Repeated):
     """One setting of Fig 3c."""
 
-    samples: int = Field(ge=1, description="questions about each person")
+    samples: Few = Field(description="questions about each person")
 
 
 class Hops(Spec):
     """Fig 3c: shares of single-hop questions, about one person at a time, as in the paper, and
     about several at once, who have to be distinguished."""
 
-    shares: tuple[Annotated[int, Field(ge=0, le=100)], ...] = Field(
-        min_length=2, description="percent single-hop"
-    )
+    shares: tuple[Percent, ...] = Field(min_length=2, description="percent single-hop")
     one_person: Mix = Field(description="one person at a time")
     several_people: Mix = Field(description="several at once")
 
@@ -149,17 +158,17 @@ class Hops(Spec):
 class Trace(Spec):
     """Causal tracing (Fig 2 and 5)."""
 
-    window: int = Field(ge=1, description="layers restored together, an odd number")
+    window: Few = Field(description="layers restored together, an odd number")
     floor: Annotated[
-        float,
-        Field(ge=0, le=1, description="total effect (a probability) below which no trace is read"),
+        Share,
+        Field(description="total effect (a probability) below which no trace is read"),
         NOT_IN_DIGEST,
     ]
-    people: int = Field(ge=2, description="of each set")
-    pictures: int = Field(ge=1, description="of each person")
-    noise: float = Field(gt=0, description="on the subject, in standard deviations of embeddings")
-    samples: int = Field(ge=1, description="of that noise, averaged")
-    batch: Annotated[int, Field(ge=1, description="restored runs in memory at once"), NOT_IN_DIGEST]
+    people: Several = Field(description="of each set")
+    pictures: Few = Field(description="of each person")
+    noise: Scale = Field(description="on the subject, in standard deviations of embeddings")
+    samples: Few = Field(description="of that noise, averaged")
+    batch: Annotated[Count, Field(description="restored runs in memory at once"), NOT_IN_DIGEST]
 
     @model_validator(mode="after")
     def _centred(self):
@@ -171,33 +180,33 @@ class Trace(Spec):
 class Controls(Spec):
     """Name swap, picture swap, no picture: do answers come from the name, and from the face?"""
 
-    per_person: int = Field(ge=1, description="held-out questions of each hop about each person")
-    seeds: int = Field(ge=1, description="by how many of the seeds the methods are asked")
+    per_person: Few = Field(description="held-out questions of each hop about each person")
+    seeds: Few = Field(description="by how many of the seeds the methods are asked")
 
 
 class Ability(Spec):
     """General ability (Table 4): multiple-choice questions in MMBench's format."""
 
     source: Place = Field("synthetic", description="synthetic, or an MMBench TSV file")
-    questions: int = Field(ge=1, description="how many are drawn, where they are synthetic")
+    questions: Count = Field(description="how many are drawn, where they are synthetic")
     generated: int = Field(
-        ge=0, description="of how many, the first, an answer is generated in each rotation as well"
+        ge=0,
+        le=1_000_000,
+        description="of how many, the first, an answer is generated in each rotation as well",
     )
-    image_size: int = Field(ge=16, description="pixels of a drawn picture")
-    seed: int = Field(ge=0, description="of the drawn questions")
+    image_size: Pixels = Field(description="pixels of a drawn picture")
+    seed: Seed = Field(description="of the drawn questions")
     instruction: str = Field("", description="a last line under the options")
-    batch: Annotated[int, Field(ge=1, description="sequences in memory at once"), NOT_IN_DIGEST]
-    max_new_tokens: int = Field(ge=1, description="after which an answer is cut off")
+    batch: Annotated[Count, Field(description="sequences in memory at once"), NOT_IN_DIGEST]
+    max_new_tokens: Tokens = Field(description="after which an answer is cut off")
 
 
 class Draws(Spec):
     """Forget ratios, and how often others are forgotten at each: one draw in the forget set of each
     seed, then a second there, and so on, as far as there is room for disjoint ones."""
 
-    shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
-        min_length=1, description="of the identities to forget"
-    )
-    draws: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    shares: tuple[Part, ...] = Field(min_length=1, description="of the identities to forget")
+    draws: tuple[Few, ...] = Field(
         min_length=1, description="of people to forget, at each of these shares"
     )
 
@@ -220,13 +229,13 @@ class Ratios(Spec):
 class Curves(Spec):
     """Each method epoch by epoch, for which checkpoints are kept."""
 
-    seeds: int = Field(ge=1, description="by how many of the seeds")
+    seeds: Few = Field(description="by how many of the seeds")
 
 
 class Sensitivity(Spec):
     """What Table 2 hangs on that the paper leaves open."""
 
-    betas: tuple[float, ...] = Field(min_length=1, description="values of beta of DPO and of NPO")
+    betas: tuple[Scale, ...] = Field(min_length=1, description="values of beta of DPO and of NPO")
 
 
 class Experiments(Spec):
@@ -283,16 +292,17 @@ class Config(Spec):
         None, description="folder below outputs/ for tables and figures; null: the scale's name"
     )
     models: tuple[str, ...] = Field(description="which of base.networks; the first is used most")
-    seeds: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+    seeds: tuple[Annotated[int, Field(ge=1, lt=2**31)], ...] = Field(
         description="from 1 on: 0 is kept for tuning"
     )
-    workers: int = Field(ge=1, description="runs at once, each a process of one thread if above 1")
+    workers: AtOnce = Field(description="runs at once, each a process of one thread if above 1")
     dataset: Dataset
     base: Base
     stage1: Stage1
     stage2: Stage2
     evaluate: Evaluate
     experiments: Experiments
+    services: Services = Services()  # pyright: ignore[reportCallIssue]
     judge: Judge
     benchmark: Benchmark | None = Field(
         description="null: what `dataset` says. Or remem, fiubench, mllmu, clear, or a folder"
@@ -319,6 +329,12 @@ class Config(Spec):
     def folders(self) -> paths.Folders:
         """Where tables, figures and runs go. Runs are shared by all outputs of a scale."""
         return paths.outputs(self.outputs or self.scale, runs_of=self.scale)
+
+    @property
+    def account(self) -> Account:
+        """Where services' answers are kept, and what they may cost. Shared as the runs are."""
+        folders = self.folders
+        return Account(folders.services, self.services.budget, folders.former_services)
 
     @property
     def data_name(self) -> str:

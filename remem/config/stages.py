@@ -8,22 +8,35 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from remem import paper
+from remem.config.numbers import (
+    Count,
+    Few,
+    FewOrNone,
+    Part,
+    Rate,
+    Real,
+    Scale,
+    Share,
+    Size,
+    Weight,
+    Whole,
+)
 from remem.runs import NOT_IN_DIGEST, Spec
 
 
 class Optimiser(Spec):
     """How a loss is driven down: AdamW, one learning rate with a schedule over all steps."""
 
-    epochs: int = Field(ge=0, description="passes over the rows")
-    batch: int = Field(ge=1, description="rows in an optimiser step")
+    epochs: FewOrNone = Field(description="passes over the rows")
+    batch: Count = Field(description="rows in an optimiser step")
     micro_batch: Annotated[
-        int, Field(ge=1, description="rows in memory at once; changes no gradient"), NOT_IN_DIGEST
+        Count, Field(description="rows in memory at once; changes no gradient"), NOT_IN_DIGEST
     ]
-    lr: float = Field(gt=0, description="peak learning rate")
+    lr: Rate = Field(description="peak learning rate")
     schedule: Literal["cosine", "linear", "constant"] = Field(description="of the learning rate")
-    warmup: float = Field(ge=0, le=1, description="share of the steps in which the rate rises")
-    weight_decay: float = Field(ge=0, description="AdamW's")
-    clip: float | None = Field(gt=0, description="bound on the gradient's norm, or null")
+    warmup: Share = Field(description="share of the steps in which the rate rises")
+    weight_decay: Weight = Field(description="AdamW's")
+    clip: Scale | None = Field(description="bound on the gradient's norm, or null")
     checkpointing: Annotated[
         bool, Field(description="trades time for memory on a GPU"), NOT_IN_DIGEST
     ] = False
@@ -41,11 +54,10 @@ class Optimiser(Spec):
 class Stage1(Optimiser):
     """Stage 1, memorising: the adapter's size and how it is fitted."""
 
-    rank: int = Field(ge=1, description="of the LoRA matrices")
-    alpha: int = Field(ge=1, description="LoRA's; twice the rank, as in the paper")
-    seeds: int = Field(
+    rank: Size = Field(description="of the LoRA matrices")
+    alpha: int = Field(ge=2, le=2 * 8192, description="LoRA's; twice the rank, as in the paper")
+    seeds: Few = Field(
         1,
-        ge=1,
         description="how many stage 1s, of seeds 1 on: those of stage 2 begin from them in turn",
     )
 
@@ -56,7 +68,7 @@ class Stage1(Optimiser):
         return self
 
 
-Hyperparameter = float | int | bool | str
+Hyperparameter = Real | Whole | bool | str
 
 
 class Stage2(Optimiser):
@@ -70,7 +82,7 @@ class Stage2(Optimiser):
     hyperparameters: dict[str, dict[str, Hyperparameter]] = Field(
         {}, description="of a method, by its name: NPO: {beta: 0.1}"
     )
-    forget_ratio: float = Field(gt=0, lt=1, description="share of the identities to forget")
+    forget_ratio: Part = Field(description="share of the identities to forget")
     forget_set: str | tuple[str, ...] | None = Field(
         None, description="a benchmark's own forget set by name, or identities"
     )

@@ -3,8 +3,8 @@
 Profiles with a description of the looks; of each person an anchor picture, and pictures made after
 it in layouts of two disjoint pools; a filter by face similarity; a person's review. What either
 refuses is asked for again. Each answer that was paid for is kept (services.ledger), so the same
-call goes on where it was. The result is a dataset folder. It needs a key for Gemini, and
-insightface's model pack (`construction.face_similarity.pack`).
+call goes on where it was. The result is a dataset folder. It needs insightface's model pack
+(`construction.face_similarity.pack`), and a key for Gemini where something is still to be asked.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from PIL import Image, ImageOps
 from tqdm import tqdm
 
 from remem import paths, runs
-from remem.config.services import Construction
+from remem.config.services import Account, Construction
 from remem.construction import face_similarity, prompts
 from remem.data import review_marks, validation
+from remem.report import writers
 from remem.services import gemini, ledger
 from remem.synthetic import questions
 from remem.synthetic.people import ATTRIBUTES, Profile
@@ -69,16 +70,23 @@ Slot = tuple[str, str, int]  # identity, split, number
 MEASURED = ("identity", "split", "similarity", *prompts.LAYOUTS["train"], "version", "refused")
 
 
-def construct(settings: Construction, out: Path) -> Path:
+def construct(settings: Construction, out: Path, account: Account) -> Path:
     """The folder of the dataset, made below `out`; what was answered before costs nothing again.
 
-    out: `answers/` (all that the services said), `draft/` (what review.write_pages shows; a
-    reviewer's `draft/review/*.csv` is honoured; the histogram of similarities) and the dataset.
-    Raises Unfinished, and what gemini, face_similarity and review_marks raise.
+    out: `draft/` (what review.write_pages shows; a reviewer's `draft/review/*.csv` is honoured;
+    the histogram of similarities) and the dataset. account: what services answer, for all outputs.
+    Raises Unfinished, writers.InUse, and what gemini, face_similarity and review_marks raise.
     """
+    with writers.alone(Path(out)):
+        for folder in Path(out, "draft").rglob("*/"):
+            paths.clear(folder)
+        return _constructed(settings, Path(out), account)
+
+
+def _constructed(settings: Construction, out: Path, account: Account) -> Path:
     from remem.report import figures  # and matplotlib, for which a plan need not wait
 
-    studio = _Studio(settings, Path(out))
+    studio = _Studio(settings, out, account)
     people = studio.people()
     missing: dict[str, str] = {}
     pairs = list(zip(people, studio.anchors(people), strict=True))
@@ -113,8 +121,8 @@ def similarities(out: Path) -> pd.DataFrame:
 class _Studio:
     """What the steps share: settings, draft, recogniser, and what a reviewer dropped."""
 
-    def __init__(self, settings: Construction, out: Path) -> None:
-        self.settings, self.out, self.draft = settings, out, out / "draft"
+    def __init__(self, settings: Construction, out: Path, account: Account) -> None:
+        self.settings, self.out, self.draft, self.account = settings, out, out / "draft", account
         # before anything else: without one nothing should be paid for
         self.recogniser = face_similarity.recogniser(settings.face_similarity)
         marks, self.dropped = self.draft / "review", {}
@@ -133,7 +141,7 @@ class _Studio:
                 prompts.profile(self.settings.seed, slot, attempt, why.get(slot, ""))
                 for slot in slots
             ]
-            answers = gemini.ask_text(texts, self.settings, self.out / "answers", prompts.Written)
+            answers = gemini.ask_text(texts, self.settings, self.account, prompts.Written)
             return [
                 None if answer is None else _person(slot, answer)
                 for slot, answer in zip(slots, answers, strict=True)
@@ -223,7 +231,7 @@ class _Studio:
         return why
 
     def _draw(self, requests: Iterable[tuple[str, tuple]]) -> list[Image.Image | None]:
-        return gemini.ask_image(list(requests), self.settings, self.out / "answers")
+        return gemini.ask_image(list(requests), self.settings, self.account)
 
     def _keep(self, about: dict, image: str, picture: Image.Image) -> str:
         """Put a picture into the draft, unless a reviewer dropped the very same, or it is there
@@ -315,14 +323,16 @@ def _build(settings: Construction, people: list[Person], draft: Path, out: Path)
 
     def make(folder: Path) -> None:
         for name, text in texts.items():
-            paths.write(folder / name, text)
+            paths.write(folder / name, text, sync=False)
         for name in pictures:
-            paths.write(folder / name, (draft / name).read_bytes())
-        # how it came about, but not what it is: the budget is in it
-        paths.write(folder / "construction.json", runs.as_json(settings.model_dump(mode="json")))
+            paths.write(folder / name, (draft / name).read_bytes(), sync=False)
+        # how it came about, but not what it is: prices and retries are in it
+        how = runs.as_json(settings.model_dump(mode="json"))
+        paths.write(folder / "construction.json", how, sync=False)
         validation.read(folder)
 
     content = hashlib.sha256(json.dumps(texts).encode())
     for name in pictures:
         content.update(hashlib.sha256((draft / name).read_bytes()).digest())
+    runs.clear(out)
     return runs.create(Built(content=content.hexdigest()), make, out)

@@ -40,6 +40,11 @@ def write_pages(folder: Path) -> list[str]:
     """
     folder = Path(folder)
     pages = folder / "review"
+    if pages.is_symlink():
+        raise BadReview(
+            f"{pages} is a link to {pages.resolve()}: nothing is written through it. Put a folder "
+            "in its place"
+        )
     decided = review_marks.decisions(pages) if pages.is_dir() else UNDECIDED
     pictures = write(*_pictures(folder), folder, pages, decided)
     lines = []

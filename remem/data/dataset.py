@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -138,9 +139,9 @@ def folder_data(source: str) -> FolderData:
     what it has to hold; one that is no dataset folder, BadData.
     """
     folder = paths.ROOT / source
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # also where no folder can be called so
         raise BadChoice(
-            f"dataset source {source!r}: there is no folder {folder}, and nothing is "
+            f"dataset source {validation.cut(source)}: there is no such folder, and nothing is "
             "downloaded here. Fetch the dataset yourself (hf download NAME --repo-type dataset "
             "--local-dir FOLDER) and name that folder. It has to hold train/metadata.jsonl and "
             f"test/metadata.jsonl with the keys {', '.join(validation.KEYS)}"

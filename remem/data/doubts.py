@@ -7,15 +7,13 @@ means less than it seems, or somebody should look at them before they are given 
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-from PIL import Image
 
 from remem import language
-from remem.data import leakage, splits, validation
+from remem.data import decoding, leakage, splits, validation
 from remem.synthetic import questions
 
 ALONE = "a single person, so that no one would be left to retain"
@@ -144,10 +142,7 @@ def _traits(picture: Path) -> tuple[str, bool]:
     """The SHA-256 of its file, and whether that holds EXIF data."""
     try:
         content = picture.read_bytes()
-        exif = b"exif" in content.lower()  # of a PNG it may stand at the end: all is decoded
-        if exif:
-            with Image.open(io.BytesIO(content)) as opened:
-                exif = bool(opened.getexif())
+        exif = decoding.has_exif(content)
     except Exception:  # a fault, which validation.inspect names: also where another row shows it
         return "", False
     return hashlib.sha256(content).hexdigest(), exif

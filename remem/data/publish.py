@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from ruamel.yaml import YAML
 
 from remem import paths, runs
 from remem.data import doubts, review_marks, validation
+from remem.data.validation import cut
 
 FIELDS = {
     "image": "the picture (`file_name` in the file, relative to it)",
@@ -85,11 +87,11 @@ def export(
         raise validation.BadChoice(f"licence {licence!r} is no identifier such as cc-by-4.0 or mit")
     if "benchmark" in (source := _object(folder / "source.json")):
         raise validation.BadChoice(
-            f"{folder / 'source.json'}: this is a copy of {source.get('source')}, which is its "
-            "authors' to publish and under their licence. It is not exported: name it, and others "
-            "can fetch and convert it themselves (remem fetch, remem convert)"
+            f"{folder / 'source.json'}: this is a copy of {cut(source.get('source'))}, which is "
+            "its authors' to publish and under their licence. It is not exported: name it, and "
+            "others can fetch and convert it themselves (remem fetch, remem convert)"
         )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
         raise validation.BadChoice(f"{out} is there already; delete it, or name another folder")
     rows = _reviewed(validation.read(folder), folder)
     with paths.new_folder(out) as part:
@@ -97,14 +99,14 @@ def export(
             lines = []
             for row in rows[rows["split"] == split].to_dict("records"):
                 if not (part / row["image"]).exists():
-                    paths.write(part / row["image"], (folder / row["image"]).read_bytes())
+                    paths.write(part / row["image"], (folder / row["image"]).read_bytes(), False)
                 entry = {"file_name": row.pop("image").removeprefix(f"{split}/"), **row}
                 lines.append(json.dumps(entry, ensure_ascii=False) + "\n")
-            paths.write(part / split / "metadata.jsonl", "".join(lines))
+            paths.write(part / split / "metadata.jsonl", "".join(lines), sync=False)
         text = card(
             rows, doubts.doubts(rows, part), licence, name or out.name, made, _origin(folder)
         )
-        paths.write(part / "README.md", text)
+        paths.write(part / "README.md", text, sync=False)
     return out
 
 
@@ -210,21 +212,35 @@ def _table(head: Sequence[str], lines: Iterable[Sequence]) -> str:
 
 def _origin(folder: Path) -> tuple[str, str] | None:
     """How people were invented here, in words and by the settings that runs.create, or the
-    construction's pipeline, left beside them; without what is private: the budget, local paths."""
+    construction's pipeline, left beside them; without what is private, such as local paths."""
     match _object(folder / "spec.json"):
-        case {"kind": "dataset", "spec": settings}:
-            how = SYNTHETIC
+        case {"kind": "dataset", "spec": {**settings}}:
+            file, how = folder / "spec.json", SYNTHETIC
         case {"kind": "constructed"}:
-            known, how = _object(folder / "construction.json"), CONSTRUCTED
-            known |= known.get("face_similarity", {})
+            file, how = folder / "construction.json", CONSTRUCTED
+            known = _object(file)
+            match known.get("face_similarity"):
+                case {**inner}:
+                    known |= inner
             settings = {key: known[key] for key in CONSTRUCTED_WITH if key in known}
         case _:
             return None
+    for key, value in settings.items():
+        if not isinstance(value, str | int | float | None):
+            raise validation.BadData(f"{file}: {cut(key)} is {cut(value)}, and no plain value")
     # A block that its own text cannot end: JSON has no line breaks inside its strings.
     return how, "\n".join(f"    {line}" for line in json.dumps(settings, indent=2).splitlines())
 
 
 def _object(file: Path) -> dict:
-    """The JSON object in `file`; empty where there is none."""
-    found = runs.read_json(file) if file.is_file() else None
-    return found if isinstance(found, dict) else {}
+    """The JSON object in `file`; empty where there is no such file. Raises BadData: what cannot be
+    read might have said that the folder is not to be published."""
+    if not os.path.lexists(file):
+        return {}
+    try:
+        found = runs.read_json(file)
+    except (runs.NotJson, OSError) as error:
+        raise validation.BadData(f"{file} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise validation.BadData(f"{file} should hold a JSON object, but holds {cut(found)}")
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
-from remem import language, metrics
+from remem import language, metrics, runs
 from remem.data.dataset import Data, SyntheticData, folder_of
 from remem.data.validation import BadChoice, BadData
 
@@ -24,7 +25,7 @@ FOLDS = 5  # disjoint forget sets at the paper's 20 %
 
 def forget_set(rows: pd.DataFrame, ratio: float, seed: int, part: int = 0) -> tuple[str, ...]:
     """The people to forget: `ratio` of all who were trained on, at least one, in the order of being
-    drawn. Of others there is nothing to forget. Raises BadData.
+    drawn. Of others there is nothing to forget. Raises BadData, of a ratio BadChoice.
 
     One fixed permutation of the people is cut into five folds; seed s begins with fold s mod 5. So
     at the paper's 20 % five seeds cover all of them once, a smaller ratio takes the first of the
@@ -40,7 +41,7 @@ def forget_set(rows: pd.DataFrame, ratio: float, seed: int, part: int = 0) -> tu
         )
     wanted = max(1, round(ratio * len(identities)))
     if not 0 < ratio < 1 or wanted * (part + 1) > len(identities) or wanted == len(identities):
-        raise BadData(
+        raise BadChoice(
             f"forget ratio {ratio} of {len(identities)} people who were trained on leaves no one "
             "to forget or no one to retain; choose one between 0 and 1, such as 0.2"
         )
@@ -194,14 +195,18 @@ class _Source(BaseModel):
 
 def _own_forget_sets(file: Path) -> dict[str, tuple[str, ...]]:
     """name -> identities, of a source.json; none where there is no such file."""
-    if not file.is_file():
+    if not os.path.lexists(file):
         return {}
     try:
-        return _Source.model_validate_json(file.read_bytes()).forget_sets
+        return _Source.model_validate(runs.read_json(file)).forget_sets
+    except (OSError, runs.NotJson) as error:
+        raise BadData(f"{file} cannot be read: {error}") from error
     except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
         raise BadData(
             f"{file} should be a JSON object in which forget_sets holds names, each with a list of "
-            f"identities ({error.errors()[0]['msg']})"
+            f"identities ({where[:90]}: {first['msg']})"
         ) from error
 
 

@@ -12,17 +12,18 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, ClassVar
+from typing import Any, ClassVar
 
 import pandas as pd
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from tqdm import tqdm
 
 from remem import language, metrics
-from remem.data import instead
+from remem.data import decoding, instead
+from remem.data.decoding import BadPicture
 from remem.synthetic import questions
 
 SPLITS = ("train", "test")
@@ -45,13 +46,7 @@ KEYS = ("file_name", *(column for column in COLUMNS if column != "image"))
 # In every row, or in none: the start of the answer, up to the value, in Exposure's prompt.
 OPTIONAL = ("cloze_prompt",)
 
-# A picture of more pixels is refused before it is decoded: a few bytes can claim billions. So is a
-# strip: processors scale the shorter side up to 336, and the other with it.
-MAX_PIXELS, MIN_SIDE, MAX_RATIO = 4096 * 4096, 16, 10
-
 MAX_TEXT = 10_000  # characters; more fit into no model here
-
-THREADS = 4  # that decode: enough for two cores, and few enough for 1 GiB with the largest pictures
 
 # Control characters, and halves of characters that no file can be written with.
 UNWRITABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
@@ -122,8 +117,8 @@ def inspect(folder: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
                     if value != row[column]:
                         what = row["attribute"] if column == "target" else column
                         faults[place].append(
-                            f"{what} of {row['identity']} is {_cut(row[column])} here and "
-                            f"{_cut(value)} before{_alike(row[column], value)}"
+                            f"{what} of {row['identity']} is {cut(row[column])} here and "
+                            f"{cut(value)} before{_alike(row[column], value)}"
                         )
             if "image" in row:
                 pictures.setdefault(row["image"], place)
@@ -141,7 +136,7 @@ def inspect(folder: Path) -> tuple[pd.DataFrame, dict[str, list[str]]]:
     if not any(faults.values()) and not rows:
         faults["train/metadata.jsonl"] = ["there is no row in it, nor in that of test"]
     files = instead.Files(folder)
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(decoding.THREADS) as pool:
         found = pool.map(functools.partial(_unusable, folder), pictures)
         bar = tqdm(found, desc="looking at pictures", total=len(pictures), delay=3, file=sys.stderr)
         for (name, place), reason in zip(pictures.items(), bar, strict=True):
@@ -194,7 +189,7 @@ def parse_row(line: bytes, split: str) -> tuple[dict[str, str], list[str]]:
     row = {key: entry[key] for key in keys if not found[key]}
     reasons = [reason for reason in found.values() if reason]
     if row.keys() >= {"answer", "target"}:
-        said = f"the target {_cut(row['target'])} is not in the answer {_cut(row['answer'])}"
+        said = f"the target {cut(row['target'])} is not in the answer {cut(row['answer'])}"
         if language.normalise(row["target"]) not in language.normalise(row["answer"]):
             reasons.append(said)
         elif not _matches(row["answer"], row["target"]):
@@ -225,12 +220,12 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _fault(key: str, entry: dict[str, object], split: str) -> str | None:
     """What is wrong with one key of a line, if anything is."""
     if key not in entry:
-        return f"the key {key!r} is missing; there are {_cut([*entry])}"
+        return f"the key {key!r} is missing; there are {cut([*entry])}"
     value = entry[key]
     if not isinstance(value, str):
-        if isinstance(value, dict | list):  # maybe too deep to be written out
+        if isinstance(value, dict | list):
             return f"{key} should be text, but is a {type(value).__name__}"
-        shown = _cut(json.dumps(value), str)
+        shown = cut(json.dumps(value), str)
         quoted = "" if value is None else f'; put it in quotes: "{shown}"'
         return f"{key} should be text, but is {shown}{quoted}"
     if not value.strip():
@@ -238,31 +233,31 @@ def _fault(key: str, entry: dict[str, object], split: str) -> str | None:
     if len(value) > MAX_TEXT:
         return f"{key} has {len(value):,} characters, and more than {MAX_TEXT:,} fit no model"
     if UNWRITABLE.search(value):
-        return f"{key} holds a control character, or half a character: {_cut(value)}"
+        return f"{key} holds a control character, or half a character: {cut(value)}"
     if found := RESERVED.search(value):
         return f"{key} holds {found[0]}, which stands for something else in a prompt; leave it out"
     if key not in ("question", "answer") and value != value.strip():
-        return f"{key} begins or ends with white space: {_cut(value)}"
+        return f"{key} begins or ends with white space: {cut(value)}"
     if key not in ("question", "answer", "target") and value.splitlines() != [value]:
-        return f"{key} has more than one line: {_cut(value)}"
+        return f"{key} has more than one line: {cut(value)}"
     allowed = {"hop": questions.HOPS, "split": (split,)}.get(key)
     if allowed and value not in allowed:
-        return f"{key} {_cut(value)} is unknown here; allowed: {', '.join(allowed)}"
+        return f"{key} {cut(value)} is unknown here; allowed: {', '.join(allowed)}"
     # An identifier: letters, the marks on them, digits and underscores.
     if key == "attribute" and not (f"_{value}".isidentifier() and value == value.lower()):
         return (
-            f"attribute {_cut(value)} should be one lower-case word, with underscores for "
+            f"attribute {cut(value)} should be one lower-case word, with underscores for "
             "spaces, such as date_of_birth"
         )
     if key == "target" and not language.words(language.normalise(value).replace("_", " ")):
-        return f"target {_cut(value)} holds no letter and no digit to look for"
+        return f"target {cut(value)} holds no letter and no digit to look for"
     if key == "cloze_prompt" and "__" in value:
-        return f"cloze_prompt {_cut(value)} has a blank: end it where the value begins"
+        return f"cloze_prompt {cut(value)} has a blank: end it where the value begins"
     if key == "file_name" and leaves_folder(value):
         ours = value.replace("\\", "/")
         if leaves_folder(ours):
-            return f"the path {_cut(value)} leaves the folder; {split}/ should hold the picture"
-        return f"the path {_cut(value)} is written as Windows does; write {_cut(ours)}"
+            return f"the path {cut(value)} leaves the folder; {split}/ should hold the picture"
+        return f"the path {cut(value)} is written as Windows does; write {cut(ours)}"
     return None
 
 
@@ -280,9 +275,12 @@ def _alike(one: str, other: str) -> str:
     return " (they differ in letter case, spaces or Unicode form alone)" if same else ""
 
 
-def _cut(value: object, shown=repr) -> str:
+def cut(value: object, shown: Callable[[Any], str] = repr) -> str:
     """For a message: on one line, escaped, and not without end."""
-    text = shown(value)
+    try:
+        text = shown(value)
+    except RecursionError:  # JSON may be nested deeper than it can be written out
+        return f"a {type(value).__name__} that is nested too deep"
     return text if len(text) <= 100 else f"{text[:90]} ..."
 
 
@@ -290,7 +288,7 @@ def inside(folder: Path, name: str) -> Path:
     """The file `name` of the folder. BadData where there is none, or where it is a link that leads
     out: a Hub snapshot is made of links, but to the blobs beside it."""
     if leaves_folder(name):
-        raise BadData(f"the path {_cut(name)} leaves the folder")
+        raise BadData(f"the path {cut(name)} leaves the folder")
     home = os.path.realpath(folder)
     plain = os.path.join(home, name)
     real = os.path.realpath(plain)
@@ -321,45 +319,6 @@ def load_image(folder: Path, name: str) -> Image.Image:
     except BadData as error:
         raise BadData(f"the image {name} cannot be used: {error}") from error
     try:
-        return decode(path)
-    except BadData as error:
+        return decoding.decode(path)
+    except BadPicture as error:
         raise BadData(f"the image {name} {error}") from error
-
-
-def decode(file: Path | BinaryIO) -> Image.Image:
-    """A PNG or JPEG (by its content, not by its suffix) as RGB, decoded in full and upright.
-
-    Whatever the bytes are, it raises BadData, with the end of a sentence about them.
-    """
-    try:
-        with Image.open(file, formats=("PNG", "JPEG")) as picture:
-            width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise BadData(f"{width} x {height} pixels are more than is safe ({MAX_PIXELS:,})")
-            if min(width, height) < MIN_SIDE or max(width, height) > MAX_RATIO * min(width, height):
-                raise BadData(
-                    f"{width} x {height} pixels are too few, or too long a strip; at least "
-                    f"{MIN_SIDE} a side, and one not more than {MAX_RATIO} times the other"
-                )
-            if picture.mode.startswith(("I", "F")):
-                raise BadData("grey in more than 8 bits, which would be cut off; save it in 8 bits")
-            # Some cameras save a JPEG with a second picture behind it; the first is what is meant.
-            if picture.format == "PNG" and getattr(picture, "is_animated", False):
-                raise BadData("it is animated; save one frame of it")
-            ImageOps.exif_transpose(picture, in_place=True)  # as a camera held upright shows it
-            return picture.convert("RGB")  # all of it is decoded by now
-    except BadData as error:
-        raise BadData(f"cannot be used: {error}") from error
-    except UnidentifiedImageError as error:
-        what = instead.of_picture(_head(file))
-        raise BadData(f"cannot be decoded (it is neither PNG nor JPEG{what})") from error
-    except Exception as error:  # what a decoder raises when it is given anybody's bytes is anything
-        raise BadData(f"cannot be decoded ({error})") from error
-
-
-def _head(file: Path | BinaryIO) -> bytes:
-    if isinstance(file, Path):
-        with file.open("rb") as opened:
-            return opened.read(64)
-    file.seek(0)
-    return file.read(64)

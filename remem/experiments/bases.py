@@ -47,7 +47,6 @@ def ship(config: Config) -> list[Path]:
     for run in [*_towers(config), *bases]:
         source, target = runs.folder(run, root), paths.BASES / runs.name(run)
         with paths.new_folder(paths.make_folder(target.parent) / target.name) as part:
-            part.mkdir()
             for file in source.iterdir():
                 if name := NAMES.get(file.name, file.name):
                     shutil.copyfile(file, part / name)

@@ -9,11 +9,26 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from remem import runs
+from remem import paths, runs
 
 WEIGHTS = ".safetensors"
 
 KINDS = ("*.json", "*.jinja", "*.model", f"*{WEIGHTS}")  # the files that a network is made of
+
+
+# The numbers of a configuration that are reckoned with before its weights are read, and the most
+# that each may be: a network is built, and memory taken, as they say.
+SIZES = {
+    "text_config": {
+        "vocab_size": 2**24,
+        "hidden_size": 2**17,
+        "intermediate_size": 2**20,
+        "num_hidden_layers": 1000,
+        "num_attention_heads": 2**14,
+        "num_key_value_heads": 2**14,
+    },
+    "vision_config": {"image_size": 2**13, "patch_size": 2**13},
+}
 
 
 class CannotLoad(ValueError):
@@ -24,7 +39,7 @@ def find(where: str | Path) -> Path:
     """The local folder of a network: `where` itself, or that of a Hub id, which is not downloaded
     unless HF_HUB_OFFLINE=0. Raises CannotLoad where it is not there, is no LLaVA, or lacks files of
     its weights."""
-    if Path(where).is_dir():
+    if os.path.isdir(where):
         folder = Path(where)
     else:
         from huggingface_hub import snapshot_download
@@ -40,10 +55,15 @@ def find(where: str | Path) -> Path:
                 "twice that), or use scale: tiny, which needs neither."
             ) from error
         folder = Path(found)
+    adapter = (folder / "adapter_config.json").is_file()
     if not (folder / "config.json").is_file():
-        adapter = (folder / "adapter_config.json").is_file()
         hint = ": it is an adapter; merge it into its base, and save that" if adapter else ""
         raise CannotLoad(f"{where}: no config.json in {folder}; it is not a saved model{hint}")
+    if adapter:  # transformers would load the base that it names instead, wherever that lies
+        raise CannotLoad(
+            f"{where}: an adapter_config.json lies beside the config.json in {folder}; merge the "
+            "adapter into its base and save that, or take the adapter's files out"
+        )
     _check_kind(where, folder)
     files = _weights(where, folder)
     if missing := [file.name for file in files if not file.is_file()]:
@@ -61,6 +81,35 @@ def find(where: str | Path) -> Path:
         )
         raise CannotLoad(f"{where}: no *{WEIGHTS} in {folder}; it is not a saved model{hint}")
     return folder
+
+
+def config(where: str | Path, folder: Path) -> Any:
+    """The `LlavaConfig` of a folder. No code of the folder's is run. Raises CannotLoad."""
+    from transformers import AutoConfig
+
+    try:
+        found = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as error:  # what a library makes of anybody's values is anything
+        raise CannotLoad(f"{where}: config.json cannot be used: {reason(error)}") from error
+    for part, most in SIZES.items():
+        for name, bound in most.items():
+            size = getattr(getattr(found, part, None), name, None)
+            if not isinstance(size, int) or not 0 < size <= bound:
+                raise CannotLoad(
+                    f"{where}: config.json: {part}.{name} is {size!r:.60}, and should be a whole "
+                    f"number from 1 to {bound:,}"
+                )
+    return found
+
+
+def reason(error: Exception) -> str:
+    """Why a folder cannot be loaded, without the advice to run what lies in it."""
+    if "trust_remote_code" in str(error):
+        return (
+            "it brings code of its own (auto_map), which is never run here; save it again with "
+            "the classes of transformers"
+        )
+    return str(error)
 
 
 def parameters(where: str | Path, folder: Path) -> int:
@@ -98,7 +147,10 @@ def _weights(where: str | Path, folder: Path) -> list[Path]:
     names = _read(where, index).get("weight_map")
     if not isinstance(names, dict):
         raise CannotLoad(f"{where}: {index} should hold a weight_map")
-    return [folder / name for name in sorted(set(map(str, names.values())))]
+    files = sorted(set(map(str, names.values())))
+    if outside := [name for name in files if not paths.is_plain_name(name)]:
+        raise CannotLoad(f"{where}: {index} names {outside[0]!r:.90}, which is no file of {folder}")
+    return [folder / name for name in files]
 
 
 def _read(where: str | Path, file: Path) -> dict[str, Any]:

@@ -81,10 +81,12 @@ def load(where: str | Path, device: str | None = None, dtype: str = "float32") -
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             local_files_only=True,
+            trust_remote_code=False,
             output_loading_info=True,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise CannotLoad(f"{where}: cannot be loaded as a LLaVA: {error}") from error
+        reason = folders.reason(error)
+        raise CannotLoad(f"{where}: cannot be loaded as a LLaVA: {reason}") from error
     model, report = loaded
     if report["missing_keys"] or report["mismatched_keys"]:
         missing = sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))
@@ -132,27 +134,34 @@ def _device() -> str:
 def _processor(where: str | Path, folder: Path) -> Any:
     """The `LlavaProcessor` of a folder: its tokenizer pads, and its conversations and pictures are
     such as the network of that folder reads. Raises CannotLoad with all that is not so."""
-    from transformers import AutoConfig, AutoProcessor
+    from transformers import LlavaProcessor
 
+    config = folders.config(where, folder)
     try:
-        config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        # Not AutoProcessor, which forgets on one of its ways that no code may be run.
         # backend="pil": with torchvision installed the default would be another preprocessor,
         # and two machines would see different pixels.
-        processor = AutoProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+        processor = LlavaProcessor.from_pretrained(
+            folder, backend="pil", local_files_only=True, trust_remote_code=False
+        )
     except Exception as error:  # anybody's files, read by several libraries
         raise CannotLoad(
-            f"{where}: its processor cannot be loaded: {error}\n(where tokenizer and processor "
-            "were not saved with the weights, copy them from the model that those began from)"
+            f"{where}: its processor cannot be loaded: {folders.reason(error)}\n(where tokenizer "
+            "and processor were not saved with the weights, copy them from the model that those "
+            "began from)"
         ) from error
     lacking = [part for part in PARTS if not hasattr(processor, part)]
     if lacking:
         raise CannotLoad(f"{where}: it has a {type(processor).__name__}, and no LlavaProcessor")
-    tokenizer = processor.tokenizer
-    tokenizer.padding_side = "left"
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    processor.chat_template = _template(processor)
-    wrong = [*_wrong(processor, config)] or [*_wrong_together(processor)]
+    try:
+        tokenizer = processor.tokenizer
+        tokenizer.padding_side = "left"
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        processor.chat_template = _template(processor)
+        wrong = [*_wrong(processor, config)] or [*_wrong_together(processor)]
+    except Exception as error:  # what these libraries made of anybody's files
+        raise CannotLoad(f"{where}: its processor cannot be used: {error}") from error
     if wrong:
         raise CannotLoad(f"{where}: {'; '.join(wrong)}")
     return processor

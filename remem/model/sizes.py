@@ -29,9 +29,7 @@ def of_network(network: Hub | TinyLlava, tower: VisionTower | None, rank: int) -
         layers, width, mlp, dtype = network.layers, network.width, network.mlp, network.dtype
         queries = keys = width
     else:
-        from transformers import AutoConfig
-
-        config = AutoConfig.from_pretrained(folders.find(network.hub), local_files_only=True)
+        config = folders.config(network.hub, folders.find(network.hub))
         text, vision = config.text_config, config.vision_config
         patches = (vision.image_size // vision.patch_size) ** 2
         layers, width, mlp, dtype = (

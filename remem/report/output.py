@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from remem.config import Config, load_config, sections
 from remem.config.loading import changes
 from remem.data import dataset
 from remem.data.validation import BadData
-from remem.report import claims, page, preconditions, verdicts
+from remem.report import claims, made, preconditions, verdicts, writers
 from remem.report.preconditions import Preconditions
 from remem.report.show import show as show_table
 from remem.report.verdicts import Verdicts
@@ -32,7 +33,7 @@ class Output:
     """Writes what a notebook shows into the outputs folder, and hands it back to be shown.
 
     folders: where things go (paths.Folders); config: the parameters; notebook: its name, such as
-    "07_stage2".
+    "07_stage2". What made a file is kept (report.made).
     """
 
     notebook: str
@@ -49,21 +50,25 @@ class Output:
     ) -> Styler:
         """Write `frame` as tables/<name>.csv, with its index if `index`; returns it for reading
         (show.show, to so many `digits`), or in its place the frame `show`: a part of it, say."""
-        paths.write(self.folders.tables / f"{name}.csv", frame.to_csv(index=index))
+        self._write(self.folders.tables / f"{name}.csv", frame.to_csv(index=index))
         if show is None:
             show = frame.reset_index() if index else frame
         return show_table(show, digits)
 
     def figure(self, name: str, figure: Figure) -> Figure:
         """Save a figure as figures/<name>.png and .pdf, and return it."""
-        paths.save_figure(figure, self.folders.figures / name)
+        for file in paths.save_figure(figure, self.folders.figures / name):
+            made.note(self.folders, file, self.notebook, self._parameters)
         return figure
 
     def preconditions(self, lines: Iterable[Mapping[str, Any]]) -> Preconditions:
         """Put this notebook's lines (report.preconditions) into tables/preconditions.csv, beside
         those of other notebooks; returns them for reading."""
-        table = preconditions.join(self.folders.tables, self.notebook, lines)
-        self.table("preconditions", table)
+        file = self.folders.tables / "preconditions.csv"
+        with writers.one_at_a_time(self.folders.root):
+            before = made.record(self.folders, file)
+            table = preconditions.join(self.folders.tables, self.notebook, lines)
+            self._write(file, table.to_csv(index=False), set(table["notebook"]), before)
         return Preconditions(table[table["notebook"] == self.notebook])
 
     def verdicts(self, frame: pd.DataFrame, about: str = "claims") -> Verdicts:
@@ -76,8 +81,18 @@ class Output:
         """
         if frame.index.name is not None:
             frame = frame.reset_index()
-        paths.write(self.folders.verdicts / f"{self.notebook}.csv", frame.to_csv(index=False))
+        self._write(self.folders.verdicts / f"{self.notebook}.csv", frame.to_csv(index=False))
         return Verdicts(claims.gate(frame, verdicts.preconditions(self.folders)), about)
+
+    def _write(
+        self, file: Path, text: str, parts: Iterable[str] = (), before: made.Record | None = None
+    ) -> None:
+        paths.write(file, text)
+        made.note(self.folders, file, self.notebook, self._parameters, parts, before)
+
+    @functools.cached_property
+    def _parameters(self) -> made.Parameters:
+        return made.parameters(self.config)
 
 
 def begin(
@@ -87,8 +102,8 @@ def begin(
 
     scale, overrides: see config.load_config. Printed are the scale, each parameter that is not as
     params/<scale>.yaml has it, the outputs folder, and how long the notebook may take. What the
-    notebook will need is checked. Raises BadParameter, paths.CannotWrite, paths.OldOutputs (see
-    open_folder), and what checks.ready does.
+    notebook will need is checked. Raises BadParameter, paths.CannotWrite, paths.OldOutputs and
+    writers.InUse (see open_folder), and what checks.ready does.
     """
     config = load_config(scale, overrides)
     calls = checks.used(paths.NOTEBOOKS / f"{notebook}.py")
@@ -102,7 +117,8 @@ def begin(
 
 
 def open_folder(config: Config) -> paths.Folders:
-    """The outputs folder of `config`, with a layout.json that says what its results are of.
+    """The outputs folder of `config`, with a layout.json that says what its results are of, for
+    this process to write into (writers.enter, which may raise InUse).
 
     Raises paths.OldOutputs, and touches nothing, where the folder holds results of an earlier
     layout, of another scale, or of other data: tables of two data sets on one page would be read as
@@ -114,8 +130,25 @@ def open_folder(config: Config) -> paths.Folders:
         "(in the parameters: outputs: NAME)"
     )
     here = {"layout": LAYOUT, "scale": config.scale, "data": _data(config)} | _content(config)
+    _check(folders, here, remedy)
+    writers.enter(folders.root, made.parameters(config).digest)
+    try:
+        if not _check(folders, here, remedy):
+            paths.write(folders.layout, json.dumps(here, indent=2) + "\n")
+    except paths.OldOutputs:  # somebody else's, meanwhile
+        writers.leave(folders.root)
+        raise
+    return folders
+
+
+def _check(folders: paths.Folders, here: Mapping[str, Any], remedy: str) -> bool:
+    """Whether the folder holds results like those that are to come; False where it holds none.
+    Raises OldOutputs."""
     if folders.layout.exists() and _holds_results(folders):
-        there = runs.read_json(folders.layout)
+        try:
+            there = runs.read_json(folders.layout)
+        except runs.NotJson:
+            there = f"{folders.layout.name} cannot be read"
         known = there if isinstance(there, dict) else {}
         moved = "content" in here and known.get("content") == here["content"]
         for key in ("layout", "scale", "data"):
@@ -125,16 +158,15 @@ def open_folder(config: Config) -> paths.Folders:
                     f"{folders.root} holds results of another {key} ({value}; these would be of "
                     f"{here[key]}). {remedy}"
                 )
-    elif _is_old(folders.root):
+        return True
+    if _is_old(folders.root):
         raise paths.OldOutputs(f"{folders.root} holds results of an earlier layout. {remedy}")
-    else:
-        paths.write(folders.layout, json.dumps(here, indent=2) + "\n")
-    return folders
+    return False
 
 
 def introduction(notebook: str, config: Config, folders: paths.Folders) -> str:
     """What `begin` prints."""
-    changed = page.in_words(changes(config))
+    changed = made.in_words(changes(config))
     lines = [
         f"Scale {config.scale}, "
         + (
@@ -181,10 +213,10 @@ def _content(config: Config) -> dict[str, str]:
 
 
 def _holds_results(folders: paths.Folders) -> bool:
-    """Whether there is more than runs, the layout of a call that came to nothing, and what a
-    system hides in every folder."""
+    """Whether there is more than what outputs of a scale share, the layout of a call that came to
+    nothing, and what is hidden, as a system does it in every folder."""
     found = [path for path in folders.root.iterdir() if not path.name.startswith(".")]
-    return any(path not in (folders.layout, folders.runs) for path in found)
+    return any(path not in (folders.layout, folders.runs, folders.services) for path in found)
 
 
 def _is_old(root: Path) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
 import sys
 import threading
@@ -17,28 +16,33 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from PIL import Image
 from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
-from remem.config.services import Prices, Service
+from remem.config.services import Account, Service
 from remem.services import ledger, pictures
+from remem.services.client import (
+    NoKey,
+    block_reason,
+    connect,
+    failure_of,
+    in_a_line,
+    key_variable,
+    usage_of,
+    without_keys,
+)
 from remem.services.ledger import Stopped, Unusable
 
 if TYPE_CHECKING:  # it takes a second to import, and is needed only where something is asked
     from google import genai
 
-KEYS = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # in the environment; the SDK prefers the first too
-
 TIMEOUT = 180.0  # seconds for one answer; a picture takes about ten
-
-SOON = 4.0  # for what costs it nothing
 
 BACK_OFF = 1.0  # seconds before the first retry, doubled each time up to a minute, and a bit more
 
@@ -49,14 +53,10 @@ Answer = TypeVar("Answer", bound=BaseModel)
 Request = tuple[str, Sequence[Image.Image]]  # a text, and the pictures that it speaks of
 
 
-class WrongKey(Stopped):
-    """The service does not accept the key; the message names the variable that holds it."""
-
-
 def ask_text(
     prompts: Sequence[str],
     settings: Service,
-    folder: Path,
+    account: Account,
     schema: type[Answer],
     *,
     model: str = "text_model",
@@ -70,14 +70,15 @@ def ask_text(
     settings: their key `model` names the model. config: fields of the SDK's GenerateContentConfig
     beside the schema, such as a system instruction. unit: what an answer is called on stderr.
 
-    `folder` keeps the answers and calls.jsonl. What it holds is not asked again, nor is what the
-    service refused (blocked, empty, unusable) 1 + `repeats` times. What it could not take after all
-    retries is None too, but is asked again the next time. A line on stderr counts what is missing,
-    and why. With `only_cached` nothing is asked at all.
+    `account` keeps what comes, and the ledger. What it holds is not asked again, and needs no key;
+    nor is what the service refused (blocked, empty, unusable) 1 + `repeats` times. What it could
+    not take after all retries, or in time, is None too, but is asked again the next time. Lines on
+    stderr say what is waited for, and count what is missing, and why. With `only_cached` nothing is
+    asked at all.
 
-    Raises Stopped: no key or a wrong one (WrongKey), an unknown model, a request that is not
-    understood, the budget, a refusal where on_blocked is "stop", a service that fails without end;
-    and CannotWrite.
+    Raises Stopped: no key (NoKey) or a wrong one (WrongKey), an unknown model, a request that is
+    not understood, the budget, a refusal where on_blocked is "stop", a service that fails without
+    end; and CannotWrite.
     """
 
     def read(data: bytes) -> Answer:
@@ -92,11 +93,11 @@ def ask_text(
     form = json.dumps(schema.model_json_schema()) + (json.dumps(config) if config else "")
     config |= {"response_mime_type": "application/json", "response_schema": schema}
     kind = _Kind("text", unit, model, form, config, _words, read)
-    return _answers(kind, [(prompt, ()) for prompt in prompts], settings, folder, only_cached)
+    return _answers(kind, [(prompt, ()) for prompt in prompts], settings, account, only_cached)
 
 
 def ask_image(
-    requests: Sequence[Request], settings: Service, folder: Path
+    requests: Sequence[Request], settings: Service, account: Account
 ) -> list[Image.Image | None]:
     """A square picture (RGB, of the service's size) for each text and pictures; else as ask_text,
     with the model that the settings' `image_model` names.
@@ -104,28 +105,8 @@ def ask_image(
     One of 1,024 x 1,024 takes 3 MB of memory: ask for one person's at a time.
     """
     config = {"response_modalities": ["IMAGE"], "image_config": {"aspect_ratio": "1:1"}}
-    kind = _Kind("image", "image", "image_model", "1:1", config, pictures.drawing, pictures.read)
-    return _answers(kind, requests, settings, folder)
-
-
-def key_variable() -> str | None:
-    """The environment's variable that holds a key for Gemini, if one does."""
-    return next((name for name in KEYS if _secret(name)), None)
-
-
-def unreachable(settings: Service, model: str) -> str | None:
-    """Ask the service, free of charge, for what it says of the model that the settings' key `model`
-    names: why it says nothing, or None where it does. Raises WrongKey. A key has to be set."""
-    variable, name = key_variable() or "", getattr(settings, model)
-    with closing(_connect(variable, SOON)) as client:
-        try:
-            client.models.get(model=name)
-        except Exception as error:  # as when it is asked for more
-            reason, final, _ = _failure(error, f"{settings.section}.{model}", name, variable)
-            if final is WrongKey:
-                raise WrongKey(reason) from None
-            return reason
-    return None
+    kind = _Kind("image", "image", "image_model", "1:1", config, _picture, pictures.read)
+    return _answers(kind, requests, settings, account)
 
 
 class _Kind(NamedTuple):
@@ -135,27 +116,43 @@ class _Kind(NamedTuple):
     form: str  # of the answer; a part of the request's key
     config: dict[str, Any]
     content: Callable[[Any], tuple[bytes, str]]  # of a response: what is kept, and its suffix
-    read: Callable[[bytes], Any]  # what is kept, as it is handed out; both raise Unusable
+    read: Callable[[bytes], Any]  # what is kept, as it is handed out; raises Unusable
 
 
 def _words(response: Any) -> tuple[bytes, str]:
-    return (response.text or "").encode(), ".json"
+    return without_keys(response.text or "").encode(errors="replace"), ".json"
+
+
+def _picture(response: Any) -> tuple[bytes, str]:
+    data, suffix = pictures.drawing(response)
+    if (text := data.decode("latin-1")) == without_keys(text):
+        return data, suffix
+    try:
+        return _png(pictures.read(data)), ".png"  # the pixels, without the words beside them
+    except Unusable:
+        return b"", suffix
 
 
 def _answers(
     kind: _Kind,
     requests: Sequence[Request],
     settings: Service,
-    folder: Path,
+    account: Account,
     only_cached: bool = False,
 ) -> list:
-    model, folder = getattr(settings, kind.model), Path(folder)
+    model = getattr(settings, kind.model)
     keys = [_key(kind, model, request) for request in requests]
-    found = ledger.cached(set(keys), kind.read, folder)
+    found, changed = ledger.cached(set(keys), kind.read, account)
     if not only_cached and not found.keys() >= set(keys):
-        with ledger.opened(folder, settings) as calls:
+        if key_variable() is None and ledger.calls(account).empty:
+            raise NoKey  # before a folder is made
+        with ledger.opened(account, settings) as calls:
             # again: whoever held it may have asked the same
-            found |= ledger.cached(set(keys) - found.keys(), kind.read, folder)
+            more, changed = ledger.cached(set(keys) - found.keys(), kind.read, account)
+            found |= more
+            if changed:
+                files = f"{len(changed)} answers are not what came, such as {changed[0]}"
+                print(f"{model}: {files}: asking again for these", file=sys.stderr)
             pairs = zip(keys, requests, strict=True)
             waiting = {key: request for key, request in pairs if key not in found}
             found |= _Asker(kind, model, settings, calls).ask(waiting)
@@ -179,6 +176,7 @@ class _Asker:
     model: str
     settings: Service
     calls: ledger.Ledger
+    again: Counter[str] = field(default_factory=Counter)  # why something was asked for again
 
     def ask(self, waiting: Mapping[str, Request]) -> dict[str, Any]:
         """Answers by key; each is kept before the next is asked for."""
@@ -190,11 +188,8 @@ class _Asker:
         if keys:
             variable = key_variable()
             if variable is None:
-                keys_for_gemini = " or ".join(KEYS)
-                raise Stopped(
-                    f"no key for Gemini: put one into {keys_for_gemini}, in the environment"
-                )
-            with closing(_connect(variable)) as client:
+                raise NoKey
+            with closing(connect(variable, TIMEOUT)) as client:
                 answers, reasons = self._run_concurrently(
                     keys, lambda key, stop: self._ask_one(key, waiting[key], client, variable, stop)
                 )
@@ -227,7 +222,8 @@ class _Asker:
                     missing[reason] += 1
                 else:
                     answers[futures[done]] = answer
-                bar.set_postfix_str(f"${self.calls.spent:.2f} so far", refresh=False)
+                again = f", {times} asked again" if (times := self.again.total()) else ""
+                bar.set_postfix_str(f"${self.calls.spent:.2f} so far{again}", refresh=False)
                 bar.update()
                 in_a_row = in_a_row + 1 if failed else 0
                 if in_a_row == min(GIVE_UP, len(keys)):
@@ -251,50 +247,64 @@ class _Asker:
         """As `_run_concurrently` wants it, after as many calls as the settings allow."""
         from google.genai import types
 
-        (prompt, references), failures = request, 0
+        prompt, references = request
         contents = [*map(_part, references), prompt]
         # Continuing an answer that was cut off would not be recorded.
         config = types.GenerateContentConfig(automatic_continuation=False, **self.kind.config)
+        failures, late = 0, 0
         while not stop.is_set():
             if reason := self.calls.refused(key):
                 if self.settings.on_blocked == "stop":
                     raise self._stopped(reason)
                 return None, reason, False
-            reckoned, started = self.calls.begin(self.kind.name), time.monotonic()
-            line = {
+            line: dict[str, Any] = {
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "key": key,
+                "section": self.settings.section,
                 "kind": self.kind.name,
                 "model": self.model,
                 "prompt": prompt,
                 "references": len(references),
             }
-            response = None
+            reckoned, started = self.calls.begin(line), time.monotonic()
             try:
                 response = client.models.generate_content(
                     model=self.model, contents=contents, config=config
                 )
-                line |= _usage(response, self.settings.prices, reckoned)
+                line |= usage_of(response, self.settings.prices, reckoned)
                 data, suffix = self.kind.content(response)
-                answer = self.kind.read(data)
-            except Unusable as error:
-                line |= {"outcome": "refused", "reason": _blocked(response) or str(error)}
-                self.calls.end(line, started)
+                blocked = block_reason(response)
             except Exception as error:  # no net, too slow, not even HTTP: whatever it is, no answer
                 parameter = f"{self.settings.section}.{self.kind.model}"
-                reason, final, billed = _failure(error, parameter, self.model, variable)
-                line |= {"outcome": "failed", "reason": reason, "dollars": billed * reckoned}
+                failure = failure_of(error, parameter, self.model, variable, TIMEOUT)
+                dollars = failure.billed * reckoned
+                line |= {"outcome": "failed", "reason": failure.reason, "dollars": dollars}
                 self.calls.end(line, started)
-                if final:
-                    raise final(reason) from None
-                if failures == self.settings.retries:
-                    return None, reason, True
-                stop.wait(min(60, BACK_OFF * 2**failures) * (1 + random.random()))
-                failures += 1
+                if failure.stops:
+                    raise failure.stops(failure.reason) from None
+                late, failures = late + failure.late, failures + 1
+                if late > self.settings.repeats or failures > self.settings.retries:
+                    return None, failure.reason, True
+                self._say_again(failure.reason)
+                stop.wait(min(60, BACK_OFF * 2 ** (failures - 1)) * (1 + random.random()))
+                continue
+            try:
+                answer = self.kind.read(data)
+            except Unusable as error:
+                line |= {"outcome": "refused", "reason": blocked or in_a_line(error)}
+                self.calls.end(line, started, data, suffix)
             else:
-                self.calls.accept(line, started, f"{key}{suffix}", data)
+                self.calls.end({**line, "outcome": "accepted"}, started, data, suffix)
                 return answer, "", False
         return None, "not asked any more", False
+
+    def _say_again(self, reason: str) -> None:
+        """Say once for each reason that something is asked for again; the bar counts the rest."""
+        with self.calls.lock:
+            self.again[reason] += 1
+            first = self.again[reason] == 1
+        if first:
+            tqdm.write(f"{self.model}: {reason}: asking again", file=sys.stderr)
 
     def _stopped(self, reason: str) -> Stopped:
         return Stopped(
@@ -303,71 +313,12 @@ class _Asker:
         )
 
 
-def _secret(variable: str) -> str:
-    return os.environ.get(variable, "").strip()  # as the SDK sends it
-
-
-def _connect(variable: str, seconds: float = TIMEOUT) -> genai.Client:
-    """A client with the key in `variable`. Raises WrongKey: a key that no request can carry."""
-    from google import genai
-    from google.genai import types
-
-    if not _secret(variable).isascii():
-        raise WrongKey(f"the key in {variable} holds letters that no key has: correct it")
-    # Retries are ours: the SDK's would not be recorded, nor cover an answer cut off midway.
-    options = types.HttpOptions(timeout=int(1000 * seconds))
-    return genai.Client(api_key=_secret(variable), http_options=options)
-
-
 def _part(picture: Image.Image) -> Any:
     from google.genai import types
 
-    png = BytesIO()
-    picture.convert("RGB").save(png, "PNG")
-    return types.Part.from_bytes(data=png.getvalue(), mime_type="image/png")
+    return types.Part.from_bytes(data=_png(picture), mime_type="image/png")
 
 
-def _failure(
-    error: Exception, parameter: str, model: str, variable: str
-) -> tuple[str, type[Stopped] | None, bool]:
-    """Why there is no answer, what to raise where asking on is in vain, and whether it may be
-    billed. parameter: what a person changes to have another model; variable: the key's."""
-    from google.genai import errors
-
-    if not isinstance(error, errors.APIError):
-        name = type(error).__name__  # without its words, in which the key may stand
-        return name, None, not name.startswith("Connect")  # it went out, and may have been done
-    code = f"{error.code} {error.status or ''}".strip()
-    if error.code in (408, 429) or error.code >= 500:
-        return code, None, False
-    # only the message says what is wrong; what stands before the service may send a whole page
-    message = f"{code} {error.message or ''}".replace(_secret(variable), "[key]").strip()[:300]
-    if error.code in (401, 403) or "API_KEY_INVALID" in str(error.details):
-        return f"the key in {variable} is not accepted ({message}): correct it", WrongKey, False
-    if error.code == 404:
-        change = f"change {parameter}, or GOOGLE_GENAI_API_VERSION (v1, v1beta)"
-        return f"{code}: the service has no model {model!r}; {change}", Stopped, False
-    return f"{model} does not take the request ({message})", Stopped, False
-
-
-def _usage(response: Any, prices: Prices, reckoned: float) -> dict[str, Any]:
-    """Version, tokens in and out, and dollars: those reckoned where the response has no tokens. The
-    price of a picture covers the tokens that it is made of, but not those of the thoughts before
-    it; one that was made and then held back has its price too."""
-    usage, version = response.usage_metadata, {"version": response.model_version}
-    if usage is None or usage.prompt_token_count is None:
-        return version | {"dollars": reckoned}
-    made = any(each.modality == "IMAGE" for each in usage.candidates_tokens_details or ())
-    read, many = usage.prompt_token_count, max(len(pictures.drawn(response)), made)
-    written, thought = usage.candidates_token_count or 0, usage.thoughts_token_count or 0
-    dollars = ledger.price(prices, read, thought + (0 if many else written), many)
-    return version | {"input_tokens": read, "output_tokens": written + thought, "dollars": dollars}
-
-
-def _blocked(response: Any) -> str:
-    """What the service says about an answer that is none; empty where it says nothing."""
-    feedback = response.prompt_feedback
-    if feedback and feedback.block_reason:
-        return f"{ledger.PROMPT_BLOCKED} ({feedback.block_reason.name})"
-    ended = response.candidates[0].finish_reason if response.candidates else None
-    return f"blocked or cut off ({ended.name})" if ended and ended.name != "STOP" else ""
+def _png(picture: Image.Image) -> bytes:
+    picture.convert("RGB").save(png := BytesIO(), "PNG")
+    return png.getvalue()

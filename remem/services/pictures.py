@@ -27,20 +27,23 @@ def drawn(response: Any) -> list[bytes]:
 
 
 def drawing(response: Any) -> tuple[bytes, str]:
-    """The first picture of a response, as it came, and the suffix of its file. Raises Unusable."""
-    reason = Unusable("no picture in the answer")
-    for data in drawn(response):
+    """The first picture of a response, as it came, and the suffix of its file; where there is none,
+    what came in its place (b"" where nothing did), which `read` finds Unusable."""
+    came = drawn(response)
+    for data in came:
         try:
             form = str(_opened(data).format)
-        except Unusable as error:
-            reason = error
-        else:  # MPO: a JPEG with a second one behind it
-            return data, ".jpg" if form in ("JPEG", "MPO") else f".{form.lower()}"
-    raise reason
+        except Unusable:
+            continue
+        # MPO: a JPEG with a second one behind it
+        return data, ".jpg" if form in ("JPEG", "MPO") else f".{form.lower()}"
+    return (came[-1] if came else b""), ".bin"
 
 
 def read(data: bytes) -> Image.Image:
     """The picture as RGB, decoded in full. Raises Unusable."""
+    if not data:
+        raise Unusable("no picture in the answer")
     picture = _opened(data)
     if picture.width * picture.height > PIXELS:
         raise Unusable(f"a picture of {picture.width} x {picture.height} pixels")

@@ -11,7 +11,7 @@ import pandas as pd
 from remem import metrics, paths, runs
 from remem.config import SCALES
 from remem.report import preconditions, tables
-from remem.site import calls, cells, claims, reference, tradeoff
+from remem.site import cells, claims, notebooks, reference, tradeoff
 from remem.site.behind import Runs, scale_of
 from remem.site.claims import Claim
 from remem.site.items import Item, items
@@ -41,7 +41,7 @@ class Gathered:
     def __init__(self, folders: paths.Folders, since: float = 0.0):
         self.folders, self.behind = folders, Runs(folders)
         self.items = {item.id: item for item in items(folders, since)}
-        self.notebooks = calls.notebooks(folders, since)
+        self.notebooks = notebooks.listed(folders, since)
         table, self.wrong = claims.scorecard(folders)
         self.claims = [] if table is None else claims.listed(table)
         self.comparison = reference.compare(folders, self.claims)
@@ -51,7 +51,7 @@ class Gathered:
         self.scale, self.name = scale_of(folders), folders.root.name
         layout = runs.read_json(folders.layout) if folders.layout.is_file() else {}
         self.scope = layout.get("data", self.scale).rpartition(" ")[0] or self.scale
-        self.changed = calls.changed(self.notebooks)
+        self.changed = notebooks.changed(self.notebooks)
         self.is_reference = reference.is_reference(folders)
         self.is_experiment = not self.is_reference and self.name not in SCALES
 

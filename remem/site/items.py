@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from remem import paths
+from remem.report.calls import TICK
 from remem.site import captions
 from remem.site.captions import Caption
 
@@ -19,9 +20,6 @@ RESERVED = ("index", "samples", "tradeoff", "notebooks", "words")  # other pages
 INCH = 120  # pixels of a screen, for an inch of a figure: its letters are as large as the text's
 
 LIGHT = 1.5  # an SVG may be so many times as large as the PNG, or the latter is shown
-
-TICK = 0.1  # seconds by which a file system's clock may be late
-
 
 @dataclass(frozen=True)
 class Picture:

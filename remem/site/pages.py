@@ -16,7 +16,7 @@ import jinja2
 from remem import paths
 from remem.config import SCALES
 from remem.report import verdicts
-from remem.site import calls, captions, cells, claims, samples
+from remem.site import captions, cells, claims, notebooks, samples
 from remem.site.claims import Claim
 from remem.site.gathered import PRECONDITIONS, SCORECARD, TABLE2, Gathered
 from remem.site.items import Item
@@ -206,12 +206,12 @@ def _claim(found: Gathered, claim: Claim) -> dict[str, Any]:
 def _notebooks(found: Gathered) -> dict[str, Any]:
     return {
         "notebooks": found.notebooks,
-        "times": cells.cells(calls.times(found.folders)),
+        "times": cells.cells(notebooks.times(found.folders)),
         "has_times": (found.folders.root / "times.csv").is_file(),
     }
 
 
-def _notebook(found: Gathered, name: str) -> calls.Notebook | None:
+def _notebook(found: Gathered, name: str) -> notebooks.Notebook | None:
     return next((notebook for notebook in found.notebooks if notebook.name == name), None)
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 
-from remem import paths
+from remem import paths, runs
 from remem.config import SCALES, BadParameter, load_config, loading
 
 
@@ -36,6 +36,27 @@ def test_what_is_written_out_loads_to_the_same():
     config = load_config("smoke", {"stage1": {"lr": 1e-3}})
     written = {key: value for key, value in config.model_dump(mode="json").items()}
     assert load_config("smoke", {k: v for k, v in written.items() if k != "scale"}) == config
+
+
+@pytest.mark.parametrize("scale", ["tiny", "paper"])
+def test_null_is_obeyed_or_refused_at_every_key(scale, monkeypatch):
+    content = loading.read_yaml(paths.PARAMS / f"{scale}.yaml")
+    monkeypatch.setattr(loading, "read_yaml", lambda file: content)  # once, for it takes a while
+    keys = {*runs.flat(load_config(scale).model_dump(mode="json"))}
+    keys |= {key.rpartition(".")[0] for key in keys if "." in key}
+    obeyed = set()
+    for key in sorted(keys - {"scale"}):
+        quoted = ".".join(f'"{part}"' for part in [*key.split(".")])
+        quoted = quoted.replace('"llava-1"."5-', '"llava-1.5-')  # a name with a dot
+        try:
+            found = load_config(scale, loading.assignments([f"{quoted}=null"]))
+        except BadParameter as refusal:
+            assert f"{key}: null was given" in str(refusal), refusal
+        else:
+            assert runs.flat(found.model_dump(mode="json"))[key] is None
+            obeyed.add(key)
+    assert {"benchmark", "outputs", "base.tower", "stage1.clip", "services.budget"} <= obeyed
+    assert obeyed.isdisjoint({"seeds", "stage1", "stage1.epochs", "models", "judge"})
 
 
 def test_null_is_obeyed_where_it_means_something_and_else_refused():
@@ -161,6 +182,8 @@ def test_what_is_no_key_is_refused(key):
         ("seeds=[1, 2]", {"seeds": [1, 2]}),
         ("a=010", {"a": 10}),  # and this for 8
         ("a=yes", {"a": "yes"}),  # and this for true
+        ("a=1:30", {"a": "1:30"}),  # and this for 90
+        ("a=%YAML 1.1\n---\n010", {"a": 10}),  # whatever it says
         ("a=null", {"a": None}),
         ("a=", {"a": ""}),
         ("a=b=c", {"a": "b=c"}),
@@ -170,6 +193,22 @@ def test_what_is_no_key_is_refused(key):
 )
 def test_a_value_is_read_as_yaml(assignment, expected):
     assert loading.assignments([assignment]) == expected
+
+
+@pytest.mark.parametrize(
+    "given, full",
+    [
+        ("people=5", "construction.people=5"),
+        ("face_similarity.pack=a.b", "construction.face_similarity.pack=a.b"),
+        ("construction.people=5", "construction.people=5"),
+        ("budget=5", "services.budget=5"),
+        ("services.budget=5", "services.budget=5"),
+        ("typo", "construction.typo"),
+        ("=5", "construction.=5"),
+    ],
+)
+def test_a_key_without_its_section_is_that_of_the_section_that_knows_it(given, full):
+    assert loading.with_section(given, "construction", "services") == full
 
 
 def test_assignments_add_up_and_the_last_wins():
@@ -184,7 +223,10 @@ def test_assignments_add_up_and_the_last_wins():
         (["=3"], "should be KEY=VALUE"),
         (["stage1.=3"], "not a dotted key"),
         (["seeds=[1"], "not valid YAML"),
-        (["seeds=2001-02-31"], "not valid YAML"),
+        (["a=!!timestamp 2020"], "not valid YAML: the tag !!timestamp is not read"),
+        (["a=!!bool 5"], "'5' cannot be read as bool"),
+        (["a={7: 5}"], "the key 7 should be plain text"),
+        (["a=" + "[" * 2_000], "nested without end"),
         (["a={b: 1, b: 2}"], 'not valid YAML.*duplicate key "b"'),
         (["a=!!python/object/apply:os.getpid []"], "not valid YAML"),
         (["a=1", "a.b=2"], "--set a.b=2: a was already set to a value"),
@@ -215,11 +257,12 @@ def edited(tmp_path, old: str, new: str):
         ("workers: 2", "workers: 2\nworkers: 3", 'duplicate key "workers"'),
         ("workers: 2", "workers: [2", "mine.yaml: not valid YAML.*line"),
         ("workers: 2", "", "mine.yaml: workers: is missing"),
-        ("workers: 2", "workers: 2001-01-01", "mine.yaml: .*date"),
-        ("workers: 2", "workers: 2001-02-31", "mine.yaml: not valid YAML: day is out"),
+        ("workers: 2", "workers: 2001-02-31", 'workers: "2001-02-31" was given; .* a whole number'),
+        ("workers: 2", "workers: 1:30", 'mine.yaml: workers: "1:30" was given; .* a whole number'),
+        ("workers: 2", "workers: 1_0", 'mine.yaml: workers: "1_0" was given; .* a whole number'),
         ("workers: 2", "? [workers]\n: 2", "key .*workers.* should be plain text"),
         ("workers: 2", "? {workers: 1}\n: 2", "not valid YAML|should be plain text"),
-        ("workers: 2", "2001-01-01: 2", "mine.yaml: the key .*date.* should be plain text"),
+        ("workers: 2", "2001-01-01: 2", "mine.yaml: 2001-01-01: unknown key"),
         ("workers: 2", "7: 2", "mine.yaml: the key 7 should be plain text"),
         ("workers: 2", "workers: &w [*w]", "mine.yaml: an anchor stands inside what it names"),
         ("    tiny-7b:\n", "    tiny-7b:\n    tiny-8b:\n", "networks.tiny-7b: null was given"),

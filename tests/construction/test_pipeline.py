@@ -17,11 +17,13 @@ import pytest
 from PIL import Image
 
 from remem import __main__, paths, runs
+from remem.config import load_config
 from remem.config.loading import read_yaml
 from remem.config.networks import VisionTower
-from remem.config.services import Construction, FaceSimilarity
+from remem.config.services import Account, Construction, FaceSimilarity
 from remem.construction import face_similarity, pipeline, prompts, review
 from remem.data import leakage, review_marks, validation
+from remem.report import writers
 from remem.services import gemini, ledger
 from remem.synthetic import faces, people
 
@@ -120,11 +122,15 @@ def changed(**fields):
     return Construction.model_validate({**SETTINGS.model_dump(), **fields})
 
 
+def construct(settings, out, budget=None):
+    return pipeline.construct(settings, out, Account(out / "services", budget))
+
+
 # ---------------------------------------------------------------- what comes out
 
 
 def test_it_makes_a_dataset_and_a_second_time_asks_for_nothing(service, tmp_path):
-    folder = pipeline.construct(SETTINGS, tmp_path)
+    folder = construct(SETTINGS, tmp_path)
     rows = validation.read(folder)
     assert len(service.prompts) == len(set(service.prompts)) == 2 + 2 + len(rows) == 16
     assert rows.groupby(["split", "hop"]).size().to_dict() == {
@@ -139,12 +145,12 @@ def test_it_makes_a_dataset_and_a_second_time_asks_for_nothing(service, tmp_path
     assert not leakage.leaks(rows, folder).any()
     metadata = json.loads((folder / "people.json").read_text())
     assert metadata[1]["appearance"] == "Face 1, with {braces} & <marks>."
-    assert pipeline.construct(SETTINGS, tmp_path) == folder and len(service.prompts) == 16
-    assert pipeline.construct(changed(budget=5.0, concurrency=2), tmp_path) == folder
+    assert construct(SETTINGS, tmp_path) == folder and len(service.prompts) == 16
+    assert construct(changed(concurrency=2), tmp_path, budget=5.0) == folder
 
 
 def test_pictures_show_the_person_in_the_layouts_of_their_split(service, tmp_path):
-    folder = pipeline.construct(SETTINGS, tmp_path)
+    folder = construct(SETTINGS, tmp_path)
     pictures = pd.read_csv(tmp_path / "draft" / "pictures.csv", keep_default_na=False)
     assert Counter(pictures.split) == {"train": 6, "test": 6, review_marks.ANCHOR: 2}
     for split in validation.SPLITS:
@@ -170,13 +176,13 @@ def test_a_picture_that_is_not_alike_or_faceless_or_blocked_is_asked_for_in_anot
         return next(outcomes, face) if prompt.startswith(prompts.PICTURE[:20]) else face
 
     service.shows = shows
-    folder = pipeline.construct(SETTINGS, tmp_path)
+    folder = construct(SETTINGS, tmp_path)
     assert len(service.prompts) == len(set(service.prompts)) == 16 + 3
     refused = pipeline.similarities(tmp_path).query("refused != ''")
     assert [*refused.refused] == ["not alike (0.00)", "no face is found"]
     assert [*refused.similarity.isna()] == [False, True]
     assert len(validation.read(folder)) == 12
-    assert pipeline.construct(SETTINGS, tmp_path) == folder
+    assert construct(SETTINGS, tmp_path) == folder
     assert len(service.prompts) == 19, "what was blocked is not asked for again either"
 
 
@@ -186,28 +192,28 @@ def test_what_cannot_be_had_is_named_and_more_attempts_go_on_from_there(service,
         STRANGER if prompt == prompts.picture(bad) and face == 1 else face
     )
     with pytest.raises(pipeline.Unfinished, match=r"p01-test-002.png: not alike \(0.00\)"):
-        pipeline.construct(changed(attempts=1), tmp_path)
+        construct(changed(attempts=1), tmp_path)
     assert not [*tmp_path.glob("constructed-*")]
     assert len(pipeline.similarities(tmp_path)) == 12, "the others can be reviewed"
-    pipeline.construct(changed(attempts=2), tmp_path)
+    construct(changed(attempts=2), tmp_path)
     assert len(service.prompts) == 16 + 1
 
 
 def test_profiles_that_clash_are_written_again_with_the_reason(service, tmp_path):
     first, second, third = PEOPLE[:3]
     service.written = iter([first, dataclasses.replace(second, bank=first.bank), third])
-    rows = validation.read(pipeline.construct(SETTINGS, tmp_path))
+    rows = validation.read(construct(SETTINGS, tmp_path))
     assert [*rows["name"].unique()] == [first.name, third.name]
     assert f"the bank {first.bank!r} is, holds or lies in" in service.prompts[2]
     service.written = itertools.repeat(first)
     with pytest.raises(pipeline.Unfinished, match=r"the profile p01: .* another person"):
-        pipeline.construct(changed(seed=1), tmp_path)
+        construct(changed(seed=1), tmp_path)
     assert len(set(service.prompts)) == len(service.prompts), "no prompt is the same twice"
 
 
 def test_a_profile_tells_the_looks(service, tmp_path):
     service.looks = itertools.chain([LOOKS, " "], service.looks)
-    pipeline.construct(SETTINGS, tmp_path)
+    construct(SETTINGS, tmp_path)
     assert "cannot be used: the looks are not told" in service.prompts[2]
 
 
@@ -216,7 +222,7 @@ def test_a_picture_that_is_the_one_it_was_made_after_is_asked_for_again(service,
     service.shows = lambda prompt, face: (
         next(outcomes, face) if prompt.startswith(prompts.PICTURE[:20]) else face
     )
-    folder = pipeline.construct(SETTINGS, tmp_path)
+    folder = construct(SETTINGS, tmp_path)
     assert len(service.prompts) == 16 + 2
     refused = pipeline.similarities(tmp_path).query("refused != ''").refused
     assert {*refused} == {"the same picture as anchor/p00.png"}
@@ -228,10 +234,28 @@ def test_what_the_service_failed_at_once_does_not_change_what_was_built_since(se
     """An anchor that is answered after all, the next time, would take 6 paid views along."""
     outcomes = {prompts.ANCHOR[:20]: iter([DOWN]), prompts.PICTURE[:20]: iter([DOWN])}
     service.shows = lambda prompt, face: next(outcomes[prompt[:20]], face)
-    folder = pipeline.construct(SETTINGS, tmp_path)
+    folder = construct(SETTINGS, tmp_path)
     assert len(service.prompts) == 16 + 2
     for _ in range(2):
-        assert pipeline.construct(SETTINGS, tmp_path) == folder and len(service.prompts) == 16 + 2
+        assert construct(SETTINGS, tmp_path) == folder and len(service.prompts) == 16 + 2
+
+
+def test_two_constructions_in_one_folder_do_not_meet_and_what_a_killed_one_left_goes(
+    service, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(writers, "PATIENCE", 0.0)
+    half = paths.write(tmp_path / "draft" / "train" / "p00" / f".{'0a' * 8}.part", "x")
+    built = tmp_path / f".{runs.name(pipeline.Built(content='x'))}.part"
+    built.mkdir()
+    paths.write(tmp_path / ".locks" / built.name[1:-5], "")
+    with writers.alone(tmp_path):
+        held = writers._held.pop(tmp_path)  # as if another process had it
+        with pytest.raises(writers.InUse, match="is running and writes into"):
+            construct(SETTINGS, tmp_path)
+        assert half.exists() and not service.prompts
+        writers._held[tmp_path] = held
+    construct(SETTINGS, tmp_path)
+    assert not half.exists() and not built.exists()
 
 
 def test_where_no_picture_came_it_says_so(service, tmp_path):
@@ -239,7 +263,7 @@ def test_where_no_picture_came_it_says_so(service, tmp_path):
         BLOCKED if prompt.startswith(prompts.PICTURE[:20]) else face
     )
     with pytest.raises(pipeline.Unfinished, match=r"12 could not be had: .* no answer came"):
-        pipeline.construct(changed(attempts=1), tmp_path)
+        construct(changed(attempts=1), tmp_path)
     assert pipeline.similarities(tmp_path).empty
 
 
@@ -251,8 +275,8 @@ def test_an_anchor_shows_one_face_and_nobody_elses(service, tmp_path):
 
     service.shows = shows
     with pytest.raises(pipeline.Unfinished, match="anchor of p00: the face could be that of"):
-        pipeline.construct(changed(attempts=2), tmp_path)
-    folder = pipeline.construct(changed(attempts=4), tmp_path)
+        construct(changed(attempts=2), tmp_path)
+    folder = construct(changed(attempts=4), tmp_path)
     assert len(validation.read(folder)) == 12
     assert len(set(service.prompts)) == len(service.prompts) == 16 + 3
 
@@ -261,13 +285,13 @@ def test_an_anchor_shows_one_face_and_nobody_elses(service, tmp_path):
 
 
 def test_what_a_reviewer_drops_is_drawn_again_and_never_comes_back(service, tmp_path):
-    before = pipeline.construct(SETTINGS, tmp_path)
+    before = construct(SETTINGS, tmp_path)
     draft, image = tmp_path / "draft", "train/p01/p01-train-002.png"
     assert review.write_pages(draft), "the draft is what a review takes"
     mark = review_marks.fingerprint(Image.open(draft / image))
     line = f"p01,{image},{mark},drop,artefacts"
     paths.write(draft / "review" / "p01.csv", ",".join(review_marks.COLUMNS) + f"\n{line}\n")
-    after = pipeline.construct(SETTINGS, tmp_path)
+    after = construct(SETTINGS, tmp_path)
     assert len(service.prompts) == 16 + 1
     pictures = [path.relative_to(after) for path in after.rglob("*.png")]
     different = [
@@ -276,15 +300,15 @@ def test_what_a_reviewer_drops_is_drawn_again_and_never_comes_back(service, tmp_
     assert different == [Path(image)], "the earlier dataset stays, in a folder of its own"
     assert "dropped in review (artefacts)" in set(pipeline.similarities(tmp_path).refused)
     assert review.write_pages(draft)
-    assert pipeline.construct(SETTINGS, tmp_path) == after and len(service.prompts) == 17
+    assert construct(SETTINGS, tmp_path) == after and len(service.prompts) == 17
 
 
 def test_a_dropped_anchor_takes_its_pictures_along(service, tmp_path):
-    pipeline.construct(SETTINGS, tmp_path)
+    construct(SETTINGS, tmp_path)
     anchor = tmp_path / "draft" / review_marks.ANCHOR / "p00.png"
     line = f"p00,x.png,{review_marks.fingerprint(Image.open(anchor))},drop,ethics"
     paths.write(tmp_path / "draft/review/x.csv", ",".join(review_marks.COLUMNS) + f"\n{line}\n")
-    pipeline.construct(SETTINGS, tmp_path)
+    construct(SETTINGS, tmp_path)
     assert len(service.prompts) == 16 + 1 + 6
 
 
@@ -293,10 +317,10 @@ def test_a_dropped_anchor_takes_its_pictures_along(service, tmp_path):
 
 def test_the_budget_stops_it_and_it_goes_on_without_a_repeat(service, tmp_path):
     with pytest.raises(gemini.Stopped, match="budget"):
-        pipeline.construct(changed(budget=0.3), tmp_path)
+        construct(SETTINGS, tmp_path, budget=0.3)
     asked = len(service.prompts)
     assert 4 < asked < 16
-    pipeline.construct(SETTINGS, tmp_path)
+    construct(SETTINGS, tmp_path)
     assert len(service.prompts) == len(set(service.prompts)) == 16
 
 
@@ -306,7 +330,7 @@ def test_nothing_is_paid_for_where_no_face_could_be_measured(service, tmp_path, 
 
     monkeypatch.setattr(face_similarity, "recogniser", none)
     with pytest.raises(face_similarity.NoRecogniser):
-        pipeline.construct(SETTINGS, tmp_path)
+        construct(SETTINGS, tmp_path)
     assert not service.prompts
 
 
@@ -315,6 +339,14 @@ def test_the_plan_of_the_papers_numbers():
     assert table.set_index("kind").calls.to_dict() == {"text": 20, "image": 20 * (1 + 100 + 28)}
     assert (table.calls_at_most == 6 * table.calls).all()
     assert 90 < table.dollars.sum() < 120
+
+
+def test_what_an_earlier_version_kept_beside_its_draft_is_not_paid_again(service, tmp_path):
+    folder = construct(SETTINGS, tmp_path)
+    (tmp_path / "services").rename(tmp_path / "answers")
+    account = Account(tmp_path / "new", None, (tmp_path / "answers",))
+    assert pipeline.construct(SETTINGS, tmp_path, account) == folder
+    assert len(service.prompts) == 16
 
 
 # ---------------------------------------------------------------- the command
@@ -336,7 +368,7 @@ def test_the_command_plans_makes_and_says_what_comes_next(service, command, tmp_
     said = capsys.readouterr().out
     assert re.search(r"image +pixels +21", said)
     assert "Estimated by construction.prices: $0.84" in said and "Nothing was asked" in said
-    assert "construction.budget (none is set). Spent so far: $0.00" in said
+    assert "services.budget ($150.00). Spent so far: $0.00, for what is in " in said
     assert command("--set", "construction.test_multi=0") == 0
     said = capsys.readouterr().out
     [folder] = (tmp_path / "outputs/smoke/construction").glob("constructed-*")
@@ -354,7 +386,9 @@ def test_the_command_plans_makes_and_says_what_comes_next(service, command, tmp_
         ("people.x=2", "construction.people"),
         ("seed=[", "construction.seed"),
         ("image_model", "construction.image_model"),
-        ("budget=0", "raise construction.budget"),
+        ("budget=0", "raise services.budget"),
+        ("services.budget=0", "raise services.budget"),
+        ("construction.budget=0", "construction.budget: unknown key; it is services.budget now"),
     ],
 )
 def test_what_is_wrong_is_said_in_a_line(service, command, capsys, assignment, reason):
@@ -429,7 +463,8 @@ class Gemini:
 
 
 @pytest.fixture
-def online(monkeypatch):
+def online(monkeypatch, tmp_path):
+    monkeypatch.setenv("REMEM_OUTPUTS", str(tmp_path / "outputs"))
     with loopback.serving(monkeypatch, None, json.dumps) as server:
         server.gemini = Gemini()
         server.reply = server.gemini.reply
@@ -461,8 +496,9 @@ def test_from_the_command_to_a_dataset_over_the_wire(online, monkeypatch, tmp_pa
     assert f"the dataset: {folder}" in said and f"--set benchmark={folder}" in said
     # 2 profiles, 2 anchors, 12 views, and the 5th and 10th again
     assert len(online.requests) == 2 + 2 + 12 + 2
-    calls = ledger.calls(tmp_path / "out" / "answers")
+    calls = ledger.calls(load_config("smoke").account)
     assert {*calls.outcome} == {"accepted"} and {*calls.version} == {"v-007"} and len(calls) == 18
+    assert {*calls.section} == {"construction"}
     similarities = pipeline.similarities(tmp_path / "out")
     refused = similarities[similarities.refused != ""]
     assert len(refused) == 2 and (refused.similarity < 0.5).all()
@@ -475,8 +511,8 @@ def test_from_the_command_to_a_dataset_over_the_wire(online, monkeypatch, tmp_pa
         mine = validation.load_images(folder, rows[rows.identity == person["identity"]].image)
         [face] = {online.gemini.shown[picture.tobytes()] for picture in mine}
         assert person["appearance"] == f"Face {face}."
-    kept = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
-    assert b"not-a-real-key" not in kept
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert b"not-a-real-key" not in b"".join(path.read_bytes() for path in files)
 
     online.shutdown()  # and so nobody could answer
     online.server_close()
@@ -484,3 +520,6 @@ def test_from_the_command_to_a_dataset_over_the_wire(online, monkeypatch, tmp_pa
     assert __main__.main(command) == 0 and len(online.requests) == 18
     assert f"the dataset: {folder}" in capsys.readouterr().out
     assert runs.verify(folder) == folder
+    command[command.index(str(tmp_path / "out"))] = str(tmp_path / "other")  # nor elsewhere
+    assert __main__.main(command) == 0 and len(online.requests) == 18
+    assert (tmp_path / "other" / folder.name).is_dir()

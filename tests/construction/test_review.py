@@ -55,6 +55,25 @@ def line(image="train/0.png", mark="keep", reason="", identity="p00", pixels="a"
 HEAD = ",".join(review_marks.COLUMNS) + "\n"
 
 
+def test_nothing_is_written_through_a_link(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    draft(tmp_path / "draft")
+    for target in (elsewhere, tmp_path / "nowhere"):
+        (tmp_path / "draft" / "review").symlink_to(target)
+        with pytest.raises(review.BadReview, match=rf"review is a link to {target}: nothing is"):
+            review.write_pages(tmp_path / "draft")
+        (tmp_path / "draft" / "review").unlink()
+    assert not list(elsewhere.iterdir()) and not (tmp_path / "nowhere").exists()
+
+    mine = paths.write(elsewhere / "mine.html", "mine")
+    (tmp_path / "draft" / "review").mkdir()
+    (tmp_path / "draft" / "review" / "p00.html").symlink_to(mine)
+    review.write_pages(tmp_path / "draft")
+    assert mine.read_text() == "mine"  # the page takes the link's place
+    assert "p00" in (tmp_path / "draft" / "review" / "p00.html").read_text()
+
+
 # ---------------------------------------------------------------- the page
 
 

@@ -3,8 +3,9 @@ import json
 import four_rows
 import pytest
 
+from remem import paths
 from remem.config import load_config
-from remem.data import chosen
+from remem.data import chosen, validation
 from remem.data.dataset import FolderData, SyntheticData
 from remem.data.validation import BadData
 
@@ -40,6 +41,32 @@ def test_who_is_forgotten_is_drawn_named_or_a_set_of_the_benchmarks(config, tmp_
     assert chosen.forget_set(config(str(folder), forget_set="first"), rows, 1) == ("Anika",)
     with pytest.raises(BadData, match="leaves no one to retain"):
         chosen.forget_set(config(str(folder), forget_set=["Anika", "Bruno"]), rows, 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"forget_sets": "abc"}',
+        '{"forget_sets": {"first": "Anika"}}',
+        '{"forget_sets": {"first": {"Anika": 1}}}',
+        '{"forget_sets": {"first": [1]}}',
+        '{"forget_sets": {"first": [["Anika"]]}}',
+        '{"forget_sets": {"first": null}}',
+        '{"forget_sets": null}',
+        '{"forget_sets": {"first": ' + "[" * 900 + "]" * 900 + "}}",
+        "[]",
+        "5",
+        "[" * 2_000,
+        "",
+        b"\xff",
+    ],
+)
+def test_a_forget_set_of_another_type_is_refused(config, tmp_path, content):
+    folder = four_rows.make(tmp_path / "own")
+    paths.write(folder / "source.json", content)
+    rows = validation.read(folder)
+    with pytest.raises(BadData, match=r"source\.json (should be a JSON object in|cannot be read)"):
+        chosen.forget_set(config(str(folder), forget_set="first"), rows, 1)
 
 
 def test_a_fingerprint_changes_with_a_file(tmp_path):

@@ -67,7 +67,6 @@ def test_the_card_of_people_that_services_made_names_the_models_and_nothing_priv
     settings = sections.Construction(
         text_model="words-1",
         image_model="pictures-1",
-        budget=12.34,
         face_similarity=sections.FaceSimilarity(pack="/srv/private/pack", threshold=0.61),
     )
     paths.write(folder / "spec.json", json.dumps({"kind": "constructed", "spec": {"content": "f"}}))
@@ -75,7 +74,7 @@ def test_the_card_of_people_that_services_made_names_the_models_and_nothing_priv
     text = (publish.export(folder, tmp_path / "out") / "README.md").read_text()
     for said in ("words-1", "pictures-1", "0.61", "Every person in it is invented", "terms of"):
         assert said in text
-    assert "/srv" not in text and "12.34" not in text
+    assert "/srv" not in text
 
 
 def test_another_benchmark_s_files_are_its_authors_to_publish(drawn, tmp_path, capsys):
@@ -87,6 +86,51 @@ def test_another_benchmark_s_files_are_its_authors_to_publish(drawn, tmp_path, c
     assert main(["dataset", "export", str(folder), str(out), "--licence", "mit"]) == 2
     said = capsys.readouterr().err
     assert "gray311/FIUBench" in said and "its authors' to publish" in said and not out.exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", '"benchmark"', "5", "null", "{", "", "[" * 2_000, '{"a": ' + "[" * 2_000, b"\xff{}"],
+)
+@pytest.mark.parametrize("name", ["source.json", "spec.json"])
+def test_what_says_whose_a_folder_is_is_understood_or_nothing_is_exported(tmp_path, name, content):
+    folder, out = four_rows.make(tmp_path / "own"), tmp_path / "out"
+    paths.write(folder / name, content)
+    with pytest.raises(
+        validation.BadData, match=rf"{name} (cannot be read|should hold a JSON obj)"
+    ):
+        publish.export(folder, out)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ("[]", "should hold a JSON object, but holds"),
+        ('{"people": [1]}', "'people' is \\[1\\], and no plain value"),
+        ('{"face_similarity": {"threshold": {"a": 1}}}', "'threshold' is {'a': 1}, and no plain"),
+        ('{"text_model": {}}', "'text_model' is {}, and no plain value"),
+        ('{"face_similarity": 5, "people": 2, "unlisted": [1]}', ""),
+        ('{"face_similarity": ["threshold"]}', ""),
+    ],
+)
+def test_settings_of_other_types_are_no_settings(tmp_path, settings, told):
+    folder, out = four_rows.make(tmp_path / "own"), tmp_path / "out"
+    paths.write(folder / "spec.json", '{"kind": "constructed", "spec": 5}')
+    paths.write(folder / "construction.json", settings)
+    if told:
+        with pytest.raises(validation.BadData, match=rf"construction\.json:? {told}"):
+            publish.export(folder, out)
+    else:
+        text = (publish.export(folder, out) / "README.md").read_text()
+        assert "Every person in it is invented" in text and "unlisted" not in text
+
+
+def test_a_spec_of_another_type_claims_nothing(tmp_path):
+    folder = four_rows.make(tmp_path / "own")
+    paths.write(folder / "spec.json", '{"kind": "dataset", "spec": "synthetic"}')
+    text = (publish.export(folder, tmp_path / "out") / "README.md").read_text()
+    assert "Whether its people are real is not recorded" in text
 
 
 def test_a_folder_that_somebody_made_is_exported_without_claims_that_nobody_made(tmp_path):

@@ -53,6 +53,40 @@ def test_an_adapter_and_a_folder_of_something_else_are_no_network(tmp_path):
     assert "it is an adapter; merge it into its base" in told(tmp_path)
 
 
+def test_an_adapter_beside_a_network_is_not_followed(copy, small):
+    """transformers would load the base that it names in the network's place."""
+    named = {"peft_type": "LORA", "base_model_name_or_path": str(small.base)}
+    (copy / "adapter_config.json").write_text(json.dumps(named))
+    assert "an adapter_config.json lies beside the config.json" in told(copy)
+
+
+@pytest.mark.parametrize("name", ["../other/model.safetensors", "/etc/passwd", "a/b", "..", ""])
+def test_weights_lie_in_their_folder(copy, name):
+    (copy / "model.safetensors").rename(copy / "part.safetensors")
+    index = {"weight_map": {"a": "part.safetensors", "b": name}}
+    (copy / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert f"names {name!r}, which is no file of {copy}" in told(copy)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value"),
+    [
+        ("text_config", "num_hidden_layers", 10**9),
+        ("text_config", "vocab_size", 0),
+        ("text_config", "hidden_size", None),
+        ("vision_config", "patch_size", 0),
+        ("vision_config", "image_size", 10**6),
+        ("vision_config", "image_size", "32"),
+    ],
+)
+def test_a_size_that_cannot_be_is_told(copy, part, name, value):
+    known = json.loads((copy / "config.json").read_text())
+    known[part][name] = value
+    (copy / "config.json").write_text(json.dumps(known))
+    with pytest.raises(CannotLoad, match=r"config\.json"):
+        folders.config(copy, copy)
+
+
 def test_weights_that_could_run_code_are_not_read(copy):
     (copy / "model.safetensors").rename(copy / "pytorch_model.bin")
     assert "no *.safetensors" in told(copy) and "pytorch_model.bin could run code" in told(copy)

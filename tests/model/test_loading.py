@@ -265,6 +265,103 @@ def test_what_does_not_belong_to_the_network_is_told_before_its_weights_are_read
         loading.load(folder)
 
 
+# ---------------------------------------------------------------- a folder with code of its own
+
+EVIL = """
+from pathlib import Path
+Path(__file__).with_name("it-ran").touch()
+from transformers import (
+    CLIPImageProcessor, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+class Config(LlavaConfig): pass
+class Model(LlavaForConditionalGeneration): pass
+class Processor(LlavaProcessor): pass
+class Tokenizer(PreTrainedTokenizerFast): pass
+class Pictures(CLIPImageProcessor): pass
+def generate(model, *args, **kwargs): raise SystemExit
+"""
+
+
+def in_the_config(folder):
+    classes = {"AutoConfig": "evil.Config", "AutoProcessor": "evil.Processor"}
+    classes |= {"AutoModelForImageTextToText": "evil.Model"}
+    change(folder / "config.json", auto_map=classes)
+
+
+def in_the_processor(folder):
+    change(
+        folder / "processor_config.json",
+        processor_class="Processor",
+        auto_map={"AutoProcessor": "evil.Processor"},
+    )
+
+
+def in_the_tokenizer(folder):
+    change(
+        folder / "tokenizer_config.json",
+        tokenizer_class="Tokenizer",
+        auto_map={"AutoTokenizer": [None, "evil.Tokenizer"]},
+    )
+
+
+def in_the_tokenizer_of_a_processor_without_a_name(folder):
+    in_the_tokenizer(folder)
+    for name in ("processor_config.json", "tokenizer_config.json"):
+        change(folder / name, processor_class=None)
+
+
+def in_the_pictures(folder):
+    known = json.loads((folder / "processor_config.json").read_text())["image_processor"]
+    known |= {
+        "image_processor_type": "Pictures",
+        "auto_map": {"AutoImageProcessor": "evil.Pictures"},
+    }
+    change(folder / "processor_config.json", image_processor=known)
+
+
+def in_pictures_of_older_releases(folder):
+    in_the_pictures(folder)
+    known = json.loads((folder / "processor_config.json").read_text())["image_processor"]
+    change(folder / "processor_config.json", image_processor=None)
+    change(folder / "preprocessor_config.json", **known)
+
+
+def in_the_generation(folder):
+    (folder / "custom_generate").mkdir()
+    (folder / "custom_generate" / "generate.py").write_text(EVIL)
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        in_the_config,
+        in_the_processor,
+        in_the_tokenizer,
+        in_the_tokenizer_of_a_processor_without_a_name,
+        in_the_pictures,
+        in_pictures_of_older_releases,
+        in_the_generation,
+    ],
+)
+def test_code_that_a_folder_brings_is_not_run_and_nobody_is_asked(folder, hidden, monkeypatch):
+    (folder / "evil.py").write_text(EVIL)
+    hidden(folder)
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda question="": asked.append(question) or "y")
+    try:
+        network = loading.load(folder)
+    except loading.CannotLoad as refusal:
+        assert "it brings code of its own (auto_map), which is never run here" in str(refusal)
+        assert "=True" not in str(refusal)  # the advice of transformers
+        assert loading.faults(folder)
+    else:  # with the classes of transformers
+        parts = (network.llava, network.processor, network.processor.image_processor)
+        assert all(type(part).__module__.startswith("transformers.") for part in parts)
+        says(network)
+    assert not asked and not [*folder.rglob("it-ran")]
+
+
 def test_all_faults_of_a_folder_are_told_at_once(folder, small, monkeypatch):
     assert loading.faults(small.base) == []
     without_end(folder)

@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -8,8 +11,8 @@ from matplotlib.figure import Figure
 from remem import config, paths
 from remem.checks import CannotStart
 from remem.data.validation import BadData
-from remem.report import claims, output
-from remem.services import gemini
+from remem.report import claims, made, output, preconditions, writers
+from remem.services import client
 
 
 @pytest.fixture
@@ -86,6 +89,13 @@ def test_a_folder_without_results_is_anybodys(outputs):
         output.begin("09_scorecard", "tiny", {"outputs": "mine"})
 
 
+def test_what_outputs_of_a_scale_share_is_no_result_of_its_own(outputs):
+    output.begin("09_scorecard", "tiny", {"benchmark": "typo"})
+    for shared in ("runs/stage1-1/DONE", "services/calls.jsonl"):  # of --out mine
+        paths.write(outputs / "tiny" / shared, "")
+    output.begin("09_scorecard", "tiny")
+
+
 def test_what_the_notebook_will_need_is_checked_first(outputs, monkeypatch, capsys):
     given = {"benchmark": "typo", "experiments.ability.source": "nowhere.tsv"}
     with pytest.raises(CannotStart, match=r"(?s)2 things.*'typo'.*nowhere\.tsv"):
@@ -94,7 +104,7 @@ def test_what_the_notebook_will_need_is_checked_first(outputs, monkeypatch, caps
         output.begin("08_forget_ratio", "tiny", given)
     assert not list(outputs.iterdir()) and not capsys.readouterr().out
     output.begin("09_scorecard", "tiny", given)  # nor this one any data
-    for name in gemini.KEYS:
+    for name in client.KEYS:
         monkeypatch.delenv(name, raising=False)
     output.begin("07_stage2", "smoke", {"judge.model": "grader"})
     assert "Note: judge.model is grader, but " in capsys.readouterr().out
@@ -112,15 +122,16 @@ def test_the_same_people_at_another_path_are_the_same_data(outputs, tmp_path):
     out = begin("a/people")
     out.table("table2", pd.DataFrame({"EM": [1.0]}))
     assert begin("a/people").folders == begin("b/people").folders == out.folders
-    for other in ("c/people", "d/people"):
-        with pytest.raises(paths.OldOutputs, match="another data"):
-            begin(other)
     with pytest.raises(paths.OldOutputs, match="another data"):
-        begin("a/people", benchmark="clear")
+        begin("c/people")
+    with pytest.raises(paths.OldOutputs, match="another data"):
+        output.begin("07_stage2", "tiny", {"outputs": "mine"})
 
 
-def test_what_a_system_hides_in_a_folder_is_no_result(outputs):
-    _, out = output.begin("07_stage2", "tiny", {"outputs": "mine", "benchmark": "typo"})
+def test_what_a_system_hides_in_a_folder_is_no_result(outputs, tmp_path):
+    two_people.make(tmp_path / "people")
+    given = {"outputs": "mine", "benchmark": str(tmp_path / "people")}
+    _, out = output.begin("07_stage2", "tiny", given)
     (out.folders.root / ".DS_Store").touch()
     output.begin("07_stage2", "tiny", {"outputs": "mine"})
 
@@ -133,6 +144,45 @@ def test_a_folder_of_the_earlier_layout_is_left_alone(outputs, old):
         output.begin("07_stage2")
     assert contents(outputs) == before
     output.begin("07_stage2", "tiny", {"outputs": "new"})  # the way out
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 90, b'{"layout": 2, "sca', b"[]", b"\xff"])
+def test_a_layout_that_cannot_be_read_is_told_where_there_are_results(outputs, content):
+    _, out = output.begin("09_scorecard", "tiny")
+    out.folders.layout.write_bytes(content)
+    output.begin("09_scorecard", "tiny")  # nothing is there: it is written anew
+    assert json.loads(out.folders.layout.read_text())["scale"] == "tiny"
+    out.table("table2", pd.DataFrame({"EM": [1.0]}))
+    out.folders.layout.write_bytes(content)
+    with pytest.raises(paths.OldOutputs, match=r"another layout \((\[\]|layout\.json cannot be)"):
+        output.begin("09_scorecard", "tiny")
+
+
+def test_two_who_would_write_other_results_do_not_meet(outputs, monkeypatch):
+    monkeypatch.setattr(writers, "PATIENCE", 0.0)
+    code = (
+        "from remem.report import output\nimport sys\n"
+        "output.begin('09_scorecard', 'tiny', {'seeds': [2]})\n"
+        "print('begun', flush=True); sys.stdin.read()"
+    )
+    other = subprocess.Popen(  # as a notebook in Jupyter, or one that papermill runs
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(paths.ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert other.stdout and "begun\n" in iter(other.stdout.readline, "")
+        before = contents(outputs)
+        with pytest.raises(writers.InUse, match=f"process {other.pid} is running"):
+            output.begin("09_scorecard", "tiny")
+        assert contents(outputs) == before
+        output.begin("09_scorecard", "tiny", {"outputs": "mine"})  # the way out
+        output.begin("09_scorecard", "tiny", {"seeds": [2]})  # another notebook of the same
+    finally:
+        other.communicate("")
+    output.begin("09_scorecard", "tiny")
 
 
 def test_runs_that_other_outputs_share_are_not_old(outputs):
@@ -152,6 +202,46 @@ def test_table_writes_the_csv_and_shows_it(out):
     assert "95.0 <small>[90.0, 97.0]</small>" in shown.to_html()
     assert "Versions of the metrics: em 2." in shown.to_html()
     assert "95.04 <small>" in out.table("fig1", frame, digits=2).to_html()
+
+
+def test_what_made_each_file_is_kept(outputs, out):
+    frame = pd.DataFrame({"EM": [95.0]})
+    out.table("fig1", frame)
+    out.figure("fig1", Figure())
+    out.verdicts(pd.read_csv(paths.REFERENCE / "verdicts" / "00_base_model.csv"))
+    known = made.known(out.folders)
+    assert sorted(f"{file.parent.name}/{file.name}" for file in known) == [
+        "figures/fig1.pdf",
+        "figures/fig1.png",
+        "tables/fig1.csv",
+        "verdicts/07_stage2.csv",
+    ]
+    ours = made.parameters(out.config)
+    assert {json.dumps(each.made["07_stage2"].digest) for each in known.values()} == {
+        json.dumps(ours.digest)
+    }
+    _, other = output.begin("07_stage2", "tiny", {"seeds": [3]})  # run in Jupyter, say
+    other.table("fig1", frame)
+    said = made.otherwise(made.known(out.folders), [out.folders.tables / "fig1.csv"], ours.digest)
+    assert said.startswith("Made with other parameters: seeds = [3] (file: [1, ")
+
+
+def test_the_preconditions_know_what_made_each_notebooks_lines(out):
+    measured = preconditions.Measured(95.0)
+    lines = [preconditions.line("name-swap", "tiny-7b", measured)]
+    out.preconditions(lines)
+    _, other = output.begin("06_stage1", "tiny", {"seeds": [3]})
+    other.preconditions(lines)
+    file = out.folders.tables / "preconditions.csv"
+    assert pd.read_csv(file).notebook.tolist() == ["06_stage1", "07_stage2"]
+    kept = made.record(out.folders, file).made
+    assert kept == {
+        "06_stage1": made.parameters(other.config),
+        "07_stage2": made.parameters(out.config),
+    }
+    _, out = output.begin("06_stage1")
+    out.preconditions([])  # what it had measured is gone
+    assert set(made.record(out.folders, file).made) == {"06_stage1", "07_stage2"}
 
 
 def test_table_with_an_index_or_another_frame_to_show(out):

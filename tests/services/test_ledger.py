@@ -1,3 +1,4 @@
+import itertools
 import json
 import subprocess
 import sys
@@ -7,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from remem import paths
-from remem.config.services import Construction, Prices
+from remem import paths, runs
+from remem.config.services import Account, Construction, Judge, Prices
 from remem.services import ledger
 
 SERVICE = Construction(
@@ -17,12 +18,17 @@ SERVICE = Construction(
     repeats=1,
     prices=Prices(input=1.0, output=10.0, image=0.5),
 )
+NUMBERS = itertools.count()
 TEXT = 500 * 1e-6 + 2000 * 10e-6  # US dollars, as planned
 IMAGE = 1500 * 1e-6 + 0.5
 
 
-def opened(folder, **changes):
-    return ledger.opened(folder, SERVICE.model_copy(update=changes))
+def opened(folder, budget=None, **changes):
+    return ledger.opened(Account(folder, budget), SERVICE.model_copy(update=changes))
+
+
+def known(folder):
+    return ledger.calls(Account(folder))
 
 
 def call(key, dollars=0.001, kind="text", **more):
@@ -32,7 +38,7 @@ def call(key, dollars=0.001, kind="text", **more):
 def ended(calls, *lines):
     """Begin and end these calls, one after the other."""
     for line in lines:
-        calls.begin(line["kind"])
+        calls.begin(line)
         calls.end(line, time.monotonic())
 
 
@@ -40,7 +46,7 @@ def fits(calls, kind="text", up_to=99):
     """How many more calls begin before the budget is used up; they stay under way."""
     for count in range(up_to):
         try:
-            calls.begin(kind)
+            calls.begin(call(f"another {next(NUMBERS)}", kind=kind))
         except ledger.Stopped:
             return count
     return up_to
@@ -73,18 +79,17 @@ def test_the_price_of_a_call_is_of_tokens_by_the_million_and_of_pictures():
 
 def test_calls_under_way_count_as_much_as_they_may_cost(tmp_path):
     with opened(tmp_path, budget=2.5 * TEXT) as calls:
-        assert calls.begin("text") == pytest.approx(TEXT)
+        assert calls.begin(call("a")) == pytest.approx(TEXT)
         assert fits(calls) == 1
-        said = (
-            r"budget of \$0\.05 does not allow .*\$0\.00 spent, 2 under way.*construction\.budget"
-        )
+        said = r"budget of \$0\.05 does not allow .*\$0\.00 spent, 2 under way.*services\.budget"
         with pytest.raises(
             ledger.Stopped, match=rf"{said}. What was answered is kept; start again"
         ):
-            calls.begin("text")
+            calls.begin(call("b"))
         calls.end(call("a", dollars=TEXT / 4), time.monotonic())  # cheaper: there is room again
-        assert fits(calls) == 1
-        calls.end(call("b", dollars=TEXT), time.monotonic())
+        calls.begin(call("c"))
+        assert fits(calls) == 0
+        calls.end(call("c", dollars=TEXT), time.monotonic())
         assert fits(calls) == 0 and calls.spent == pytest.approx(1.25 * TEXT)
 
 
@@ -106,25 +111,49 @@ def test_threads_that_begin_at_once_never_begin_too_many(tmp_path):
             return fits(calls)
 
         with ThreadPoolExecutor(8) as pool:
-            assert sum(pool.map(begin, range(8))) == 40 == calls.under_way
+            assert sum(pool.map(begin, range(8))) == 40 == len(calls.under_way)
 
 
 def test_one_that_was_dearer_is_expected_again_and_remembered(tmp_path):
     with opened(tmp_path) as calls:
         ended(calls, call("a", dollars=3 * TEXT), call("b", dollars=0.0))
-        assert calls.begin("text") == 3 * TEXT
-        assert calls.begin("image") == pytest.approx(IMAGE)  # each kind by itself
-    with opened(tmp_path, budget=8.5 * TEXT) as calls:  # 3 spent, 2.75 + 2.75 left: not 5
+        assert calls.begin(call("c")) == 3 * TEXT
+        assert calls.begin(call("d", kind="image")) == pytest.approx(IMAGE)  # each kind by itself
+    rest = 3 * TEXT + IMAGE  # under way when it ended
+    with opened(tmp_path, budget=rest + 8.5 * TEXT) as calls:  # 3 spent, 2.75 + 2.75 left: not 5
         assert fits(calls) == 1
 
 
-def test_what_was_spent_counts_over_runs_and_what_a_kill_cut_off_does_not(tmp_path):
+def test_what_was_spent_counts_over_runs_and_so_does_what_a_kill_cut_off(tmp_path):
     with opened(tmp_path, budget=1.2) as calls:
         ended(calls, call("a", dollars=0.3, kind="image"), call("b", dollars=0.2, kind="image"))
-        calls.begin("image")  # still under way
     with opened(tmp_path, budget=1.0) as calls:
-        assert calls.spent == pytest.approx(0.5) and calls.under_way == 0
+        assert calls.spent == pytest.approx(0.5) and not calls.under_way
         assert fits(calls, "image") == 0 and fits(calls) == int(0.5 / TEXT)
+    # of those it is not known whether they were done, and paid for
+    shown = known(tmp_path)
+    assert shown.outcome.tolist() == ["failed"] * 2 + [ledger.BEGUN] * int(0.5 / TEXT)
+    assert shown.dollars.sum() == pytest.approx(0.5 + int(0.5 / TEXT) * TEXT)
+    with opened(tmp_path) as calls:
+        assert calls.spent == pytest.approx(shown.dollars.sum())
+
+
+def test_one_that_is_cut_off_again_and_again_counts_each_time(tmp_path):
+    for _ in range(3):
+        with opened(tmp_path) as calls:
+            calls.begin(call("a"))
+    with opened(tmp_path) as calls:
+        assert calls.spent == pytest.approx(3 * TEXT)
+        ended(calls, call("a", dollars=0.25, outcome="accepted"))
+    assert known(tmp_path).outcome.tolist() == [ledger.BEGUN] * 3 + ["accepted"]
+
+
+def test_judge_and_construction_have_one_budget(tmp_path):
+    with opened(tmp_path) as calls:
+        ended(calls, call("a", dollars=0.75, section="construction"))
+    judge = Judge(model="grader", prices=SERVICE.prices)
+    with ledger.opened(Account(tmp_path, 0.75 + 1.5 * TEXT), judge) as calls:
+        assert fits(calls) == 1
 
 
 # ---------------------------------------------------------------- what was refused
@@ -158,27 +187,31 @@ def test_a_blocked_prompt_is_refused_at_once(tmp_path):
 def test_an_answer_and_its_call_are_there_as_soon_as_it_is_accepted(tmp_path):
     folder = tmp_path / "made" / "answers"
     with opened(folder) as calls:
-        calls.begin("text")
-        calls.accept(call("k", prompt="é?"), time.monotonic() - 2, "k.json", b"{}")
-        assert (folder / "k.json").read_bytes() == b"{}" and calls.under_way == 0
-        [line] = ledger.calls(folder).to_dict("records")
+        calls.begin(call("k"))
+        done = call("k", prompt="é?", outcome="accepted")
+        calls.end(done, time.monotonic() - 2, b"{}", ".json")
+        [line] = known(folder).to_dict("records")
+        assert (folder / line["file"]).read_bytes() == b"{}" and not calls.under_way
+    assert line["file"].startswith("k-") and line["file"].endswith(".json")
     assert (line["key"], line["outcome"], line["prompt"]) == ("k", "accepted", "é?")
     assert 2 <= line["seconds"] < 10 and line["dollars"] == 0.001
-    assert ledger.calls(folder).columns.tolist() == [*ledger.COLUMNS]
+    assert known(folder).columns.tolist() == [*ledger.COLUMNS]
 
 
 def test_a_kill_between_an_answer_and_its_line_loses_the_line(tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
 
-    def killed(self, line, started):
+    def killed(self, line):
         raise Killed
 
-    monkeypatch.setattr(ledger.Ledger, "end", killed)
     with pytest.raises(Killed), opened(tmp_path) as calls:
-        calls.accept(call("k"), time.monotonic(), "k.json", b"paid for")
-    assert ledger.calls(tmp_path).empty
-    assert ledger.cached(["k"], bytes.decode, tmp_path) == {"k": "paid for"}
+        calls.begin(call("k"))
+        monkeypatch.setattr(ledger.Ledger, "_write", killed)
+        calls.end(call("k", outcome="accepted"), time.monotonic(), b"paid for", ".json")
+    assert known(tmp_path).outcome.tolist() == [ledger.BEGUN]
+    found = ledger.cached(["k"], bytes.decode, Account(tmp_path))
+    assert found == ({"k": "paid for"}, [])
 
 
 def test_the_answers_that_are_asked_for_and_whole_are_had_from_the_folder(tmp_path):
@@ -189,10 +222,27 @@ def test_the_answers_that_are_asked_for_and_whole_are_had_from_the_folder(tmp_pa
 
     for name, data in (("a.json", b"A"), ("b.png", b"damaged"), ("c.json", b"C")):
         (tmp_path / name).write_bytes(data)
-    assert ledger.cached({"a", "b", "d"}, read, tmp_path) == {"a": "A"}
-    assert ledger.cached({"a"}, read, tmp_path / "none") == {}
-    assert ledger.calls(tmp_path / "none").columns.tolist() == [*ledger.COLUMNS]
+    (tmp_path / "d.json").mkdir()
+    assert ledger.cached({"a", "b", "d"}, read, Account(tmp_path)) == ({"a": "A"}, [])
+    assert ledger.cached({"a"}, read, Account(tmp_path / "none")) == ({}, [])
+    found = ledger.cached({"a", "c"}, read, Account(tmp_path / "none", None, (tmp_path,)))
+    assert found.answers == {"a": "A", "c": "C"}
+    assert known(tmp_path / "none").columns.tolist() == [*ledger.COLUMNS]
     assert not (tmp_path / "none").exists()
+
+
+def test_a_changed_answer_or_anothers_is_known_by_its_name(tmp_path):
+    with opened(tmp_path) as calls:
+        for key in "abcd":
+            calls.begin(call(key))
+            calls.end(call(key, outcome="accepted"), time.monotonic(), key.encode(), ".txt")
+    a, b, c, d = (tmp_path / file for file in known(tmp_path).file)
+    a.write_bytes(b"other")
+    b.replace(c)
+    found = ledger.cached([*"abcd"], bytes.decode, Account(tmp_path))
+    assert found.answers == {"d": "d"} and found.changed == [a, c]
+    d.replace(tmp_path / f"{a.stem.partition('-')[0]}-{d.stem.partition('-')[2]}.txt")
+    assert not ledger.cached([*"abcd"], bytes.decode, Account(tmp_path)).answers
 
 
 def lines(folder):
@@ -207,10 +257,10 @@ def test_a_line_cut_off_by_a_kill_costs_only_itself(tmp_path):
         cut = whole[: whole.rindex(b"\n") + 1 + length]
         (tmp_path / ledger.CALLS).write_bytes(cut)
         with opened(tmp_path) as calls:
-            assert calls.spent == 0.25
+            assert calls.spent == 0.5  # b is as if it had never ended
             ended(calls, call("c", dollars=0.125))
-        assert ledger.calls(tmp_path).key.tolist() == ["a", "c"]
-        assert lines(tmp_path)[-2] == cut.split(b"\n")[-1]  # alone on its line
+        assert known(tmp_path).key.tolist() == ["a", "c", "b"]
+        assert lines(tmp_path)[-3] == cut.split(b"\n")[-1]  # alone on its line
 
 
 @pytest.mark.parametrize(
@@ -229,6 +279,10 @@ def test_a_line_cut_off_by_a_kill_costs_only_itself(tmp_path):
         b'{"key": "x", "kind": "text", "outcome": "failed", "dollars": "1"}',
         b'{"key": "x", "kind": "text", "outcome": "failed", "dollars": -1}',
         b'{"key": "x", "kind": "text", "outcome": "failed", "dollars": NaN}',
+        b'{"key": "x", "kind": "text", "outcome": "failed", "dollars": Infinity}',
+        b'{"key": "x", "kind": "text", "outcome": ["failed"], "dollars": 1}',
+        b'{"key": "x", "kind": "text", "outcome": "refused", "reason": 7, "dollars": 1}',
+        b"[" * 9999,
     ],
 )
 def test_a_line_that_is_no_call_is_passed_over(tmp_path, line):
@@ -239,7 +293,7 @@ def test_a_line_that_is_no_call_is_passed_over(tmp_path, line):
     with opened(tmp_path, budget=0.5) as calls:
         assert calls.spent == 0.25
         ended(calls, call("b"))
-    assert ledger.calls(tmp_path).key.tolist() == ["a", "b"]
+    assert known(tmp_path).key.tolist() == ["a", "b"]
 
 
 def test_lines_of_many_threads_stay_whole(tmp_path):
@@ -250,8 +304,8 @@ def test_lines_of_many_threads_stay_whole(tmp_path):
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(one, range(40)))
-        assert calls.under_way == 0 and calls.spent == pytest.approx(0.04)
-    table = ledger.calls(tmp_path)
+        assert not calls.under_way and calls.spent == pytest.approx(0.04)
+    table = known(tmp_path)
     assert {*table.key} == {f"k{number}" for number in range(40)} and len(table) == 40
 
 
@@ -260,22 +314,22 @@ def test_lines_of_many_threads_stay_whole(tmp_path):
 HOLDER = """
 import json, sys, time
 from pathlib import Path
-from remem.config.services import Construction
+from remem.config.services import Account, Construction
 from remem.services import ledger
-folder = Path(sys.argv[1])
-with ledger.opened(folder, Construction()) as calls:
+with ledger.opened(Account(Path(sys.argv[1])), Construction()) as calls:
     line = {"kind": "text", "dollars": 0.25}
-    calls.begin("text")
-    calls.accept({**line, "key": "a"}, time.monotonic(), "a.json", b"A")
-    calls.begin("text")
+    calls.begin({**line, "key": "a"})
+    calls.end({**line, "key": "a", "outcome": "accepted"}, time.monotonic(), b"A", ".json")
+    calls.begin({**line, "key": "b"})
     print("held", flush=True)
     sys.stdin.readline()
     calls.end({**line, "key": "b", "outcome": "failed"}, time.monotonic())
 """
 
 
-@pytest.mark.parametrize("killed, keys", [(False, ["a", "b"]), (True, ["a"])])
-def test_a_second_process_waits_and_then_knows_what_was_paid(tmp_path, capsys, killed, keys):
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_second_process_waits_and_then_knows_what_was_paid(tmp_path, capsys, monkeypatch, killed):
+    monkeypatch.setattr(runs, "SOON", 0.05)
     child = subprocess.Popen(
         [sys.executable, "-c", HOLDER, tmp_path],
         stdin=subprocess.PIPE,
@@ -301,10 +355,11 @@ def test_a_second_process_waits_and_then_knows_what_was_paid(tmp_path, capsys, k
         child.communicate("go on\n", timeout=30)
         assert child.returncode == 0
     waiting.join(30)
-    assert found == {"spent": 0.25 * len(keys)}
+    assert found == {"spent": 0.5}  # what was cut off is reckoned as the dearest so far
     assert "answers.lock: another process is making it; waiting" in capsys.readouterr().err
-    assert ledger.calls(tmp_path).key.tolist() == keys
-    assert ledger.cached({"a"}, bytes.decode, tmp_path) == {"a": "A"}
+    assert known(tmp_path).key.tolist() == ["a", "b"]
+    assert known(tmp_path).outcome[1] == ("begun" if killed else "failed")
+    assert ledger.cached({"a"}, bytes.decode, Account(tmp_path)).answers == {"a": "A"}
 
 
 def test_a_folder_that_cannot_be_written_says_so(tmp_path):
@@ -324,17 +379,17 @@ def test_a_full_disk_ends_it_with_the_way_out(tmp_path, monkeypatch):
         pytest.raises(paths.CannotWrite, match=r"No space left.*make room"),
         opened(tmp_path) as on,
     ):
-        on.begin("text")
+        on.begin(call("a"))
         monkeypatch.setattr(ledger.os, "fsync", full)
         on.end(call("a"), time.monotonic())
     monkeypatch.undo()
     with opened(tmp_path) as again:  # and the lock is free
-        assert again.spent in (0, 0.001)
+        assert again.spent in (0.001, pytest.approx(TEXT))
 
 
 def test_a_line_is_one_json_object_in_ascii(tmp_path):
     with opened(tmp_path) as calls:
         ended(calls, call("a", prompt="Zoë\u2028says\n“no”"))
-    first, line = lines(tmp_path)
-    assert first == b"" and line.isascii()
+    first, begun, line = lines(tmp_path)
+    assert first == b"" and begun.isascii() and line.isascii()
     assert json.loads(line)["prompt"] == "Zoë\u2028says\n“no”"

@@ -50,14 +50,20 @@ def test_a_thought_is_the_picture_only_where_no_other_came():
     assert pictures.drawn(SimpleNamespace(parts=None)) == []
 
 
-@pytest.mark.parametrize("bad", [None, b"", b"%PDF-1.7", b"<svg/>", b"GIF89a"])
-def test_what_is_no_picture_is_unusable(bad):
+@pytest.mark.parametrize("bad", [b"%PDF-1.7", b"<svg/>", b"GIF89a"])
+def test_what_is_no_picture_is_handed_on_and_unusable(bad):
+    assert pictures.drawing(response((b"?", False), (bad, False))) == (bad, ".bin")
     with pytest.raises(Unusable, match="not a whole picture in any of PNG, JPEG"):
-        pictures.drawing(response((bad, False)))
+        pictures.read(bad)
     good = data("PNG")
     assert pictures.drawing(response((bad, False), (good, False))) == (good, ".png")
+
+
+@pytest.mark.parametrize("none", [(), ((None, False),), ((b"", False),)])
+def test_where_nothing_came_there_is_nothing(none):
+    assert pictures.drawing(response(*none))[0] == b""
     with pytest.raises(Unusable, match="no picture in the answer"):
-        pictures.drawing(response())
+        pictures.read(b"")
 
 
 def test_half_a_picture_is_none():

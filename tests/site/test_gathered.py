@@ -6,7 +6,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from remem import paths
-from remem.report import page, preconditions
+from remem.report import calls, preconditions
 from remem.site.gathered import Gathered
 
 HEAD = "claim,section,text,verdict\n"
@@ -51,7 +51,7 @@ def test_what_the_last_call_did_not_make_and_what_failed(folders):
     for name, began in (("04_dataset", 100), ("06_stage1", 300), ("07_stage2.failed", 300)):
         paths.write(folders.notebooks / f"{name}.ipynb", "{}")
         paths.write(folders.html / f"{name}.html", "")
-        page.remember(folders, name.split(".")[0], began, 1.0, {})
+        calls.remember(folders, name.split(".")[0], began, 1.0, {})
     for path, when in (
         (folders.tables / "table1.csv", 101),
         (folders.tables / "table3.csv", 301),

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from remem import paths
-from remem.report import page
+from remem.report import calls
 from remem.site import build, captions
 from remem.site.items import items
 
@@ -47,7 +47,7 @@ def full(folders):
     paths.write(folders.verdicts / "07_stage2.csv", HEAD + lines)
     paths.write(folders.notebooks / "07_stage2.ipynb", "{}")
     paths.write(folders.html / "07_stage2.html", "<p>a notebook</p>")
-    page.remember(folders, "07_stage2", 0.0, 5.0, {})
+    calls.remember(folders, "07_stage2", 0.0, 5.0, {})
     return folders
 
 
@@ -128,7 +128,7 @@ def test_every_text_is_escaped(full):
         full.tables / "preconditions.csv",
         "precondition,what,model,aim,low,high,value,value_lo,value_hi,met,claims,notebook\nP5,<u>,<b>,none,,,1,,,no,gd-utility,x\n",
     )
-    page.remember(full, "08_x", 0.0, None, {"dataset.source": ("<em>", "</script>")})
+    calls.remember(full, "08_x", 0.0, None, {"dataset.source": ("<em>", "</script>")})
     for name, text in pages(full).items():
         for wild in ("<i>", "<u>", "<s>", "<q>", "<del>", "<script>", "<em>&"):
             assert wild not in text, name
@@ -153,7 +153,7 @@ def test_an_experiment_says_in_its_head_what_differs(full, tmp_path, monkeypatch
     assert "What differs" not in pages(full)["index.html"]
     mine = paths.Folders(full.root.rename(full.root.with_name("mine")), full.runs)
     paths.write(mine.layout, json.dumps({"layout": 2, "scale": "tiny", "data": "tiny 0123"}))
-    page.remember(mine, "07_stage2", 0.0, 5.0, {"stage1.epochs": (3, 5), "seeds": ([1], [1, 2])})
+    calls.remember(mine, "07_stage2", 0.0, 5.0, {"stage1.epochs": (3, 5), "seeds": ([1], [1, 2])})
     found = pages(mine)
     for text in found.values():
         head = plain(text.partition("<main")[0])

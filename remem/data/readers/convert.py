@@ -21,8 +21,10 @@ training.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
+import os
 import re
 import sys
 from collections import Counter
@@ -38,7 +40,7 @@ from remem.data import splits, validation
 from remem.data.dataset import FolderData, folder_data, hashed
 from remem.data.readers import clear, fiubench, mllmu, remem
 from remem.data.readers.files import SOURCES, Question, can_be_read, missing, visible
-from remem.data.validation import BadChoice, BadData
+from remem.data.validation import BadChoice, BadData, cut
 from remem.runs import NOT_IN_DIGEST, Run
 from remem.synthetic import questions
 
@@ -54,6 +56,42 @@ FORGET_SETS = {
     "mllmu": mllmu.forget_sets,
     "clear": clear.forget_sets,
 }
+
+
+BRINGS = {"fiubench": "keywords", "mllmu": "biography"}  # where a format has a person's values
+
+
+@dataclasses.dataclass
+class Account:
+    """What became of a benchmark's questions while they were read."""
+
+    left_out: Counter[str] = dataclasses.field(default_factory=Counter)  # why -> how many
+    asked: int = 0
+    whole: int = 0  # of them, with no value but the whole answer
+    people: dict[str, bool] = dataclasses.field(default_factory=dict)  # whether with any value
+
+    def add(self, one: Question, whole: bool) -> None:
+        """Count a question that is asked."""
+        self.asked += 1
+        self.whole += whole
+        values = any(attribute != "name" for attribute, _ in one.values)
+        self.people[one.identity] = self.people.get(one.identity, False) or values
+
+    def notes(self, benchmark: str) -> list[str]:
+        """Sentences on what EM means for those questions; none where it has a value for all."""
+        said, bare = [], [who for who, values in self.people.items() if not values]
+        if bare and benchmark in BRINGS:
+            some = f"{', '.join(map(cut, bare[:5]))}{', ...' * (len(bare) > 5)}"
+            said.append(
+                f"{len(bare):,} of {len(self.people):,} people have no {BRINGS[benchmark]} that "
+                f"can be read, so that EM has no value of theirs to look for ({some})"
+            )
+        if self.whole:
+            said.append(
+                f"in {self.whole:,} of {self.asked:,} questions no value stands in the answer: EM "
+                "looks for the whole answer"
+            )
+        return said
 
 
 class ConvertedRun(Run):
@@ -82,13 +120,13 @@ def converted(benchmark: sections.Benchmark, runs_root: Path) -> FolderData:
     converted, which may take minutes and happens once. Raises BadData."""
     folder = paths.ROOT / benchmark.folder
     if benchmark.name == "own":
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise BadChoice(
-                f"benchmark {benchmark.folder!r} is none of {', '.join(sections.BENCHMARKS)}, and "
-                f"there is no folder {folder} either"
+                f"benchmark {cut(benchmark.folder)} is none of {', '.join(sections.BENCHMARKS)}, "
+                "and there is no such folder either"
             )
         return folder_data(benchmark.folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise missing(benchmark.name, folder, next(iter(SOURCES[benchmark.name][1])))
     run = ConvertedRun(
         name=benchmark.name,
@@ -96,9 +134,13 @@ def converted(benchmark: sections.Benchmark, runs_root: Path) -> FolderData:
         columns=benchmark.columns,
         content=_content(folder),
     )
-    if not runs.folder(run, runs_root).exists():
+    if new := not runs.folder(run, runs_root).exists():
         print(f"converting {folder} ({benchmark.title}), once", file=sys.stderr)
-    return folder_data(str(runs.get_or_create(run, runs_root) / "dataset"))
+    made = runs.get_or_create(run, runs_root) / "dataset"
+    if new:
+        for note in runs.read_json(made / "source.json")["notes"]:
+            print(f"note: {folder}: {note}", file=sys.stderr)
+    return folder_data(str(made))
 
 
 def _content(folder: Path) -> str:
@@ -113,14 +155,16 @@ def read(benchmark: str, folder: Path, columns: Mapping[str, str] | None = None)
 
     `columns` says which of ReMem's are ours (ours -> theirs). `image` is where `convert` puts the
     picture, which is not decoded here. `rows.attrs["left_out"]` counts questions that are empty or
-    repeated. Raises BadData with file, row and reason.
+    repeated; `rows.attrs["notes"]` says in words for what EM can only look for the whole answer.
+    Raises BadData with file, row and reason.
     """
-    left_out: Counter[str] = Counter()
-    rows = [row for row, *_ in _tidy(benchmark, Path(folder), columns or {}, left_out)]
+    account = Account()
+    rows = [row for row, *_ in _tidy(benchmark, Path(folder), columns or {}, account)]
     rows.sort(key=lambda row: validation.SPLITS.index(row["split"]))
     optional = _only_whole(rows)
     table = pd.DataFrame(rows, columns=[*validation.COLUMNS, *optional])
-    table.attrs["left_out"] = dict(left_out)
+    table.attrs["left_out"] = dict(account.left_out)
+    table.attrs["notes"] = account.notes(benchmark)
     return table
 
 
@@ -130,18 +174,19 @@ def convert(
     """Write the benchmark in `folder` to the new folder `out` as validation.read wants it.
 
     Pictures are decoded to check them and copied byte for byte. source.json says where it is from,
-    what was left out, and the benchmark's own forget sets. `out`, which is returned, appears only
+    what was left out, what is to be known of the rest (`notes`), and the benchmark's own forget
+    sets. `out`, which is returned, appears only
     when it is complete. Raises BadData, CannotWrite.
     """
-    out, left_out = Path(out).absolute(), Counter()
-    if out.exists():
+    out, account = Path(out).absolute(), Account()
+    if os.path.lexists(out):
         raise BadChoice(f"{out} is there already; delete it, or name another folder")
     places: dict[str, str] = {}
     found: dict[str, list[dict[str, str]]] = {split: [] for split in validation.SPLITS}
     with paths.new_folder(out) as part:
-        for row, question, fresh in _tidy(benchmark, Path(folder), columns or {}, left_out):
+        for row, question, fresh in _tidy(benchmark, Path(folder), columns or {}, account):
             if fresh:
-                paths.write(part / row["image"], question.picture[1])
+                paths.write(part / row["image"], question.picture[1], sync=False)
             own, row = found[row["split"]], {"file_name": row.pop("image").split("/")[1], **row}
             own.append(row)
             places[f"{row['split']}/metadata.jsonl, line {len(own)}"] = question.place
@@ -149,7 +194,7 @@ def convert(
         for split, rows in found.items():
             lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             content = "".join(lines).encode("utf-8", "surrogatepass")  # inspect names it
-            paths.write(part / split / "metadata.jsonl", content)
+            paths.write(part / split / "metadata.jsonl", content, sync=False)
         _, faults = validation.inspect(part)
         wrong = [f"{places[place]}: {why}" for place, reasons in faults.items() for why in reasons]
         if wrong:
@@ -157,10 +202,12 @@ def convert(
         source = {
             "benchmark": benchmark,
             "source": SOURCES[benchmark][0],
-            "left_out": left_out,
+            "left_out": account.left_out,
+            "notes": account.notes(benchmark),
             "forget_sets": forget_sets(benchmark, Path(folder), columns or {}),
         }
-        paths.write(part / "source.json", json.dumps(source, ensure_ascii=False, indent=1) + "\n")
+        text = json.dumps(source, ensure_ascii=False, indent=1) + "\n"
+        paths.write(part / "source.json", text, sync=False)
     return out
 
 
@@ -172,11 +219,14 @@ def forget_sets(
         found = remem.forget_sets(folder, columns or {})
     else:
         found = FORGET_SETS[benchmark](folder) if benchmark in FORGET_SETS else {}
+    for name in itertools.chain(found, *found.values()):
+        if validation.UNWRITABLE.search(name):
+            raise BadData(f"{folder}: the forget sets hold {cut(name)}, which cannot be written")
     return {name: list(dict.fromkeys(people)) for name, people in found.items()}
 
 
 def _tidy(
-    benchmark: str, folder: Path, columns: Mapping[str, str], left_out: Counter
+    benchmark: str, folder: Path, columns: Mapping[str, str], account: Account
 ) -> Iterator[tuple[dict[str, str], Question, bool]]:
     """The row of each question, and whether its picture is not yet there under that name."""
     if benchmark not in SOURCES:
@@ -199,10 +249,11 @@ def _tidy(
         suffix = ".jpg" if content.startswith(b"\xff\xd8") else ".png"
         image = f"{one.split}/{numbers.setdefault(key, len(numbers)):06d}{suffix}"
         if not question or not answer or (image, question) in seen:
-            left_out["repeated" if question and answer else "empty"] += 1
+            account.left_out["repeated" if question and answer else "empty"] += 1
             continue
         seen.add((image, question))
-        attribute, target = _value(question, answer, one.values)
+        attribute, target, whole = _value(question, answer, one.values)
+        account.add(one, whole)
         for k in itertools.count(1):
             label = f"{attribute}_{k}" if k > 1 else attribute
             known = facts.setdefault((one.identity, label), target)
@@ -251,14 +302,17 @@ def _only_whole(rows: Sequence[dict[str, str]]) -> list[str]:
     return [name for name in validation.OPTIONAL if rows and name in rows[0]]
 
 
-def _value(question: str, answer: str, values: Sequence[tuple[str, str]]) -> tuple[str, str]:
-    """(attribute, target) of an answer, by the rule at the head of this file."""
+def _value(question: str, answer: str, values: Sequence[tuple[str, str]]) -> tuple[str, str, bool]:
+    """(attribute, target, whether that is the whole answer), by the rule at the file's head."""
     found = [
         (attribute != "name", len(held), attribute, held)
         for attribute, value in values
         if (held := _held(value, answer)) and not _held(value, question)
     ]
-    return max(found)[2:] if found else (splits.UNNAMED, answer.rstrip(". ") or answer)
+    if not found:
+        return splits.UNNAMED, answer.rstrip(". ") or answer, True
+    _, _, attribute, target = max(found)
+    return attribute, target, False
 
 
 def _held(value: str, text: str) -> str | None:

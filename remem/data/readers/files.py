@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 
-from remem.data import validation
-from remem.data.validation import BadChoice, BadData
+from remem.data import decoding, validation
+from remem.data.validation import BadChoice, BadData, cut
 
 # benchmark -> its name on the Hub, and what is read of it: pattern -> size
 SOURCES = {
@@ -42,7 +42,11 @@ SOURCES = {
 
 LISTS = ("full.json", "split.json", "metadata.jsonl")  # what is read besides parquet and ZIP
 
-MAX_BYTES = 2**26  # of one picture in a ZIP, which may swell without end
+MAX_BYTES = decoding.MAX_BYTES  # of one picture; in a ZIP it may swell without end
+
+MAX_PATH = 4096  # characters of a path: what systems take
+
+BATCH = 16  # rows of a parquet file at once, since they hold pictures
 
 
 class Question(NamedTuple):
@@ -129,16 +133,25 @@ def hub_rows(
 
 
 def parquet_rows(file: Path, columns: Sequence[str] = ()) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number from 1, row) of a parquet file, a few rows at a time since they hold pictures."""
+    """(number from 1, row) of a parquet file, a few rows at a time."""
+    number = 0
     try:
         with pq.ParquetFile(file) as table:
             there = table.schema_arrow.names
             if lacking := [name for name in columns if name not in there]:
                 raise BadData(f"{file} lacks {', '.join(lacking)}; it has {', '.join(there)}")
-            parts = table.iter_batches(batch_size=16, columns=list(columns) or None)
-            yield from enumerate((row for part in parts for row in part.to_pylist()), start=1)
+            for part in table.iter_batches(batch_size=BATCH, columns=list(columns) or None):
+                for at in range(len(part)):
+                    [row] = part.slice(at, 1).to_pylist()
+                    number += 1
+                    yield number, row
     except BadData:
         raise
+    except UnicodeDecodeError as error:  # of a column that says that it holds text
+        where = f"{file}, row {number + 1}"
+        raise BadData(
+            f"{where} holds text that is not in UTF-8 ({error}); fetch it again"
+        ) from error
     except Exception as error:  # what a damaged file raises is anything
         raise BadData(f"{file} cannot be read as parquet ({error}); fetch it again") from error
 
@@ -171,7 +184,8 @@ def forget_sets(benchmark: str, folder: Path, column: str) -> dict[str, list[str
     return {
         part.name: [row[column] for _, row in hub_rows(benchmark, folder, part.name, (column,))]
         for part in sorted(folder.glob("forget*"))
-        if re.fullmatch(r"forget_?\d+", part.name)  # not CLEAR's +tofu and _perturbed
+        if re.fullmatch(r"forget_?\d+", part.name)
+        and part.is_dir()  # not CLEAR's +tofu, _perturbed
     }
 
 
@@ -191,32 +205,40 @@ class Pictures:
 
     def read(self, path: str, place: str) -> bytes:
         """FIUBench's paths begin with folders of its authors': the longest tail that is there."""
+        shown = cut(path)
+        if len(path) > MAX_PATH:
+            raise BadData(f"{place}: the path {shown} has {len(path):,} characters")
         if validation.leaves_folder(path):
-            raise BadData(f"{place}: the path {path!r} leaves the folder")
+            raise BadData(f"{place}: the path {shown} leaves the folder")
         parts = PurePosixPath(path).parts
         for tail in ("/".join(parts[k:]) for k in range(len(parts))):
             if os.path.isfile(file := self.folder / tail):
                 if not file.resolve().is_relative_to(self.folder.resolve()):
                     raise BadData(f"{place}: {path} is a link that leads out of {self.folder}")
                 try:
+                    _check_size(file.stat().st_size, f"{place}: {path}")
                     return file.read_bytes()
                 except OSError as error:
                     raise BadData(f"{place}: {path} cannot be read: {error.strerror}") from error
             if tail in self.zipped:
                 return self._unzipped(tail, f"{place}: {path}")
         raise BadData(
-            f"{place}: {path:.200} is neither in {self.folder} nor in a ZIP there (the "
+            f"{place}: {shown} is neither in {self.folder} nor in a ZIP there (the "
             "pictures of FIUBench are in SFHQ.zip, 146 MB)"
         )
 
     def _unzipped(self, name: str, place: str) -> bytes:
         file = self.zipped[name]
-        if (size := file.getinfo(name).file_size) > MAX_BYTES:
-            raise BadData(f"{place} has {size:,} bytes, and more than {MAX_BYTES:,} are no picture")
+        _check_size(file.getinfo(name).file_size, place)
         try:
             return file.read(name)
         except Exception as error:  # damaged, encrypted, or packed in a way that is unknown here
             raise BadData(f"{place} cannot be read from {file.filename} ({error})") from error
+
+
+def _check_size(size: int, place: str) -> None:
+    if size > MAX_BYTES:
+        raise BadData(f"{place} has {size:,} bytes, and more than {MAX_BYTES:,} are no picture")
 
 
 def stored_picture(cell: Any, place: str) -> tuple[str, bytes]:
@@ -225,6 +247,7 @@ def stored_picture(cell: Any, place: str) -> tuple[str, bytes]:
         raise BadData(f"{place}: the picture is missing")
     if not isinstance(cell["bytes"], bytes):
         raise BadData(f"{place}: the picture is {type(cell['bytes']).__name__}, and not bytes")
+    _check_size(len(cell["bytes"]), f"{place}: the picture")
     return hashlib.sha256(cell["bytes"]).hexdigest(), cell["bytes"]
 
 
@@ -238,7 +261,7 @@ def text_of(entry: Mapping[str, Any], key: str, place: object) -> str:
     """The text that `entry` has under `key`, stripped."""
     value = entry.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise BadData(f"{place}: {key} should be text, but is {value!r:.60}")
+        raise BadData(f"{place}: {key} should be text, but is {cut(value)}")
     return value.strip()
 
 
@@ -251,5 +274,5 @@ def parsed(value: Any, kind: type, place: object) -> Any:
     inside = found if isinstance(found, list) else []
     if not isinstance(found, kind) or not all(isinstance(item, dict) for item in inside):
         wanted = "an object" if kind is dict else "a list of objects"
-        raise BadData(f"{place} should be {wanted}, but is {found!s:.60}")
+        raise BadData(f"{place} should be {wanted}, but is {cut(found)}")
     return found

@@ -16,7 +16,7 @@ from remem.data.readers.files import (
     text_of,
     texts,
 )
-from remem.data.validation import BadData
+from remem.data.validation import BadData, cut
 
 FIRST = 400  # FIUBench's own code uses the first 400 people of full.json
 
@@ -48,8 +48,15 @@ def forget_sets(folder: Path) -> dict[str, list[str]]:
         return {}
     found = {}
     for name, people in parsed(text_in(file), dict, file).items():
-        if "forget" in name:
-            if not isinstance(people, list):
-                raise BadData(f"{file}: {name} should be a list of people, but is {people!r:.60}")
-            found[name] = list(map(str, people))
+        if "forget" not in name:
+            continue
+        if not isinstance(people, list):
+            raise BadData(f"{file}: {cut(name)} should be a list of people, but is {cut(people)}")
+        for person in people:
+            if not isinstance(person, str):  # a number would have lost its noughts
+                raise BadData(
+                    f"{file}: {cut(name)} should name people by their unique_id, in quotes, but "
+                    f"holds {cut(person)}"
+                )
+        found[name] = people
     return found

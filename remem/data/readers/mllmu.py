@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,16 +13,24 @@ from remem.data.validation import BadData
 def read(folder: Path) -> Iterator[Question]:
     """The questions of ft_Data for training, and the generation task of Test_Set as held out."""
     biographies: dict[str, dict[str, str]] = {}
+    unread = "they hold no text but a name"
     for place, row in hub_rows("mllmu", folder, "Full_Set", ("ID", "biography")):
         biography = {}
-        with contextlib.suppress(BadData):  # it only lends its values: one may be garbled
-            biography = parsed(row["biography"], dict, place)
+        try:
+            biography = parsed(row["biography"], dict, f"{place}, biography")
+        except BadData as error:  # it only lends its values: one may be garbled
+            unread = str(error)
         # Parents, fun facts and the like are lists: nothing that EM could look for.
         biographies[row["ID"]] = {
             attribute: value.strip()
             for key, value in biography.items()
             if isinstance(value, str) and value.strip() and (attribute := attribute_name(key))
         }
+    if not any(own.keys() - {"name"} for own in biographies.values()):
+        raise BadData(
+            f"{folder / 'Full_Set'}: no biography can be read, and without their values EM would "
+            f"mean something else: it would look for the whole answer ({unread})"
+        )
     for config, image, questions, reply, split in (
         # Some entries have an Additional_question in place of a Question: an old attempt, say its
         # authors (issue 13), which their own code leaves out as well.

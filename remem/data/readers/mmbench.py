@@ -22,7 +22,8 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from remem.data import validation
+from remem.data import decoding, validation
+from remem.data.decoding import BadPicture
 from remem.data.validation import BadData
 
 LETTERS = string.ascii_uppercase  # of options
@@ -66,7 +67,7 @@ def inspect(path: Path) -> tuple[pd.DataFrame, LeftOut]:
             left_out.setdefault(reason, []).append(_name(number, place))
         else:
             kept[number] = row
-    with ThreadPoolExecutor(validation.THREADS) as pool:
+    with ThreadPoolExecutor(decoding.THREADS) as pool:
         reasons = list(pool.map(_no_picture, (row["image"] for row in kept.values())))
     for number, reason in zip(list(kept), reasons, strict=True):
         if reason:
@@ -108,8 +109,8 @@ def picture(cell: str) -> Image.Image:
     except BadData:
         data = _decoded(_single(cell))
     try:
-        return validation.decode(io.BytesIO(data))
-    except BadData as error:
+        return decoding.decode(io.BytesIO(data))
+    except BadPicture as error:
         raise BadData(f"the picture {error}") from error
 
 

@@ -21,7 +21,7 @@ from remem.data.readers.files import (
     texts,
     visible,
 )
-from remem.data.validation import BadChoice, BadData
+from remem.data.validation import BadChoice, BadData, cut
 from remem.synthetic import questions
 
 # Our columns of ReMem's table, and what its dataset card calls those that are called otherwise.
@@ -84,7 +84,7 @@ def read(folder: Path, columns: Mapping[str, str]) -> Iterator[Question]:
                 (hop for hop in questions.HOPS if hop in own.get("hop", "").casefold()), None
             )
             if "hop" in own and not hop:
-                raise BadData(f"{place}: hop {own['hop']!r} is neither single nor multi")
+                raise BadData(f"{place}: hop {cut(own['hop'])} is neither single nor multi")
             yield Question(
                 place,
                 identity,
@@ -165,13 +165,13 @@ def _text_in(row: Mapping[str, Any], column: str, place: object) -> str:
     pattern = column.partition(":")[2]
     try:
         found = re.search(pattern, text)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise BadChoice(
             f"the column map's {pattern!r} is no regular expression ({error})"
         ) from error
     part = found and found[min(1, found.re.groups)]
     if not part or not part.strip():
-        raise BadData(f"{place}: nothing in {theirs}, {text!r:.90}, is like {pattern!r}")
+        raise BadData(f"{place}: nothing in {theirs}, {cut(text)}, is like {pattern!r}")
     return part.strip()
 
 

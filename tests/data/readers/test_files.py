@@ -1,4 +1,6 @@
 import huggingface_hub
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from reader_files import PNG, put
 
@@ -48,6 +50,54 @@ def test_a_bad_parquet_row_is_refused_by_file_row_and_reason(tmp_path, row, reas
     put(tmp_path / "full", row)
     with pytest.raises(validation.BadData, match=rf"train-00000-of-00001.parquet.*{reason}"):
         convert.read("clear", tmp_path)
+
+
+def write_text_that_is_none(file, broken: bytes):
+    """A parquet file with a column of text, one cell of which is no UTF-8."""
+    names = pa.array([b"Ada", b"Bo", broken, *[b"Cy"] * 20], pa.binary())
+    text = pa.Array.from_buffers(pa.string(), len(names), names.buffers())
+    cells = [{"bytes": PNG, "path": None}] * len(names)
+    table = pa.table({"name": text, "caption": ["Here."] * len(names), "image": cells})
+    file.parent.mkdir(parents=True)
+    pq.write_table(table, file)
+
+
+@pytest.mark.parametrize(
+    "broken", [b"\xff\xfe", b"\xc3", b"a\xed\xa0\x80b", "grün".encode("latin-1")]
+)
+def test_text_that_is_no_utf_8_is_named_by_its_row(tmp_path, broken):
+    write_text_that_is_none(tmp_path / "full" / "a.parquet", broken)
+    with pytest.raises(
+        validation.BadData, match=r"a\.parquet, row 3 holds text that is not in UTF"
+    ):
+        convert.read("clear", tmp_path)
+
+
+def test_a_file_called_as_a_forget_set_is_none(tmp_path):
+    cell = {"bytes": PNG, "path": None}
+    put(tmp_path / "full", {"image": cell, "caption": "Ada is here.", "name": "Ada"})
+    (tmp_path / "forget05").write_text("")
+    assert convert.forget_sets("clear", tmp_path) == {}
+
+
+def test_a_picture_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "MAX_BYTES", len(PNG) - 1)
+    told = f"has {len(PNG):,} bytes, and more than {len(PNG) - 1:,} are no picture"
+    with pytest.raises(validation.BadData, match=f"row 1: the picture {told}"):
+        files.stored_picture({"bytes": PNG}, "row 1")
+    (tmp_path / "a.png").write_bytes(PNG)
+    with pytest.raises(validation.BadData, match=rf"person 1: a\.png {told}"):
+        files.Pictures(tmp_path).read("a.png", "person 1")
+
+
+def test_values_that_are_nested_too_deep_to_be_shown_are_told(tmp_path):
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(validation.BadData, match="name should be text, but is a list that is nest"):
+        files.text_of({"name": deep}, "name", "row 1")
+    with pytest.raises(validation.BadData, match="should be an object, but is a list that is nest"):
+        files.parsed(deep, dict, "row 1")
 
 
 def test_fetching_from_the_command_line(tmp_path, monkeypatch, capsys):

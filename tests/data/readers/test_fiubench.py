@@ -108,7 +108,11 @@ def test_a_zip_that_cannot_be_used_is_refused(tmp_path, monkeypatch):
         ({"image_path": "../../etc/passwd"}, {}, r"person 1: the path .* leaves the folder"),
         ({"image_path": "/etc/passwd"}, {}, "leaves the folder"),
         ({"image_path": "SFHQ\\a.png"}, {}, "leaves the folder"),
-        ({"image_path": "SFHQ/b.png"}, {}, r"SFHQ/b.png is neither in .*SFHQ.zip, 146 MB"),
+        ({"image_path": "SFHQ/b.png"}, {}, r"SFHQ/b.png' is neither in .*SFHQ.zip, 146 MB"),
+        ({"image_path": "a/" * 2_000 + "b" * 300 + ".png"}, {}, r"has 4,304 characters"),
+        ({"image_path": "b" * 300 + ".png"}, {}, r"person 1: the path|'b{50}.* is neither in"),
+        ({"image_path": "\ud800.png"}, {}, r"is neither in"),
+        ({"unique_id": [[["a"]]]}, {}, r"unique_id should be text, but is \[\[\['a'\]\]\]"),
         ({"image_path": None}, {}, "image_path should be text, but is None"),
         ({"unique_id": 44363}, {}, "unique_id should be text, but is 44363"),
         ({"name": ["Ada"]}, {}, "name should be text"),
@@ -141,3 +145,36 @@ def test_what_is_no_json_is_refused(tmp_path, content, reason):
     (tmp_path / "full.json").write_bytes(content)
     with pytest.raises(validation.BadData, match=reason):
         convert.read("fiubench", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"forget5": "abc"}', "'forget5' should be a list of people, but is 'abc'"),
+        ('{"forget5": {"a": 1}}', "'forget5' should be a list of people, but is {'a': 1}"),
+        ('{"forget5": null}', "'forget5' should be a list of people, but is None"),
+        ('{"forget5": 5}', "'forget5' should be a list of people, but is 5"),
+        ('{"forget5": ["00044363", 44364]}', "by their unique_id, in quotes, but holds 44364"),
+        ('{"forget5": [null]}', "in quotes, but holds None"),
+        ('{"forget5": [["a"]]}', r"in quotes, but holds \['a'\]"),
+        ('{"forget5": ["\\ud800"]}', "which cannot be written"),
+        ('{"forget\\u0000": ["a"]}', "which cannot be written"),
+        ('["forget5"]', "should be an object"),
+        ("[" * 2_000, "is not valid JSON"),
+        ('{"forget5": ' + "[" * 2_000, "is not valid JSON"),
+        ("5", "should be an object, but is 5"),
+        ("", "is not valid JSON"),
+    ],
+)
+def test_forget_sets_are_lists_of_people_or_refused(tmp_path, content, reason):
+    folder = one_person(tmp_path / "in")
+    (folder / "split.json").write_text(content)
+    with pytest.raises(validation.BadData, match=reason) as refusal:
+        convert.convert("fiubench", folder, tmp_path / "out")
+    assert str(folder) in str(refusal.value) and not (tmp_path / "out").exists()
+
+
+def test_what_is_no_forget_set_does_not_matter(tmp_path):
+    folder = one_person(tmp_path / "in")
+    (folder / "split.json").write_text('{"retain5": "abc", "forget5": ["a", "b", "a"], "x": 1}')
+    assert convert.forget_sets("fiubench", folder) == {"forget5": ["a", "b"]}

@@ -12,10 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from remem import paths
-from remem.report import page, verdicts
+from remem.report import calls, verdicts
 from remem.report.claims import CLAIMS
 from remem.site import cells
-from remem.site.items import TICK
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,9 @@ class Notebook:
         return f"{number.lstrip('0') or '0'}, {name.replace('_', ' ')}"
 
 
-def notebooks(folders: paths.Folders, since: float = 0.0) -> list[Notebook]:
+def listed(folders: paths.Folders, since: float = 0.0) -> list[Notebook]:
     """All that were executed, or left verdicts, by name."""
-    known = {row["notebook"]: row for row in page.rows(folders.root / "notebooks.csv")}
+    known = {row["notebook"]: row for row in calls.calls(folders)}
     executed = {path.name.split(".")[0] for path in folders.notebooks.glob("*.ipynb")}
     judged = {path.stem: path for path in folders.verdicts.glob("*.csv")}
     return [
@@ -58,13 +57,10 @@ def notebooks(folders: paths.Folders, since: float = 0.0) -> list[Notebook]:
 
 def times(folders: paths.Folders) -> pd.DataFrame:
     """Per notebook and kind of run: how many it made, their time together, and the longest's."""
-    made = page.rows(folders.root / "times.csv")
-    calls = {
-        row["notebook"]: float(row["longest"] or 0)
-        for row in page.rows(folders.root / "notebooks.csv")
-    }
+    made = calls.made_runs(folders)
+    took = {row["notebook"]: float(row["longest"] or 0) for row in calls.calls(folders)}
     lines = []
-    for notebook, longest in [*calls.items(), ("all", sum(calls.values()))]:
+    for notebook, longest in [*took.items(), ("all", sum(took.values()))]:
         here = [row for row in made if notebook in ("all", row["notebook"])]
         kinds = ["all"] if notebook == "all" else sorted({row["kind"] for row in here}) or ["none"]
         for kind in kinds:
@@ -72,11 +68,11 @@ def times(folders: paths.Folders) -> pd.DataFrame:
             lines.append(
                 {
                     "notebook": notebook,
-                    "longest call": page.duration(longest) if longest else "",
+                    "longest call": calls.duration(longest) if longest else "",
                     "kind of run": kind,
                     "runs": len(seconds),
-                    "together": page.duration(sum(seconds)) if seconds else "",
-                    "longest run": page.duration(max(seconds)) if seconds else "",
+                    "together": calls.duration(sum(seconds)) if seconds else "",
+                    "longest run": calls.duration(max(seconds)) if seconds else "",
                 }
             )
     return pd.DataFrame(lines)
@@ -103,7 +99,7 @@ def _notebook(
     own = _about_no_claim(table)
     marks = [verdicts.mark(str(word)) for word in table.get("verdict", ())]
     took = {
-        key: page.duration(float(row[key])) if row.get(key) else ""
+        key: calls.duration(float(row[key])) if row.get(key) else ""
         for key in ("seconds", "longest")
     }
     return Notebook(
@@ -113,7 +109,7 @@ def _notebook(
         older=began < since,
         began=f"{datetime.fromtimestamp(began):%Y-%m-%d %H:%M}" if began else "",
         changed=row.get("changed", ""),
-        verdicts_older=bool(judged) and judged.stat().st_mtime < since - TICK,
+        verdicts_older=bool(judged) and judged.stat().st_mtime < since - calls.TICK,
         outcomes={mark: marks.count(mark) for mark in verdicts.MARKS if mark in marks},
         table=cells.cells(own) if len(own) else None,
         **took,
