@@ -29,6 +29,7 @@ LAYERS = (
     ("evaluation", "checks"),
     ("experiments", "report"),
     ("construction", "site"),
+    ("reference",),
     ("reproduce", "__main__", "notebooks"),
 )
 GROUND = LAYERS[0]  # used nearly everywhere
@@ -52,6 +53,7 @@ WHAT = {
     "evaluation": "answers, judge, traces",
     "construction": "new people, review",
     "site": "the pages of a run",
+    "reference": "the run that is kept",
     "experiments": "from a config to jobs",
     "reproduce": "runs the notebooks",
     "__main__": "the command line",
@@ -69,6 +71,7 @@ PLACES = {  # x of each box's middle; y is its layer's
     "report": 10.82,
     "construction": 9.52,
     "site": 11.4,
+    "reference": 11.4,
     "reproduce": 6.47,
     "__main__": 10.12,
     "notebooks": 2.82,

@@ -87,6 +87,29 @@ def _site(given: argparse.Namespace) -> int:
     return 0
 
 
+def _compare(given: argparse.Namespace) -> int:
+    from remem.site import agreement
+
+    overrides = {"outputs": given.out} if given.out else None
+    folders = load_config(given.params or given.scale, overrides).folders
+    reference = paths.Folders(paths.REFERENCE, folders.runs)
+    for each in (folders, reference):
+        if not each.tables.is_dir():
+            raise BadParameter(f"there are no tables in {each.root}; remem reproduce makes them")
+    found = agreement.compare(folders, reference)
+    print(f"{folders.root} beside the reference run, {reference.root}")
+    for line in agreement.sentences(found):
+        print(line)
+    return int(not found.same)
+
+
+def _reference(given: argparse.Namespace) -> int:
+    from remem import reference
+
+    print(reference.make(load_config(given.scale).folders))
+    return 0
+
+
 def _params(given: argparse.Namespace) -> int:
     file = given.params or paths.PARAMS / f"{given.scale}.yaml"
     load_config(given.params or given.scale)  # a key with a mistake is said, not listed
@@ -251,6 +274,28 @@ def _parser() -> argparse.ArgumentParser:
         help="of outputs/NAME, such as an experiment, or reference: --out my_people (default: the "
         "scale's name, or `outputs` in your YAML)",
     )
+
+    command = _add(
+        commands,
+        "check",
+        _compare,
+        "compare a run with the reference run: tables, cells, machines and conclusions (exit "
+        "status 0: the conclusions are the same)",
+        "remem check --scale tiny",
+    )
+    _add_scale(command)
+    command.add_argument(
+        "--out", metavar="NAME", help="of outputs/NAME, such as an experiment: --out my_people"
+    )
+
+    command = _add(
+        commands,
+        "reference",
+        _reference,
+        "put a whole run in the place of the reference run that the repository keeps",
+        "remem reference --scale tiny",
+    )
+    command.add_argument("--scale", choices=SCALES, default="tiny", help=SCALE_HELP)
 
     command = _add(
         commands,

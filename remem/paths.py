@@ -63,6 +63,11 @@ class Folders:
         return self.root / "layout.json"
 
     @property
+    def machine(self) -> Path:
+        """The file that says where it was last written: processor, system, versions."""
+        return self.root / "machine.json"
+
+    @property
     def tables(self) -> Path:
         """CSV files."""
         return self.root / "tables"
@@ -163,21 +168,18 @@ def _filled(above: Path, mode: int = 0o777) -> Iterator[tuple[Path, FileLock]]:
 @contextmanager
 def renewed_folder(out: Path) -> Iterator[Path]:
     """A folder to fill, which takes the place of `out` once all is written; `out` stays as it was
-    otherwise. Raises CannotWrite."""
-    part, old = (out.with_name(f".{out.name}.{end}") for end in ("part", "old"))
-    for left in (part, old):  # of a process that died
-        shutil.rmtree(left, ignore_errors=True)
-    make_folder(part)
-    try:
+    otherwise. It can be made again, and is not waited for until it is on the disk. Raises
+    CannotWrite."""
+    with _filled(out.parent) as (part, lock), _filled(out.parent) as (old, _):
         yield part
-        if out.exists():
-            os.rename(out, old)
-        os.rename(part, out)
-    except OSError as error:
-        raise CannotWrite(_refusal(out, error.strerror)) from error
-    finally:
-        for left in (part, old):
-            shutil.rmtree(left, ignore_errors=True)
+        lock.release()
+        (part / FILLED_BY).unlink()
+        try:
+            if out.exists():
+                os.rename(out, old / out.name)
+            os.rename(part, out)
+        except OSError as error:  # such as another process that does the same
+            raise CannotWrite(_refusal(out, error.strerror)) from error
 
 
 def is_plain_name(name: str) -> bool:

@@ -110,6 +110,35 @@ def test_a_good_run_from_parameters_to_page(house, capsys):
     assert "40/40" in html and not FETCHED.search(html)
 
 
+def test_a_log_says_how_far_a_notebook_is_and_what_all_took(house, capsys, monkeypatch):
+    monkeypatch.setattr(reproduce, "EVERY", 0.1)
+    code = (
+        "import time\nfrom tqdm import tqdm\n"
+        "for _ in tqdm(range(4), desc='runs', mininterval=0):\n    time.sleep(0.4)"
+    )
+    house("01_slow", code)
+    assert smoke() == 0
+    out = capsys.readouterr().out
+    assert re.search(r"\n    after \d\.\d s: runs [1-4]/4\n", out), out
+    assert "1 notebook in " in out and "This will take" not in out
+    assert smoke() == 0
+    assert "This will take about a minute, by the last run" in capsys.readouterr().out
+    assert paths.outputs("smoke").machine.is_file()
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("\rruns:  46%|####6     | 23/50 [00:12<00:14,  1.9run/s]", "runs 23/50"),
+        ("\rruns:   0%|          | 0/50\rruns:   2%|2         | 1/50 [", "runs 1/50"),
+        ("a word\n", ""),
+    ],
+)
+def test_the_last_bar_is_what_is_told(text, told):
+    terminal = reproduce._Terminal()
+    assert terminal.write(text) == len(text) and terminal.progress == told
+
+
 def test_what_a_notebook_shows_is_neither_run_nor_fetched(browser, tmp_path):
     table = (
         "<table id='told'><tr><td>42</td></tr></table><script>told.remove()</script>"

@@ -106,6 +106,35 @@ def _rows(path: Path, columns: Sequence[str], numbers: Collection[str]) -> list[
     ]
 
 
+def expected(
+    folders: paths.Folders, notebooks: Sequence[str], parameters: str, scale: str
+) -> tuple[float, int]:
+    """About how many seconds these notebooks will take together, and of how many of them nothing
+    is known. One takes as long as its last call with the same `parameters` (a digest), else as the
+    longest that it took here, else, at scale tiny, as the reference run's."""
+    here = {row["notebook"]: row for row in calls(folders)}
+    reference = calls(paths.Folders(paths.REFERENCE, folders.runs)) if scale == "tiny" else []
+    there = {row["notebook"]: row["longest"] for row in reference}
+    found = []
+    for name in notebooks:
+        row = here.get(name, {})
+        last = row.get("seconds") if row.get("parameters") == parameters else None
+        found.append(last or row.get("longest") or there.get(name))
+    known = [float(seconds) for seconds in found if seconds]
+    return sum(known), len(found) - len(known)
+
+
+def about(seconds: float) -> str:
+    """A time that is only roughly known: "a minute", "8 min", "1 h 20 min"."""
+    minutes = round(seconds / 60)
+    if minutes <= 1:
+        return "a minute"
+    if minutes < 60:
+        return f"{minutes} min"
+    minutes = 5 * round(minutes / 5)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
 def duration(seconds: float) -> str:
     """As people say it: "7.5 s", "1 min 35 s", "1 h 02 min"."""
     minutes, rest = divmod(round(seconds), 60)

@@ -6,11 +6,13 @@ import functools
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from remem import paths, runs
 from remem.config import SCALES, BadParameter, Config, load_config
 from remem.jobs import Job
+from remem.site.files import Files
 from remem.site.items import Item
 
 
@@ -26,8 +28,7 @@ class Run:
 
 def scale_of(folders: paths.Folders) -> str:
     """The scale of a folder: what its layout says, or the name of the folder that has its runs."""
-    layout = runs.read_json(folders.layout) if folders.layout.is_file() else {}
-    named = [layout.get("scale"), folders.runs.parent.name]
+    named = [Files(folders).layout().get("scale"), folders.runs.parent.name]
     return next((name for name in named if name in SCALES), "tiny")
 
 
@@ -48,10 +49,7 @@ class Runs:
     def config(self, notebook: str) -> Config:
         """The parameters with which a notebook was last executed into the folder; where it was not,
         those of the folder's scale."""
-        executed, given = self.folders.notebooks / f"{notebook}.ipynb", {}
-        if executed.is_file():
-            metadata = runs.read_json(executed)["metadata"]
-            given = metadata.get("papermill", {}).get("parameters", {})
+        given = Files(self.folders).read(self.folders.notebooks / f"{notebook}.ipynb", _given) or {}
         scale = given.get("scale") or scale_of(self.folders)
         config = load_config(scale, given.get("overrides"))
         if config.folders.runs != self.folders.runs:
@@ -76,8 +74,15 @@ class Runs:
         return [Run(name, self._record(name), _in_common(each)) for name, each in labels.items()]
 
     def _record(self, name: str) -> str:
+        if self.folders.root.resolve() == paths.REFERENCE.resolve():
+            return ""  # which travels without its runs
         file = self.folders.runs / name / "spec.json"
         return os.path.relpath(file, self.folders.site) if file.is_file() else ""
+
+
+def _given(executed: Path) -> dict[str, Any]:
+    given = runs.read_json(executed)["metadata"].get("papermill", {}).get("parameters", {})
+    return given if isinstance(given, dict) else {}
 
 
 def _in_common(labels: Sequence[Mapping[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""A CSV of the outputs as a table of cells, which a template writes as HTML."""
+"""A table as cells, which a template writes as HTML."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -50,18 +49,6 @@ class Cells:
     total: int
     keys: int
     shaded: bool = False  # whether some cell's shade says how far it is from the paper's number
-
-
-def read(path: Path) -> pd.DataFrame:
-    """A CSV with numbers where a whole column is numbers. Pandas' own reading would also make a
-    gap of an answer that is the word "None"."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    for name in table:
-        try:
-            table[name] = pd.to_numeric(table[name].replace("", None))
-        except ValueError:  # text
-            continue
-    return table
 
 
 def cells(table: pd.DataFrame, links: Links | None = None) -> Cells:

@@ -6,14 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from remem import paths
 from remem.report import claims, preconditions, verdicts
 from remem.report.preconditions import NO
-from remem.site import cells
+from remem.site import files
+from remem.site.files import Files
 from remem.site.items import label, slug
 
 RULES = {
@@ -28,6 +29,8 @@ COLUMNS = ("claim", "section", "text", "verdict", "paper", "paper bears out", "p
 COLUMNS += ("lo", "hi", "p", "p_adjusted", "rule", "margin", "unit", "units", "people", "runs")
 COLUMNS += ("comparison", "measured", "cells", "needs", "remark", "note", "notebook")
 COLUMNS += ("without_preconditions", "preconditions")
+
+NUMBERS = ("paper", "ours", "lo", "hi", "p", "p_adjusted", "margin", "units", "people", "runs")
 
 ENDS = 0.08  # of an interval's picture, empty at either end
 
@@ -139,31 +142,62 @@ class Claim:
         )
 
 
-def scorecard(folders: paths.Folders) -> tuple[pd.DataFrame | None, str]:
-    """All claims with their verdicts, and what is wrong where there is no such table (empty:
-    nothing was put to the test). It is what notebook 9 left, or, where another notebook has judged
-    since, what notebook 9 would leave."""
-    judged = sorted(folders.verdicts.glob("*.csv"))
-    kept, conditions = (folders.tables / f"{name}.csv" for name in ("scorecard", "preconditions"))
-    newest = max(
-        (file.stat().st_mtime for file in [*judged, conditions] if file.exists()), default=0
-    )
-    if kept.is_file() and kept.stat().st_mtime >= newest:
-        table = cells.read(kept)
-        if {*COLUMNS} <= {*table}:
-            return table, ""
-    found = {file.stem: pd.read_csv(file) for file in judged}  # as notebook 9 reads them
-    found = {name: table for name, table in found.items() if "section" in table}
-    if not found:
-        return None, ""
+def listed(kept: Files, conditions: pd.DataFrame | None) -> tuple[list[Claim], str]:
+    """All claims with their verdicts, in the paper's order, and what is wrong where there are none
+    (empty: nothing was put to the test)."""
     try:
-        return claims.scorecard(found, verdicts.preconditions(folders)), ""
-    except ValueError as error:
-        return None, str(error)
+        table = scorecard(kept, conditions)
+        return ([] if table is None else _claims(table)), ""
+    except Exception as error:  # whatever the files of verdicts hold
+        return [], str(error) or type(error).__name__
 
 
-def listed(table: pd.DataFrame) -> list[Claim]:
-    """The claims of a scorecard, in its order, the paper's."""
+def scorecard(kept: Files, conditions: pd.DataFrame | None) -> pd.DataFrame | None:
+    """The scorecard that notebook 9 left, or, where another notebook has judged since, what
+    notebook 9 would leave, by the preconditions `conditions`; None where nothing was put to the
+    test. Raises ValueError where two notebooks have judged one claim."""
+    folders = kept.folders
+    judged = files.listed(folders.verdicts, ".csv")
+    scorecard, measured = (
+        folders.tables / f"{name}.csv" for name in ("scorecard", "preconditions")
+    )
+    newest = max(
+        (file.stat().st_mtime for file in [*judged.values(), measured] if file.is_file()), default=0
+    )
+    if scorecard.is_file() and scorecard.stat().st_mtime >= newest:
+        table = kept.read(scorecard, _whole_table)
+        if table is not None:
+            return table
+    found = {name: kept.read(file, _verdicts) for name, file in judged.items()}
+    some = {name: table for name, table in found.items() if table is not None}
+    return _checked(claims.scorecard(some, conditions)) if some else None
+
+
+def _whole_table(file: Path) -> pd.DataFrame | None:
+    """A scorecard; None for one of an earlier version, which has fewer columns."""
+    table = files.table(file)
+    return _checked(table) if {*COLUMNS} <= {*table} else None
+
+
+def _verdicts(file: Path) -> pd.DataFrame | None:
+    """A notebook's verdicts on claims, as notebook 9 reads them; None where they are on others."""
+    table = pd.read_csv(file)
+    if "section" not in table:
+        return None
+    _checked(claims.scorecard({file.stem: table}))
+    return table
+
+
+def _checked(table: pd.DataFrame) -> pd.DataFrame:
+    """The same with numbers as such and all else as text. Raises ValueError, KeyError."""
+    numbers = {name: pd.to_numeric(table[name]).astype(float) for name in NUMBERS}
+    texts = {name: table[name].map(files.text) for name in COLUMNS if name not in NUMBERS}
+    if unknown := {*texts["rule"]} - {*RULES}:
+        raise ValueError(f"no rule of a claim is called {unknown.pop()!r}")
+    return table.assign(**numbers, **texts)
+
+
+def _claims(table: pd.DataFrame) -> list[Claim]:
     known = {claim.id: claim for claim in claims.CLAIMS}
     texts = [*table["text"]]
     return [

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pandas as pd
 
-from remem import metrics, paths, runs
+from remem import metrics, paths
 from remem.config import SCALES
-from remem.report import preconditions, tables
-from remem.site import cells, claims, notebooks, reference, tradeoff
+from remem.report import calls, made, preconditions, tables
+from remem.site import cells, claims, files, notebooks, reference, tradeoff
 from remem.site.behind import Runs, scale_of
 from remem.site.claims import Claim
+from remem.site.files import Files
 from remem.site.items import Item, items
 
 SCORECARD, PRECONDITIONS, TABLE2 = "scorecard", "preconditions", "table2"
@@ -35,22 +38,26 @@ class Gathered:
 
     items (by name), notebooks, claims, and what keeps them from being there (wrong, empty: nothing
     does); comparison with the reference; preconditions as a table; tradeoff; scale, scope (whose
-    world verdicts speak of) and changed parameters.
+    world verdicts speak of) and changed parameters; files, with those that are broken.
     """
 
     def __init__(self, folders: paths.Folders, since: float = 0.0):
-        self.folders, self.behind = folders, Runs(folders)
-        self.items = {item.id: item for item in items(folders, since)}
-        self.notebooks = notebooks.listed(folders, since)
-        table, self.wrong = claims.scorecard(folders)
-        self.claims = [] if table is None else claims.listed(table)
+        self.folders, self.behind, self.files = folders, Runs(folders), Files(folders)
+        records, last = made.known(folders), calls.last_parameters(folders)
+
+        def other(some: Sequence[Path]) -> str:
+            return made.otherwise(records, some, last)
+
+        self.items = {item.id: item for item in items(self.files, since, other)}
+        conditions = folders.tables / f"{PRECONDITIONS}.csv"
+        self.preconditions = self.files.read(conditions, preconditions.read)
+        self.notebooks = notebooks.listed(self.files, self.preconditions, since, other)
+        self.claims, self.wrong = claims.listed(self.files, self.preconditions)
         self.comparison = reference.compare(folders, self.claims)
-        conditions = self.items[PRECONDITIONS].table
-        self.preconditions = preconditions.read(conditions) if conditions else None
-        self.tradeoff = tradeoff.tradeoff(folders)
+        self.tradeoff = tradeoff.tradeoff(self.files)
         self.scale, self.name = scale_of(folders), folders.root.name
-        layout = runs.read_json(folders.layout) if folders.layout.is_file() else {}
-        self.scope = layout.get("data", self.scale).rpartition(" ")[0] or self.scale
+        data = self.files.layout().get("data", self.scale)
+        self.scope = data.rpartition(" ")[0] or self.scale
         self.changed = notebooks.changed(self.notebooks)
         self.is_reference = reference.is_reference(folders)
         self.is_experiment = not self.is_reference and self.name not in SCALES
@@ -62,30 +69,46 @@ class Gathered:
 
     def cells(self, item: Item, linked: bool) -> cells.Cells | None:
         """The table of an item as its page has it; if `linked`, Table 2's cells lead to the rows
-        behind them."""
-        if item.table is None:
-            return None
-        table = cells.read(item.table)
-        if item.id == PRECONDITIONS:
-            return cells.cells(preconditions.for_reading(preconditions.read(item.table)))
-        if item.of_the_paper:
-            table = tables.main(table)
-        links = _links(table) if linked and item.id == TABLE2 else None
-        return cells.cells(table, links)
+        behind them. None where there is none, or it cannot be shown."""
+
+        def shown(file: Path) -> cells.Cells:
+            if item.id == PRECONDITIONS:
+                return cells.cells(preconditions.for_reading(preconditions.read(file)))
+            table = tables.main(files.table(file)) if item.of_the_paper else files.table(file)
+            return cells.cells(table, _links(table) if linked and item.id == TABLE2 else None)
+
+        return self.files.read(item.table, shown) if item.table else None
+
+    def broken(self, item: Item) -> str:
+        """Why the table of an item cannot be shown; empty where it can."""
+        return self.files.broken.get(item.table, "") if item.table else ""
 
     def cautions(self) -> list[Caution]:
         """What a reader should know first, the worst first."""
-        return [*self._not_learned(), *self._calls(), *self._few_runs(), *self._conditions()]
+        return [
+            *self._not_learned(),
+            *self._broken(),
+            *self._calls(),
+            *self._few_runs(),
+            *self._conditions(),
+        ]
 
     def _not_learned(self) -> list[Caution]:
         item = self.items["memorised"]
-        known = [*cells.read(item.table).get("known", ())] if item.table else []
+        table = self.files.read(item.table) if item.table else None
+        known = [] if table is None else [*table.get("known", ())]
         lost = [each for each in known if str(each) != "True"]
         said = (
             f"Stage 1 did not memorise {len(lost)} of {len(known)} (model, seed, person): what is "
             "said of forgetting them means nothing."
         )
         return [Caution(said, "failed", item.page)] if lost else []
+
+    def _broken(self) -> list[Caution]:
+        """Files that could not be read, or shown, so far: ask when all else is."""
+        names = [f"{file.parent.name}/{file.name}" for file in self.files.broken]
+        said = f"Cannot be read: {', '.join(names)}. Delete them, or run their notebooks again."
+        return [Caution(said, "failed")] if names else []
 
     def _calls(self) -> list[Caution]:
         failed = [n.name for n in self.notebooks if n.failed]
@@ -98,7 +121,14 @@ class Gathered:
             "The last call did not make these, so that they may be older than the rest, and made "
             f"with other parameters: {', '.join(older)}."
         )
-        return said + [Caution(because, "older")] * bool(older)
+        said += [Caution(because, "older")] * bool(older)
+        others = [item.label for item in self.items.values() if item.other]
+        others += [f"the verdicts of {n.name}" for n in self.notebooks if n.verdicts_other]
+        because = (
+            "Not made with the last call's parameters, as far as is known: "
+            f"{', '.join(others)}. Beside each stands with which."
+        )
+        return said + [Caution(because, "older")] * bool(others)
 
     def _few_runs(self) -> list[Caution]:
         """More runs mend what was not told, but for what misses a precondition."""

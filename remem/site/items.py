@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
 
-from remem import paths
 from remem.report.calls import TICK
-from remem.site import captions
+from remem.site import captions, files
 from remem.site.captions import Caption
+from remem.site.files import Files
 
 RESERVED = ("index", "samples", "tradeoff", "notebooks", "words")  # other pages' names
 
 INCH = 120  # pixels of a screen, for an inch of a figure: its letters are as large as the text's
 
 LIGHT = 1.5  # an SVG may be so many times as large as the PNG, or the latter is shown
+
 
 @dataclass(frozen=True)
 class Picture:
@@ -34,13 +35,15 @@ class Picture:
 @dataclass(frozen=True)
 class Item:
     """What has one name among the tables and figures: a CSV, a figure, or both; neither where it
-    was not run. `older` says that it was there before the last call."""
+    was not run. `older` says that it was there before the last call, `other` in a sentence that it
+    was made with other parameters than that."""
 
     id: str
     caption: Caption
     table: Path | None = None
     picture: Picture | None = None
     older: bool = False
+    other: str = ""
 
     @property
     def label(self) -> str:
@@ -68,18 +71,22 @@ class Item:
         return self.caption.group == captions.PAPER and "_" not in self.id
 
 
-def items(folders: paths.Folders, since: float = 0.0) -> list[Item]:
+def items(
+    kept: Files, since: float = 0.0, other: Callable[[Sequence[Path]], str] = lambda _: ""
+) -> list[Item]:
     """All that the captions name, run or not, and what the folder has beyond; what was written
-    before `since` (seconds since 1970) is older."""
-    pictures = {path.stem: path for path in folders.figures.glob("*.png")}
-    tables = {path.stem: path for path in folders.tables.glob("*.csv")}
+    before `since` (seconds since 1970) is older, and `other` says of files what made them, where
+    that was not the last call's parameters."""
+    pictures = files.listed(kept.folders.figures, ".png")
+    tables = files.listed(kept.folders.tables, ".csv")
     known, found = captions.captions(), []
     for name in [*known, *sorted({*pictures, *tables} - {*known})]:
         picture, table = pictures.get(name), tables.get(name)
         made = [path for path in (picture, table) if path]
         older = any(path.stat().st_mtime < since - TICK for path in made)
         caption = known.get(name, Caption())
-        found.append(Item(name, caption, table, picture and _picture(picture), older))
+        shown = kept.read(picture, _picture) if picture else None
+        found.append(Item(name, caption, table, shown, older, other(made)))
     return found
 
 
@@ -103,7 +110,7 @@ def slug(name: str) -> str:
 
 
 def _picture(file: Path) -> Picture:
-    with Image.open(file) as shown:
+    with Image.open(file, formats=("PNG",)) as shown:
         across, down = shown.size
         dots = shown.info.get("dpi", (INCH, INCH))[0] or INCH
     scale = INCH / dots
@@ -113,5 +120,5 @@ def _picture(file: Path) -> Picture:
     return Picture(forms[0], round(across * scale), round(down * scale), tuple(forms[1:]))
 
 
-def _there(*files: Path) -> Iterator[Path]:
-    return (file for file in files if file.is_file())
+def _there(*forms: Path) -> Iterator[Path]:
+    return (file for file in forms if file.is_file())

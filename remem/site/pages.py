@@ -10,13 +10,14 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import jinja2
 
 from remem import paths
 from remem.config import SCALES
 from remem.report import verdicts
-from remem.site import captions, cells, claims, notebooks, samples
+from remem.site import captions, cells, claims, files, notebooks, samples
 from remem.site.claims import Claim
 from remem.site.gathered import PRECONDITIONS, SCORECARD, TABLE2, Gathered
 from remem.site.items import Item
@@ -31,7 +32,12 @@ _OUTCOMES = {
     for mark in verdicts.MARKS
 }
 
-GONE = (ValueError, OSError, KeyError)  # parameters, files or data that runs were made with
+GONE = (
+    ValueError,
+    OSError,
+    KeyError,
+    TypeError,
+)  # parameters, files or data that runs were made with
 
 Thing = TypeVar("Thing")
 
@@ -51,10 +57,12 @@ def build(folders: paths.Folders, since: float = 0.0) -> Path:
         except GONE as error:
             rows, without = {}, f"The rows cannot be read: {error}"
             shutil.rmtree(out / "samples", ignore_errors=True)
+        if found.is_reference and not rows:
+            rows = samples.kept(folders.site, out)
         environment = _environment(found, bool(rows))
         for name, template, shown in _pages(found, rows, without):
             text = environment.get_template(f"{template}.html.j2").render(here=name, **shown)
-            paths.write(out / name, text.encode(errors="replace"))  # of text from anywhere
+            paths.write(out / name, text.encode(errors="replace"), sync=False)  # text from anywhere
     door = environment.get_template("door.html.j2").render()
     paths.write(folders.root / "index.html", door)
     return folders.site / "index.html"
@@ -64,15 +72,16 @@ def _copy_files(found: Gathered, out: Path) -> None:
     """Styles and scripts, figures in all their forms, and tables."""
     shutil.copytree(paths.SITE / "assets", out / "assets")
     pictures = [item.picture for item in found.items.values() if item.picture]
-    files = [file for each in pictures for file in (each.file, *each.others)]
-    _copy(files, out / "figures")
+    forms = [file for each in pictures for file in (each.file, *each.others)]
+    _copy(forms, out / "figures")
     times = found.folders.root / "times.csv"
-    _copy([*found.folders.tables.glob("*.csv"), *[times] * times.is_file()], out / "tables")
+    tables = files.listed(found.folders.tables, ".csv").values()
+    _copy([*tables, *[times] * times.is_file()], out / "tables")
 
 
-def _copy(files: Iterable[Path], out: Path) -> None:
+def _copy(some: Iterable[Path], out: Path) -> None:
     paths.make_folder(out)
-    for file in files:
+    for file in some:
         shutil.copyfile(file, out / file.name)
 
 
@@ -85,6 +94,8 @@ def _environment(found: Gathered, rows: bool) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}  # the order is the reader's
+    # A file's name may be bytes that are no text: its address is of those bytes.
+    environment.filters["address"] = lambda file: quote(file.name, errors="surrogateescape")
     scale = f"scale {found.scale}"
     nav = [
         ("index.html", "Start", True),
@@ -130,7 +141,6 @@ def _pages(
     found: Gathered, rows: dict[str, Any], without: str
 ) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(file, template, what it is given) of each page."""
-    yield "index.html", "index", _index(found, bool(rows))
     shown = [item for item in found.items.values() if item.there and item.id != SCORECARD]
     for before, item, after in _around(shown):
         yield item.page, "item", _item(found, item, bool(rows)) | {"before": before, "after": after}
@@ -144,6 +154,7 @@ def _pages(
     yield "samples.html", "samples", {"samples": rows, "reason": without} | many
     yield "notebooks.html", "notebooks", _notebooks(found)
     yield "words.html", "words", {"words": captions.words()}
+    yield "index.html", "index", _index(found, bool(rows))  # which names what could not be shown
 
 
 def _index(found: Gathered, rows: bool) -> dict[str, Any]:
@@ -172,6 +183,7 @@ def _item(found: Gathered, item: Item, rows: bool) -> dict[str, Any]:
     return {
         "item": item,
         "cells": found.cells(item, linked=rows),
+        "broken": found.broken(item),
         "linked": rows and item.id == TABLE2,
         "tradeoff": bool(found.tradeoff) and item.id in (TABLE2, CURVES),
         "about": found.about(item),

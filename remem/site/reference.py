@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from remem import paths
 from remem.report import verdicts
 from remem.report.claims import NOT_RUN
-from remem.site import cells
+from remem.site import files
 from remem.site.claims import Claim
 
 
@@ -34,7 +34,7 @@ def compare(folders: paths.Folders, ours: Sequence[Claim]) -> Comparison | None:
     file = paths.REFERENCE / "tables" / "scorecard.csv"
     if not file.is_file():
         return None
-    table = cells.read(file)
+    table = files.table(file)
     there = {
         name: verdicts.word(said)
         for name, said in zip(table["claim"], table["verdict"], strict=True)

@@ -35,6 +35,8 @@ BEST = 20  # candidates that are shown of a row: the likeliest, and the true one
 
 SIDE, LIGHT = 160, 20_000  # pixels a side, and bytes, up to which a picture is taken as it is
 
+TOLD = "page.json"  # what the page has to know
+
 WHOLE = 10_000  # a probability of 1
 
 ROWS = ("attribute", "hop", "split", "question", "answer", "target")  # of each row, as they are
@@ -70,12 +72,23 @@ def write(behind: Runs, out: Path) -> dict[str, Any]:
             file = f"{slug(f'{model} {method}')}.js"
             _write(folder / file, f"{model}/{method}", answers(part, rows["id"], candidates))
             models.setdefault(model, {})[method] = file
-    return {
+    told = {
         "models": models,
         "seeds": {str(seed): list(people) for seed, people in seeds.items()},
         "people": dict(zip(rows["identity"], rows["name"], strict=True)),
         "everybody": int(everything["identity"].nunique()),
     }
+    paths.write(folder / TOLD, json.dumps(told, ensure_ascii=False), sync=False)
+    return told
+
+
+def kept(site: Path, out: Path) -> dict[str, Any]:
+    """Copy the samples that a site has: of a run that has travelled without its runs. Returns what
+    `write` did, or nothing where there are none."""
+    if not (site / "samples" / TOLD).is_file():
+        return {}
+    shutil.copytree(site / "samples", out / "samples")
+    return runs.read_json(site / "samples" / TOLD)
 
 
 def some(rows: pd.DataFrame, forgotten: Sequence[str]) -> pd.DataFrame:
@@ -216,4 +229,5 @@ def _best(
 
 def _write(file: Path, name: str, content: Any) -> None:
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    paths.write(file, f"remem.take({json.dumps(name)}, {text})\n".encode(errors="replace"))
+    taken = f"remem.take({json.dumps(name)}, {text})\n"
+    paths.write(file, taken.encode(errors="replace"), sync=False)

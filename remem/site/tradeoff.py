@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from remem import paper, paths
+from remem import paper
 from remem.report import style
-from remem.site import cells
+from remem.site import files
+from remem.site.files import Files
 
 VIEWS = ("forget", "retain_eval")
+
+COLUMNS = ("model", "method", "hop", "EM_f", "EM_r", "paper_EM_f", "paper_EM_r")  # of Table 2
 
 LEVELS = (paper.BASE, paper.BEFORE, paper.RETRAINED, paper.CHANCE)  # rows that are no method
 
 
-def tradeoff(folders: paths.Folders) -> dict[str, Any] | None:
+def tradeoff(kept: Files) -> dict[str, Any] | None:
     """Of each panel (model and hop) the (forget EM, retain EM) of every method after each epoch, in
     percent; beside them those of LEVELS and of the paper, of all rows (Table 2). None where the
-    curves were not run.
+    curves were not run, or cannot be read.
 
     {"panels": [{"model", "hop", "ways": {method: [[forget, retain], ...]}, "levels": {...},
     "paper": {...}}], "methods": {method: {"colour", "marker"}}, "epochs", "seeds"}.
     """
-    file = folders.tables / "table2_curves.csv"
-    if not file.is_file():
-        return None
-    curve = cells.read(file)
+    tables = kept.folders.tables
+    table2 = kept.read(tables / "table2.csv", _table2)
+    if table2 is None:
+        table2 = pd.DataFrame(columns=[*COLUMNS])
+    return kept.read(tables / "table2_curves.csv", lambda file: _plot(files.table(file), table2))
+
+
+def _plot(curve: pd.DataFrame, table2: pd.DataFrame) -> dict[str, Any] | None:
     needed = {"model", "method", "seed", "epoch", "view", "hop", "em"}
     if not needed <= {*curve} or curve.empty:
         return None
     marks = style.markers(curve["method"])
-    table2 = _table2(folders)
     panels = []
     for model, hop in product(dict.fromkeys(curve["model"]), paper.HOPS):
         part = curve[(curve["model"] == model) & (curve["hop"] == hop)]
@@ -56,11 +63,9 @@ def tradeoff(folders: paths.Folders) -> dict[str, Any] | None:
     }
 
 
-def _table2(folders: paths.Folders) -> pd.DataFrame:
-    file = folders.tables / "table2.csv"
-    columns = ["model", "method", "hop", "EM_f", "EM_r", "paper_EM_f", "paper_EM_r"]
-    table = cells.read(file) if file.is_file() else pd.DataFrame()
-    return table.reindex(columns=columns)
+def _table2(file: Path) -> pd.DataFrame:
+    table = files.table(file).reindex(columns=[*COLUMNS])
+    return table.astype(dict.fromkeys(COLUMNS[3:], float))
 
 
 def _points(points: pd.DataFrame) -> list[list[float]]:

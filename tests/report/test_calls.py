@@ -133,3 +133,27 @@ def test_the_time_of_runs_that_other_outputs_made_is_not_told_again(folders):
 )
 def test_a_duration_is_said_as_people_say_it(seconds, told):
     assert calls.duration(seconds) == told
+
+
+def test_how_long_it_will_take_is_the_last_time_the_longest_or_the_references(
+    folders, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(paths, "REFERENCE", tmp_path / "reference")
+    there = paths.Folders(paths.REFERENCE, folders.runs)
+    for name in ("00", "01", "02"):
+        calls.remember(there, name, 1.0, 1000.0, {}, "x")
+    calls.remember(folders, "00", 1.0, 500.0, {}, "a")
+    calls.remember(folders, "00", 2.0, 7.0, {}, "b")  # its training was done
+    calls.remember(folders, "01", 3.0, 60.0, {}, "a")
+    names = ["00", "01", "02", "03"]
+    assert calls.expected(folders, names, "b", "tiny") == (7.0 + 60.0 + 1000.0, 1)
+    assert calls.expected(folders, names, "c", "tiny") == (500.0 + 60.0 + 1000.0, 1)
+    assert calls.expected(folders, names, "b", "quick") == (67.0, 2)
+
+
+@pytest.mark.parametrize(
+    "seconds, told",
+    [(3, "a minute"), (80, "a minute"), (480, "8 min"), (4700, "1 h 20 min"), (7170, "2 h 00 min")],
+)
+def test_a_rough_time_is_rounded(seconds, told):
+    assert calls.about(seconds) == told

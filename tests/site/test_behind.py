@@ -7,6 +7,7 @@ import pytest
 from remem import paths, runs
 from remem.config import BadParameter
 from remem.site.behind import Runs, scale_of
+from remem.site.files import Files
 from remem.site.items import items
 
 
@@ -45,7 +46,7 @@ def test_parameters_that_are_gone_or_of_other_runs_are_refused(smoke, folders, t
 def test_the_runs_behind_a_table_have_their_labels_and_their_records(smoke):
     folders = paths.Folders(smoke.folders.root, smoke.folders.runs)
     paths.write(folders.tables / "table2.csv", "EM\n1\n")
-    by_name = {item.id: item for item in items(folders)}
+    by_name = {item.id: item for item in items(Files(folders))}
     found = Runs(folders).of(by_name["table2"])
     assert [run.name for run in found] == [runs.name(job.spec) for job in smoke.jobs]
     assert all(run.record == f"../runs/{run.name}/spec.json" for run in found)
@@ -57,4 +58,7 @@ def test_the_runs_behind_a_table_have_their_labels_and_their_records(smoke):
 def test_without_a_run_no_experiment_is_asked(folders):
     paths.write(folders.tables / "table2.csv", "EM\n1\n")
     behind = Runs(folders)
-    assert not behind.any and behind.of({item.id: item for item in items(folders)}["table2"]) == []
+    assert (
+        not behind.any
+        and behind.of({item.id: item for item in items(Files(folders))}["table2"]) == []
+    )

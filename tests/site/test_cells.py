@@ -5,11 +5,11 @@ import re
 import pytest
 
 from remem import paths
-from remem.site import cells
+from remem.site import cells, files
 
 
 def read(folders, name: str, text: str) -> cells.Cells:
-    return cells.cells(cells.read(paths.write(folders.tables / f"{name}.csv", text)))
+    return cells.cells(files.table(paths.write(folders.tables / f"{name}.csv", text)))
 
 
 def column(table: cells.Cells, head: str) -> list[cells.Cell]:
@@ -93,6 +93,6 @@ def test_what_a_row_is_about_stays_in_view(folders):
 
 
 def test_cells_lead_where_they_are_told_to(folders):
-    table = cells.read(paths.write(folders.tables / "t.csv", "method,EM_f\nGA,1\nGD,2\n"))
+    table = files.table(paths.write(folders.tables / "t.csv", "method,EM_f\nGA,1\nGD,2\n"))
     found = cells.cells(table, {(1, "EM_f"): "samples.html#x"})
     assert [[cell.link for cell in row] for row in found.rows] == [["", ""], ["", "samples.html#x"]]

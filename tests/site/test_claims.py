@@ -7,6 +7,7 @@ import pytest
 from remem import paths
 from remem.report import preconditions
 from remem.site import claims
+from remem.site.files import Files
 
 HEAD = (
     "claim,section,text,verdict,paper,paper bears out,paper cells,ours,lo,hi,p,rule,margin,unit,"
@@ -22,6 +23,15 @@ def verdict(
     tail = changed.get("tail", f"10,10,1,A - B (EM),1 of 1,1 of 1,holds,{rest},,")
     section = '"ours, §5"' if name.endswith("equal") else "§1"
     return f"{name},{section},text of {name},{word},0.5,yes,1 of 1,{ours},{asked},{tail}\n"
+
+
+def listed(folders) -> tuple[list[claims.Claim], str]:
+    file = folders.tables / "preconditions.csv"
+    return claims.listed(Files(folders), preconditions.read(file) if file.exists() else None)
+
+
+def marks(folders) -> set[str]:
+    return {claim.mark for claim in listed(folders)[0]}
 
 
 @pytest.fixture
@@ -41,9 +51,9 @@ def found(folders):
     line = preconditions.line("picture-swap", "tiny-7b", preconditions.Measured(81.2))
     table = preconditions.join(folders.tables, "06_stage1", [line])
     paths.write(folders.tables / "preconditions.csv", table.to_csv(index=False))
-    scorecard, wrong = claims.scorecard(folders)
-    assert scorecard is not None and not wrong
-    return {claim.id: claim for claim in claims.listed(scorecard)}
+    found, wrong = listed(folders)
+    assert not wrong
+    return {claim.id: claim for claim in found}
 
 
 def test_every_claim_is_there_in_the_papers_order_run_or_not(found):
@@ -108,26 +118,48 @@ def test_the_picture_of_an_interval(found):
 
 
 def test_what_notebook_9_left_is_taken_until_another_has_judged(folders, found):
-    kept, _ = claims.scorecard(folders)
+    conditions = preconditions.read(folders.tables / "preconditions.csv")
+    kept = claims.scorecard(Files(folders), conditions)
     assert kept is not None
     file = paths.write(
         folders.tables / "scorecard.csv", kept.assign(verdict="not run").to_csv(index=False)
     )
-    assert {claim.mark for claim in claims.listed(claims.scorecard(folders)[0])} == {"idle"}
+    assert marks(folders) == {"idle"}
     os.utime(file, (100, 100))
-    assert {claim.mark for claim in claims.listed(claims.scorecard(folders)[0])} > {"idle", "fails"}
+    assert marks(folders) > {"idle", "fails"}
     os.utime(folders.verdicts / "01_diagnosis.csv", (50, 50))
     os.utime(folders.tables / "preconditions.csv", (50, 50))
     paths.write(file, "claim,verdict\nfig1-fails,holds\n")  # of an earlier version
-    assert {claim.mark for claim in claims.listed(claims.scorecard(folders)[0])} > {"idle", "fails"}
+    assert marks(folders) > {"idle", "fails"}
 
 
 def test_nothing_put_to_the_test_and_a_claim_with_two_verdicts(folders):
     paths.write(
         folders.verdicts / "04_dataset.csv", "claim,paper,ours,verdict\nsamples,1,1,holds\n"
     )
-    assert claims.scorecard(folders) == (None, "")
+    assert listed(folders) == ([], "")
     for name in ("06_stage1", "07_stage2"):
         paths.write(folders.verdicts / f"{name}.csv", HEAD + verdict("gd-utility", "holds"))
-    table, wrong = claims.scorecard(folders)
-    assert table is None and "gd-utility" in wrong and "06_stage1" in wrong
+    found, wrong = listed(folders)
+    assert not found and "gd-utility" in wrong and "06_stage1" in wrong
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"ours": "much,0.5,1.5,0.01"},
+        {"asked": "sometimes,5.0,points"},
+        {"asked": "above,five,points"},
+        {"tail": "ten,10,1,A - B (EM),1 of 1,1 of 1,holds,,,"},
+    ],
+)
+def test_verdicts_that_are_none_are_left_out_and_told(folders, changed):
+    odd = paths.write(
+        folders.verdicts / "06_stage1.csv", HEAD + verdict("gd-utility", "x", **changed)
+    )
+    paths.write(folders.verdicts / "07_stage2.csv", HEAD + verdict("npo-utility", "holds"))
+    kept = Files(folders)
+    found, wrong = claims.listed(kept, None)
+    words = {claim.id: claim.word for claim in found}
+    assert not wrong and words["npo-utility"] == "holds" and words["gd-utility"] == "not run"
+    assert [*kept.broken] == [odd]

@@ -8,13 +8,14 @@ from PIL import Image
 
 from remem import paths
 from remem.site import captions
+from remem.site.files import Files
 from remem.site.items import INCH, items, label, slug
 
 
 def test_what_was_not_run_is_there_too_and_what_is_nobodys_comes_last(folders):
     paths.write(folders.tables / "my_own.csv", "a\n1\n")
     paths.write(folders.tables / "table2.csv", "EM\n1\n")
-    found = items(folders)
+    found = items(Files(folders))
     assert [item.id for item in found] == [*captions.captions(), "my_own"]
     assert [item.id for item in found if item.there] == ["table2", "my_own"]
     by_name = {item.id: item for item in found}
@@ -27,12 +28,12 @@ def test_a_figure_is_as_large_on_a_screen_whatever_its_dots(folders):
     figure = Figure(figsize=(5, 2))
     figure.subplots()
     paths.save_figure(figure, folders.figures / "fig1")
-    once = {item.id: item for item in items(folders)}["fig1"].picture
+    once = {item.id: item for item in items(Files(folders))}["fig1"].picture
     assert [path.suffix for path in (once.file, *once.others)] == [".png", ".pdf"]
     with Image.open(once.file) as shown:
         twice = shown.resize((2 * shown.width, 2 * shown.height))
         twice.save(once.file, dpi=tuple(2 * dots for dots in shown.info["dpi"]))
-    again = {item.id: item for item in items(folders)}["fig1"].picture
+    again = {item.id: item for item in items(Files(folders))}["fig1"].picture
     assert abs(again.width - once.width) <= 1 and abs(once.width - 5 * INCH) < INCH
 
 
@@ -41,14 +42,14 @@ def test_an_svg_is_shown_where_it_is_light(folders):
     picture = folders.figures / "fig1.svg"
     for text, shown in (("<svg/>", "fig1.svg"), ("<svg>" + " " * 5000 + "</svg>", "fig1.png")):
         paths.write(picture, text)
-        assert {item.id: item for item in items(folders)}["fig1"].picture.file.name == shown
+        assert {item.id: item for item in items(Files(folders))}["fig1"].picture.file.name == shown
 
 
 def test_what_the_last_call_did_not_make_is_older(folders):
     for name, when in (("table1", 100), ("table3", 300)):
         path = paths.write(folders.tables / f"{name}.csv", "EM\n1\n")
         os.utime(path, (when, when))
-    older = {item.id for item in items(folders, since=200) if item.older}
+    older = {item.id for item in items(Files(folders), since=200) if item.older}
     assert older == {"table1"}
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from remem import paths
 from remem.report import calls
 from remem.site import notebooks
+from remem.site.files import Files
 
 
 def test_notebooks_show_how_long_they_took_and_which_failed(folders):
@@ -17,7 +18,7 @@ def test_notebooks_show_how_long_they_took_and_which_failed(folders):
     changed = {"stage1.epochs": (3, 5), "dataset.source": ("a; b", None)}
     calls.remember(folders, "04_dataset", day, 95.2, changed)
     calls.remember(folders, "05_metrics", day, None, {})
-    first, second = notebooks.listed(folders)
+    first, second = notebooks.listed(Files(folders))
     assert (first.title, first.page, first.failed) == (
         "4, dataset",
         "../html/04_dataset.html",
@@ -38,13 +39,13 @@ def test_notebooks_show_how_long_they_took_and_which_failed(folders):
         'dataset.source = "a; b" (file: null)',
     ]
     calls.remember(folders, "04_dataset", day + 3600, 7.5, {})  # finds its training done
-    assert notebooks.listed(folders)[0].seconds == "7.5 s"
-    assert notebooks.listed(folders)[0].longest == "1 min 35 s"
+    assert notebooks.listed(Files(folders))[0].seconds == "7.5 s"
+    assert notebooks.listed(Files(folders))[0].longest == "1 min 35 s"
 
 
 def test_a_notebook_that_is_only_kept_as_ipynb_can_be_read_too(folders):
     paths.write(folders.notebooks / "06_stage1.ipynb", "{}")
-    assert notebooks.listed(folders)[0].page == "../notebooks/06_stage1.ipynb"
+    assert notebooks.listed(Files(folders))[0].page == "../notebooks/06_stage1.ipynb"
 
 
 def test_what_the_last_call_did_not_run(folders):
@@ -53,7 +54,8 @@ def test_what_the_last_call_did_not_run(folders):
         file = paths.write(folders.verdicts / f"{name}.csv", "claim,verdict\nsamples,holds\n")
         os.utime(file, (began, began))
     found = {
-        each.name: (each.older, each.verdicts_older) for each in notebooks.listed(folders, 200.0)
+        each.name: (each.older, each.verdicts_older)
+        for each in notebooks.listed(Files(folders), since=200.0)
     }
     assert found == {"04_dataset": (True, True), "06_stage1": (False, False)}
 
@@ -65,7 +67,7 @@ def test_verdicts_about_no_claim_are_shown_beside_their_notebook(folders):
     about = "claim,section,text,verdict\ngd-utility,§7.3,GD,in the tiny world: holds\n"
     paths.write(folders.verdicts / "07_stage2.csv", about)
     paths.write(folders.verdicts / "11_your_method.csv", about + "mine,ours,Mine,reversed\n")
-    dataset, stage2, mine = notebooks.listed(folders)
+    dataset, stage2, mine = notebooks.listed(Files(folders))
     assert dataset.outcomes == {"holds": 1, "fails": 1}
     assert dataset.table is not None and len(dataset.table.rows) == 2
     assert stage2.table is None and stage2.outcomes == {"holds": 1}

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from remem import paths
 from remem.report import calls
 from remem.site import build, captions
+from remem.site.files import Files
 from remem.site.items import items
 
 HEAD = "claim,section,text,verdict\n"
@@ -65,7 +66,7 @@ def test_a_folder_with_nothing_has_a_site_too(folders):
 
 def test_each_thing_that_was_made_has_a_page_with_its_caption(full):
     found = pages(full)
-    for item in items(full):
+    for item in items(Files(full)):
         if item.there:
             text = plain(found[item.page])
             for said in (item.title, item.caption.shows, item.caption.measured):
@@ -204,6 +205,67 @@ def test_parameters_that_are_gone_leave_out_the_rows_and_say_why(full):
     assert "The rows cannot be read: gone.yaml" in found["samples.html"]
     assert "Its runs cannot be named: gone.yaml" in found["table2.html"]
     assert "samples.html" not in found["index.html"]
+
+
+WIDE = ",".join(f"c{k}" for k in range(5_000)) + "\n"
+ODD = {
+    "nothing": b"",
+    "a byte": b"\xff",
+    "zeros": bytes(1_000),
+    "another encoding": "method,EM\nGrün,1\n".encode("utf-16"),
+    "half a line": b'"method',
+    "an open quote": b'method,EM\n"GA,1\nGD,2\n',
+    "more cells in one row": b"a,b\n1,2,3\n",
+    "more cells in every row": b"a,b\n1,2,3\n4,5,6\n",
+    "fewer cells": b"a,b,verdict\n1\n",
+    "a head alone": b"claim,verdict,needs\n",
+    "the same head twice": b"EM,EM,paper_EM\n1,2,3\n",
+    "texts for numbers": b"EM,EM_lo,EM_hi,paper_EM\nx,1,2,y\n1,z,2,3\n",
+    "numbers without end": b"EM,paper_EM\n1e400,-1e400\n" + b"9" * 500 + b",nan\n",
+    "needs without a claim": b"needs,verdict\nP1,holds\n",
+    "a claim without a verdict": b"claim,needs\na,P1\n",
+    "verdicts of another kind": b"claim,verdict,needs\na,1,2\n",
+    "a claim's numbers as texts": b"claim,section,verdict,ours,rule\ngd-utility,1,holds,x,y\n",
+    "curves of texts": b"model,method,hop,seed,epoch,view,em,EM_f\na,b,single,1,x,forget,y,z\n",
+    "met without a model": b"precondition,met\nP1,yes\n",
+    "markup": b"<script>,</style>\n<b>,</table>\n",
+    "columns without end": WIDE.encode() + WIDE.encode(),
+    "one long text": b"a\n" + b"x" * 200_000 + b"\n",
+    "no lines but ends": b"\n\n\n\r\n\r",
+}
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD)
+def test_an_odd_file_among_the_tables_breaks_nothing(folders, content):
+    """Whatever it holds, and whichever table it stands for."""
+    paths.write(folders.tables / "table3.csv", "hop,EM\nsingle,95.0\n")
+    names = ("table2", "table2_curves", "scorecard", "preconditions", "memorised", "mine")
+    for name in names:
+        paths.write(folders.tables / f"{name}.csv", content)
+        paths.write(folders.figures / f"{name}.png", content)
+    paths.write(folders.verdicts / "07_stage2.csv", content)
+    paths.write(folders.notebooks / "07_stage2.ipynb", content)
+    for name in ("notebooks", "times"):
+        paths.write(folders.root / f"{name}.csv", content)
+    found = pages(folders)
+    assert ">95</td>" in found["table3.html"] and 'href="tables/mine.csv"' in found["mine.html"]
+    for text in found.values():
+        assert text.rstrip().endswith("</html>") and len(text) < 1_000_000
+        assert "<script>" not in text and "<b>," not in text
+    if content[:1] in (b"", b"\xff"):
+        assert (
+            "Cannot be read: " in found["index.html"] and "tables/mine.csv" in found["index.html"]
+        )
+        assert "cannot be shown (" in found["mine.html"]
+
+
+def test_a_name_that_is_no_text_is_shown_as_far_as_it_is(folders):
+    folders.tables.mkdir(parents=True)
+    with open(bytes(folders.tables) + b"/a\xff#?%.csv", "w") as file:
+        file.write("hop,EM\nsingle,95.0\n")
+    found = pages(folders)
+    [text] = [text for name, text in found.items() if name.startswith("a-")]
+    assert ">95</td>" in text and 'href="tables/a%FF%23%3F%25.csv"' in text
 
 
 def contrast(first: str, second: str) -> float:

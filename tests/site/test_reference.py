@@ -4,6 +4,7 @@ import pytest
 
 from remem import paths
 from remem.site import claims, reference
+from remem.site.files import Files
 
 HEAD = "claim,section,text,verdict\n"
 
@@ -20,9 +21,7 @@ def there(tmp_path, monkeypatch):
 def ours(folders, **words: str) -> list[claims.Claim]:
     lines = [f"{name.replace('_', '-')},§7.3,x,{word}\n" for name, word in words.items()]
     paths.write(folders.verdicts / "07_stage2.csv", HEAD + "".join(lines))
-    table, _ = claims.scorecard(folders)
-    assert table is not None
-    return claims.listed(table)
+    return claims.listed(Files(folders), None)[0]
 
 
 def test_what_both_put_to_the_test_is_compared_by_its_word(folders, there):

@@ -164,3 +164,14 @@ def test_a_view_is_what_the_job_would_select(smoke_made):
     assert samples._views(smoke_made.rows, forget) == dict(
         zip(expected["id"], expected["view"], strict=True)
     )
+
+
+def test_samples_of_a_site_are_kept_where_its_runs_are_gone(written, tmp_path):
+    folder, told = written
+    assert samples.kept(folder.parent, tmp_path) == told
+    names = {path.relative_to(folder) for path in folder.rglob("*")}
+    assert {
+        path.relative_to(tmp_path / "samples") for path in (tmp_path / "samples").rglob("*")
+    } == names
+    assert samples.kept(tmp_path / "none", tmp_path / "out") == {}
+    assert not (tmp_path / "out").exists()

@@ -4,6 +4,7 @@ import pytest
 
 from remem import paths
 from remem.site import tradeoff
+from remem.site.files import Files
 
 HEAD = "model,method,seed,epoch,view,hop,em\n"
 
@@ -30,7 +31,7 @@ def test_a_point_is_the_mean_over_seeds_in_percent(folders):
     table2 += "tiny-7b,NPO,single,9,9,21.79,50.45\ntiny-7b,retrained,single,0.5,99.004,,\n"
     table2 += "tiny-7b,chance,single,5,5,,\n"
     paths.write(folders.tables / "table2.csv", table2)
-    found = tradeoff.tradeoff(folders)
+    found = tradeoff.tradeoff(Files(folders))
     assert found is not None
     single, multi = found["panels"]
     assert (single["hop"], multi["hop"]) == ("single", "multi")  # whatever the table's order
@@ -46,4 +47,4 @@ def test_a_point_is_the_mean_over_seeds_in_percent(folders):
 def test_without_curves_there_is_no_plot(folders, text):
     if text is not None:
         paths.write(folders.tables / "table2_curves.csv", text)
-    assert tradeoff.tradeoff(folders) is None
+    assert tradeoff.tradeoff(Files(folders)) is None
