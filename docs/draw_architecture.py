@@ -23,7 +23,7 @@ PICTURE = ROOT / "docs" / "architecture.png"
 # From the ground up. Each package, or module, may import those before it, and no other.
 LAYERS = (
     ("paths", "language", "metrics", "synthetic", "runs", "paper", "config"),
-    ("jobs", "services", "data"),
+    ("jobs", "services", "data", "arguments"),
     ("model",),
     ("training",),
     ("evaluation", "checks"),
@@ -45,6 +45,7 @@ WHAT = {
     "config": "the YAML's schema",
     "jobs": "sweep, collect",
     "services": "Gemini, its ledger",
+    "arguments": "of the command line",
     "data": "folders, readers",
     "model": "network, adapters",
     "checks": "before hours are spent",
@@ -63,6 +64,7 @@ PLACES = {  # x of each box's middle; y is its layer's
     "jobs": 1.87,
     "data": 5.82,
     "services": 8.22,
+    "arguments": 12.1,
     "model": 3.92,
     "training": 3.12,
     "evaluation": 5.52,

@@ -274,9 +274,8 @@ def _run_all(
         print(f"error: {error}", file=sys.stderr)
         site.build(folders, since)
         return 1
-    print(
-        f"{len(notebooks)} notebook{'s' * (len(notebooks) != 1)} in {calls.duration(time.time() - since)}"
-    )
+    many = f"{len(notebooks)} notebook{'s' * (len(notebooks) != 1)}"
+    print(f"{many} in {calls.duration(time.time() - since)}")
     print(f"all tables and figures: {site.build(folders, since)}")
     return 0
 

@@ -6,7 +6,10 @@ import importlib.metadata
 import os
 import platform
 import re
+from collections.abc import Mapping
 from pathlib import Path
+
+from pydantic import Field
 
 from remem import metrics, paths, runs
 
@@ -19,7 +22,7 @@ class Machine(runs.Spec):
     processor: str = ""
     cores: int | None = None
     system: str = ""
-    versions: dict[str, str] = {}
+    versions: Mapping[str, str] = Field(default_factory=dict)
 
     def unlike(self, other: Machine) -> list[str]:
         """What differs, in words: "torch 2.13.0 (other: 2.12.1)"."""

@@ -106,7 +106,8 @@ def sentences(found: Agreement) -> Iterator[str]:
         yield "Machines: of one of the two it is not known (machine.json)."
     else:
         yield f"Machines: {'; '.join(found.unlike) or 'alike, in processor and versions'}."
-    yield f"Claims: both put {found.claims} to the test; {len(found.other)} came out otherwise here."
+    otherwise = f"{len(found.other)} came out otherwise here"
+    yield f"Claims: both put {found.claims} to the test; {otherwise}."
     for claim, word in found.other:
         yield f"  {claim.id}: {claim.word} (reference: {word}). {claim.text}"
     for who, some in (("here", found.missing), ("in the reference", found.added)):
