@@ -16,6 +16,8 @@
 # **Claims (section 5, Fig 3a and 3b).** *ROUGE and EM scores increase significantly as the number
 # of samples grows, indicating that data repetition is crucial; perplexity generally decreases up to
 # 160 before spiking at 180, a characteristic sign of overfitting.*
+#
+# **Trained here:** a model for each person, number of questions and seed.
 
 # %% tags=["parameters"]
 scale = "tiny"

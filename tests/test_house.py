@@ -286,6 +286,7 @@ def test_a_notebook_has_the_form(path):
     first = notebook.cells[0]
     assert first.cell_type == "markdown" and first.source.startswith("# ")
     assert "**Claim" in first.source or "claim" in first.source.lower(), "the claim comes first"
+    assert first.source.splitlines()[-1].startswith("**Trained here:** "), "what it will train"
 
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ())]
     assert [cell.source for cell in tagged] == ['scale = "tiny"\noverrides = {}']
