@@ -70,7 +70,7 @@ tables.show(updates.pivot(index="samples", columns="control", values="updates").
 table = tables.scaling(rows)
 for name, columns in (("fig3a", ["ROUGE", "EM"]), ("fig3b", ["perplexity"])):
     ends = [f"{column}{end}" for column in columns for end in ("", "_lo", "_hi")]
-    out.table(name, table[["samples", "control", "units", *ends]])
+    out.table(name, table[["samples", "control", "updates", "units", *ends]])
 tables.show(table)
 
 # %%

@@ -284,8 +284,9 @@ def silenced(*streams: TextIO) -> bool:
     return False
 
 
-def save_figure(figure, path: Path) -> tuple[Path, Path]:
-    """Save a matplotlib figure as `path`.png and `path`.pdf; returns the two paths.
+def save_figure(figure, path: Path, dpi: int = 240) -> tuple[Path, Path]:
+    """Save a matplotlib figure as `path`.png, at two points for each of a screen's, and `path`.pdf;
+    returns the two paths.
 
     Neither holds a date or a version, nor what a reader's own matplotlibrc says, so that the same
     figure gives the same bytes.
@@ -300,7 +301,7 @@ def save_figure(figure, path: Path) -> tuple[Path, Path]:
         buffer = io.BytesIO()
         with style.context("default"):
             figure.savefig(
-                buffer, format=suffix[1:], metadata=metadata, bbox_inches="tight", dpi=160
+                buffer, format=suffix[1:], metadata=metadata, bbox_inches="tight", dpi=dpi
             )
         # not with_suffix, which would take the end of "fig3.a" for a suffix
         saved.append(write(Path(f"{path}{suffix}"), buffer.getvalue()))

@@ -97,7 +97,7 @@ def killed(folders: paths.Folders, log: Path, *notebooks: str) -> None:
 def promised(essay: Path) -> set[str]:
     """The files that a notebook says it writes."""
     text = essay.read_text()
-    suffixes = {"table": (".csv",), "figure": (".png", ".svg", ".pdf")}
+    suffixes = {"table": (".csv",), "figure": (".png", ".pdf")}
     found = {
         f"{kind}s/{name}{suffix}"
         for kind, name in re.findall(r'\bout\.(table|figure)\(\s*"([^"]+)"', text)

@@ -42,7 +42,7 @@ METHODS = (BASE, CHANCE, published.BEFORE, *published.METHODS, published.RETRAIN
 def fig1(rows: pd.DataFrame) -> pd.DataFrame:
     """Fig 1: model, benchmark, then the columns of Table 3; the paper's are Table 3's (ReMem)."""
     by = ["model", "benchmark"]
-    table = measured(rows, by, metrics.TABLE3, where="split")
+    table = measured(rows, by, metrics.TABLE3, where="split", count=True)
     table = in_order(table, model=models_in_order(table), benchmark=SETS)
     stage = table.benchmark.map({"ReMem": "stage 1"})
     return _beside_paper(table, "table3", _papers(table.assign(stage=stage), "stage"))
@@ -50,7 +50,7 @@ def fig1(rows: pd.DataFrame) -> pd.DataFrame:
 
 def causes(rows: pd.DataFrame) -> pd.DataFrame:
     """What makes stage 1 fail: model, change (from ReMem's data), then the columns of Table 3."""
-    table = measured(rows, ["model", "change"], metrics.TABLE3, where="split")
+    table = measured(rows, ["model", "change"], metrics.TABLE3, where="split", count=True)
     return in_order(table, model=models_in_order(table), change=())
 
 
@@ -133,9 +133,13 @@ def trace_peaks(rows: pd.DataFrame, floor: float) -> pd.DataFrame:
 
 
 def scaling(rows: pd.DataFrame) -> pd.DataFrame:
-    """Fig 3a, 3b: samples, control, ROUGE, EM, perplexity of the held-out answers, units."""
+    """Fig 3a, 3b: samples, control, ROUGE, EM, perplexity of the held-out answers, units, and where
+    the rows have it how many `updates` training took."""
     measures = {"ROUGE": (None, "rouge"), "EM": (None, "em"), "perplexity": (None, "perplexity")}
-    table = measured(rows, ["samples", "control"], measures, count=True)
+    by = ["samples", "control"]
+    table = measured(rows, by, measures, count=True)
+    if "updates" in rows:
+        table = table.merge(rows.groupby(by, as_index=False)["updates"].max(), on=by)
     return in_order(table, control=CONTROLS, samples=sorted(table.samples))
 
 
@@ -178,8 +182,8 @@ def _best(curves: np.ndarray, at: Sequence[float]) -> np.ndarray:
 
 def table4(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
     """Table 4: model, method, MMBench (whether the likeliest option is right), MMBench_generated
-    (whether the answer is), MMBench_circular (whether it is in every rotation); `questions` says
-    which were asked, where the rows do.
+    (whether the answer is), MMBench_circular (whether it is in every rotation), units (questions);
+    `questions` says which were asked, where the rows do.
 
     rows: identity is the question. All seeds and models get the same questions; the intervals
     speak about these.
@@ -189,7 +193,7 @@ def table4(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
         "MMBench_generated": (None, "generated"),
         "MMBench_circular": (None, "circular"),
     }
-    table = measured(rows, ["model", "method"], measures)
+    table = measured(rows, ["model", "method"], measures, count=True)
     if "questions" in rows:
         table["questions"] = rows["questions"].iloc[0]
     table = in_order(table, model=models_in_order(table), method=METHODS)
@@ -206,6 +210,7 @@ def ratios(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
     asked = set(rows["view"])  # fewer than Table 2's: what the claims are about
     measures = {name: of for name, of in MEASURES.items() if of[0] in asked}
     table = measured(rows, by, measures, where="view")
+    table = table.merge(_units(rows, by), on=by, how="left")
     of = ["model", "ratio", "control"]
     table = table.merge(_not_learned(rows, of), on=of, how="left")
     table = in_order(
@@ -232,14 +237,17 @@ def table2(
     row appears when the method does; other names than the paper's follow them. The rows "chance"
     are added: what a guess among the candidates gives, in EM and in Exposure.
     `not_learned`: how many of the forgotten, as (seed, person), stage 1 had not learned, so that
-    forgetting them means nothing (metrics.memorised).
+    forgetting them means nothing (metrics.memorised). `units` and `units_retain`: how many (seed,
+    person) the numbers about the forgotten, and about the others, are means of.
 
     more: columns of your own, name -> (view, column of the rows). That column holds a number from
     0 to 1 for each row, and is shown in percent, with its interval, after the paper's columns.
     Raises ValueError where a view or a column is not there, or a name is taken.
     """
     measures = {**MEASURES, **_own(rows, more or {})}
-    table = measured(rows, ["model", "method", "hop"], measures, where="view", resamples=resamples)
+    by = ["model", "method", "hop"]
+    table = measured(rows, by, measures, where="view", resamples=resamples)
+    table = table.merge(_units(rows, by), on=by, how="left")
     table = pd.concat([table, _chance(rows)], ignore_index=True)
     table = table.merge(_not_learned(rows, ["model"]), on="model", how="left")
     table = in_order(table, model=models_in_order(table), method=METHODS, hop=published.HOPS)
@@ -247,17 +255,17 @@ def table2(
 
 
 def table3(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
-    """Table 3: model, stage ("base" or "stage 1"), then ROUGE, judge, EM (train), EM_t (test)."""
-    table = measured(rows, ["model", "stage"], metrics.TABLE3, where="split")
+    """Table 3: model, stage ("base" or "stage 1"), then ROUGE, judge, EM (train), EM_t (test),
+    units."""
+    table = measured(rows, ["model", "stage"], metrics.TABLE3, where="split", count=True)
     table = in_order(table, model=models_in_order(table), stage=STAGES)
     return _beside_paper(table, "table3", _papers(table, "stage"), paper)
 
 
 def main(table: pd.DataFrame) -> pd.DataFrame:
     """Table 2 without what stands beside it (metrics.BESIDE_TABLE2), for reading."""
-    return table.drop(
-        columns=[f"{c}{end}" for c in metrics.BESIDE_TABLE2 for end in ENDS], errors="ignore"
-    )
+    beside = [f"{c}{end}" for c in metrics.BESIDE_TABLE2 for end in ENDS]
+    return table.drop(columns=[*beside, "units", "units_retain"], errors="ignore")
 
 
 def warning(rows: pd.DataFrame) -> str:
@@ -314,6 +322,17 @@ def _chance(rows: pd.DataFrame) -> pd.DataFrame:
             level = {n: guess[measure](n) if n else np.nan for n in part.candidates.unique()}
             columns[column] = part.candidates.map(level).groupby([part.model, part.hop]).mean()
     return pd.DataFrame(columns).rename_axis(["model", "hop"]).reset_index().assign(method=CHANCE)
+
+
+def _units(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """by..., units, units_retain: see table2."""
+    views = {"units": "forget", "units_retain": "retain_eval"}
+    counted = {
+        name: rows[rows["view"] == view].groupby(by)[["seed", "identity"]].value_counts()
+        for name, view in views.items()
+    }
+    found = {name: counts.groupby(level=by).size() for name, counts in counted.items()}
+    return pd.DataFrame(found).rename_axis(by).astype(float).reset_index()
 
 
 def _not_learned(rows: pd.DataFrame, of: list[str]) -> pd.DataFrame:
