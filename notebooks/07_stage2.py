@@ -176,8 +176,8 @@ out.figure("table2_curves", figures.forget_retain(curve))
 
 # %% [markdown]
 # ## Table 4: what else was lost?
-# Multiple choice in MMBench's form: how often is the right option the likeliest (which decides)? And
-# is what is generated right, also when options turn? Last, the preconditions.
+# Multiple choice in MMBench's form: how often is the right option the likeliest (that decides)? Is
+# what is generated right, also when options turn? Last, the preconditions.
 
 # %%
 scores = experiments.ability_scores(collect(ability))

@@ -288,7 +288,7 @@ def _own(rows: pd.DataFrame, more: Mapping[str, tuple[str, str]]) -> Mapping[str
     """`more`, checked (see table2)."""
     views = list(dict.fromkeys(view for view, _ in metrics.TABLE2.values()))
     for name, (view, column) in more.items():
-        if name in (*MEASURES, *rows, "not_learned"):
+        if name in (*MEASURES, *rows, "units", "units_retain", "not_learned"):
             raise ValueError(f"more: the name {name!r} is taken by another column; choose another")
         if view not in views:
             raise ValueError(
