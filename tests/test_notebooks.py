@@ -113,6 +113,9 @@ def test_each_notebook_runs_to_its_end_and_leaves_what_it_promises(essay, first)
     assert all(cell.execution_count for cell in code)
     assert (first.folders.html / f"{essay.stem}.html").stat().st_size > 10_000
     assert promised(essay) and promised(essay) <= first.results.keys()
+    shown = [output for cell in code for output in cell.outputs]
+    for picture in [each for each in shown if "image/png" in each.get("data", {})]:
+        assert "width" in picture.metadata["image/png"], "two points for each of a screen's"
     said = "".join(output.get("text", "") for cell in code[:3] for output in cell.outputs)
     assert "scale smoke" in said.lower() and str(first.folders.root) in said
 

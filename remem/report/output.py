@@ -108,11 +108,23 @@ def begin(
     used = checks.used(paths.NOTEBOOKS / f"{notebook}.py")
     notes = checks.ready(config, used) if used else ()
     style.use("default")  # figures are shown as they are saved, whatever the reader's matplotlibrc
+    _show_sharply()
     folders = open_folder(config)
     print(introduction(notebook, config, folders))
     for note in notes:
         print(f"Note: {note}.")
     return config, Output(notebook, config, folders)
+
+
+def _show_sharply() -> None:
+    """Let a notebook show figures with two points for each of a screen's, as they are saved."""
+    from IPython import get_ipython
+    from IPython.core.pylabtools import select_figure_formats
+
+    shell = get_ipython()
+    if shell is not None:
+        shell.config.InlineBackend.figure_formats = {"retina"}  # for when the backend is loaded
+        select_figure_formats(shell, {"retina"})  # where it is
 
 
 def open_folder(config: Config) -> paths.Folders:

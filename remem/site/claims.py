@@ -158,18 +158,15 @@ def scorecard(kept: Files, conditions: pd.DataFrame | None) -> pd.DataFrame | No
     test. Raises ValueError where two notebooks have judged one claim."""
     folders = kept.folders
     judged = files.listed(folders.verdicts, ".csv")
-    scorecard, measured = (
-        folders.tables / f"{name}.csv" for name in ("scorecard", "preconditions")
-    )
-    newest = max(
-        (file.stat().st_mtime for file in [*judged.values(), measured] if file.is_file()), default=0
-    )
-    if scorecard.is_file() and scorecard.stat().st_mtime >= newest:
-        table = kept.read(scorecard, _whole_table)
-        if table is not None:
-            return table
     found = {name: kept.read(file, _verdicts) for name, file in judged.items()}
     some = {name: table for name, table in found.items() if table is not None}
+    left, measured = (folders.tables / f"{name}.csv" for name in ("scorecard", "preconditions"))
+    made_of = [*(judged[name] for name in some), *[measured] * measured.is_file()]
+    newest = max((file.stat().st_mtime for file in made_of), default=0)
+    if left.is_file() and left.stat().st_mtime >= newest:
+        table = kept.read(left, _whole_table)
+        if table is not None:
+            return table
     return _checked(claims.scorecard(some, conditions)) if some else None
 
 
@@ -182,17 +179,17 @@ def _whole_table(file: Path) -> pd.DataFrame | None:
 def _verdicts(file: Path) -> pd.DataFrame | None:
     """A notebook's verdicts on claims, as notebook 9 reads them; None where they are on others."""
     table = pd.read_csv(file)
-    if "section" not in table:
+    if "section" not in table or not {*table["claim"]} & {claim.id for claim in claims.CLAIMS}:
         return None
-    _checked(claims.scorecard({file.stem: table}))
+    _checked(table)
     return table
 
 
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
-    """The same with numbers as such and all else as text. Raises ValueError, KeyError."""
-    numbers = {name: pd.to_numeric(table[name]).astype(float) for name in NUMBERS}
-    texts = {name: table[name].map(files.text) for name in COLUMNS if name not in NUMBERS}
-    if unknown := {*texts["rule"]} - {*RULES}:
+    """The same with numbers as such and all else as text. Raises ValueError."""
+    numbers = {name: pd.to_numeric(table[name]).astype(float) for name in NUMBERS if name in table}
+    texts = {name: table[name].map(files.text) for name in COLUMNS if name in {*table} - {*NUMBERS}}
+    if unknown := {*texts.get("rule", ())} - {*RULES, ""}:
         raise ValueError(f"no rule of a claim is called {unknown.pop()!r}")
     return table.assign(**numbers, **texts)
 

@@ -205,8 +205,8 @@ def ratios(table: pd.DataFrame, model: str) -> Figure:
     hops = [hop for hop in style.HOP if hop in set(table.hop)]
     marks = style.markers(table.method)
     names = list(marks)
-    flat = {column: _is_flat(table, column) for column in heads}
-    heights = [FLAT if flat[column] else 1.0 for column in heads]
+    spans = [_span(table, column) for column in heads]
+    heights = [1.0 if span == WHOLE else FLAT for span in spans]
     figure, axes = style.panels(
         len(heads), len(hops), 3.3, 1.65 * sum(heights) / len(heights), "row", heights
     )
@@ -243,8 +243,8 @@ def ratios(table: pd.DataFrame, model: str) -> Figure:
                         markersize=5,
                     )
         panel.set_xticks(sorted(table.ratio.unique()))
-    for row, column in zip(axes, heads, strict=True):
-        row[0].set_ylim(_least(table, column) - 4 if flat[column] else -4, 104)
+    for row, (low, high) in zip(axes, spans, strict=True):
+        row[0].set_ylim(low - 4, high + 4)
     for panel in axes[:-1].flat:
         panel.tick_params(labelbottom=False)
     for hop, panel in zip(hops, axes[0], strict=True):
@@ -268,16 +268,17 @@ def ratios(table: pd.DataFrame, model: str) -> Figure:
 FLAT, MOVED = 0.55, 30.0  # height of a row of panels in which nothing moves by so many points
 
 
-def _least(table: pd.DataFrame, column: str) -> float:
-    """The lowest value of a column that is drawn, to the ten below."""
-    drawn = table[[name for name in (column, f"paper_{column}") if name in table]]
-    return float(10 * np.floor(np.nanmin(drawn.to_numpy(dtype=float)) / 10))
+WHOLE = (0.0, 100.0)
 
 
-def _is_flat(table: pd.DataFrame, column: str) -> bool:
+def _span(table: pd.DataFrame, column: str) -> tuple[float, float]:
+    """The tens below and above all that is drawn of a column, where little moves; else WHOLE."""
     drawn = table[[name for name in (column, f"paper_{column}") if name in table]]
     found = drawn.to_numpy(dtype=float)
-    return bool(np.isfinite(found).any()) and float(np.nanmax(found) - np.nanmin(found)) < MOVED
+    if not np.isfinite(found).any() or np.nanmax(found) - np.nanmin(found) >= MOVED:
+        return WHOLE
+    low, high = 10 * np.floor(np.nanmin(found) / 10), 10 * np.ceil(np.nanmax(found) / 10)
+    return float(low), float(max(high, low + 10))
 
 
 def _controls(names: Sequence[str]) -> list[Line2D]:
