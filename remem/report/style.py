@@ -185,7 +185,7 @@ def legend(figure: Figure, *handles, columns: int = 5, note: str = "") -> None:
     above it a note, such as what `intervals` says."""
     if not (handles or note):
         return
-    letters = max(20, int(11.5 * figure.get_figwidth()))
+    letters = max(20, int(14.5 * figure.get_figwidth()))
     title = "\n".join(textwrap.wrap(note, letters)) or None
     look: dict[str, Any] = {"title": title, "title_fontsize": 8, "alignment": "center"}
     for number in range(columns, 0, -1):

@@ -30,7 +30,7 @@ def _bars(table: pd.DataFrame, name: str, colours: dict[str, str]) -> Figure:
     colours = {value: colour for value, colour in colours.items() if value in set(table[name])}
     width = 0.8 / len(colours)
     alone = table.model.nunique() == 1
-    height = 2.7 + 0.08 * max(0, len(colours) - 4)  # the legend's
+    height = 3.0 + 0.08 * max(0, len(colours) - 4)  # the legend's
     figure, axes, panels = style.row(table, width=4.8 if alone else 3.3, height=height)
     for panel, rows in panels:
         for at, (value, colour) in enumerate(colours.items()):
@@ -115,7 +115,7 @@ def loss(history: pd.DataFrame) -> Figure:
 @style.styled
 def fig3a(table: pd.DataFrame) -> Figure:
     """Fig 3a: ROUGE and EM of held-out answers against the number of samples of one person."""
-    figure, axes = style.panels(1, 2)
+    figure, axes = style.panels(1, 2, height=3.2)
     for panel, column in zip(axes.flat, ("ROUGE", "EM"), strict=True):
         panel.set_title(column, loc="left")
         _samples(panel, table, column)
@@ -129,7 +129,7 @@ def fig3a(table: pd.DataFrame) -> Figure:
 @style.styled
 def fig3b(table: pd.DataFrame) -> Figure:
     """Fig 3b: perplexity of the held-out answers; where the paper has its lowest and its spike."""
-    figure, axes = style.panels(1, 1, 4.2, 3.0)
+    figure, axes = style.panels(1, 1, 4.2, 3.4)
     panel = axes[0, 0]
     _samples(panel, table, "perplexity")
     if table.perplexity.max() > 10 * table.perplexity.min():

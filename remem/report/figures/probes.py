@@ -118,7 +118,7 @@ def traces(table: pd.DataFrame, asked: str = "name") -> Figure:
     layers = sorted(table.layer.unique())
     norm = PowerNorm(0.5, 0, 100, clip=True)  # so that small effects can be seen beside large ones
     shown = list(product(sets, _STATES, changes))
-    figure, axes = style.panels(len(sets) * len(_STATES), len(changes), 2.0, 1.8)
+    figure, axes = style.panels(len(sets) * len(_STATES), len(changes), 2.5, 1.8)
     for (name, state, change), panel in zip(shown, axes.flat, strict=True):
         here = (table["set"] == name) & (table.state == state) & (table.corruption == change)
         _trace(panel, table[here], layers, positions, norm)

@@ -143,9 +143,11 @@ def forget_retain(curve: pd.DataFrame) -> Figure:
             _forwards(panel, way.dropna().to_numpy(), colour)
     axes[0, 0].set_xlim(-4, 104)
     style.label(axes, FORGET, RETAIN)
+    seeds = curve.seed.nunique()
+    over = f"Means over {seeds} seeds" if seeds > 1 else "One seed"
     note = (
-        "A mark for each epoch, from before unlearning (right); arrows show the way. Means over "
-        f"{curve.seed.nunique()} seed(s) of a sample of rows, without intervals."
+        "A mark for each epoch, from before unlearning (right); arrows show the way. "
+        f"{over} of a sample of rows, without intervals."
     )
     style.legend(figure, *style.methods(curve.method), note=note)
     return figure
@@ -159,7 +161,7 @@ def _forwards(panel: Axes, points: np.ndarray, colour: str) -> None:
     at = int(steps.argmax())
     if steps[at] > 0:
         start, end = points[at], points[at + 1]
-        look = {"arrowstyle": "-|>", "color": colour, "lw": 0, "mutation_scale": 11}
+        look = {"arrowstyle": "-|>", "color": colour, "lw": 0, "mutation_scale": 15}
         middle = start + 0.58 * (end - start)
         panel.annotate("", middle, start + 0.5 * (end - start), arrowprops=look)
 

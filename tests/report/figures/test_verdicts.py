@@ -35,7 +35,7 @@ def test_scorecard_text_does_not_run_into_the_next_column():
     figure.draw_without_rendering()
     [panel] = figure.axes
     starts = sorted({text.get_position()[0] for text in panel.texts})
-    for text in panel.texts[3:]:  # after the heads
+    for text in panel.texts[5:]:  # after the heads
         right = panel.transData.inverted().transform(text.get_window_extent())[1, 0]
         later = [start for start in starts if start > text.get_position()[0]]
         if text.get_weight() != "bold" and later:
