@@ -1,4 +1,4 @@
-"""How a command and its arguments are declared, the same for all of them."""
+"""How the arguments of the command line are declared, the same for all commands."""
 
 from __future__ import annotations
 

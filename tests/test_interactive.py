@@ -47,9 +47,8 @@ def test_colabs_first_cell_installs_and_runs_quick():
     nbformat.validate(notebook)
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     assert all(ast.parse(source) for source in code)
-    assert (
-        'scale = "quick"' in code[0] and "pip install" in code[0] and "remem reproduce" in code[0]
-    )
+    assert 'scale = "quick"' in code[0] and "constraints.txt -e ." in code[0]
+    assert "remem reproduce --scale {scale}" in code[0]
     assert not any(cell.get("outputs") for cell in notebook.cells)
 
 

@@ -30,6 +30,7 @@ from remem.paper import (
     STAGES,
     STATES,
 )
+from remem.report.show import main as main
 from remem.report.show import show as show  # remem.tables.show
 
 MEASURES = {**metrics.TABLE2, **metrics.BESIDE_TABLE2}
@@ -255,17 +256,10 @@ def table2(
 
 
 def table3(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
-    """Table 3: model, stage ("base" or "stage 1"), then ROUGE, judge, EM (train), EM_t (test),
-    units."""
+    """Table 3: model, stage ("base", "stage 1"), ROUGE, judge, EM (train), EM_t (test), units."""
     table = measured(rows, ["model", "stage"], metrics.TABLE3, where="split", count=True)
     table = in_order(table, model=models_in_order(table), stage=STAGES)
     return _beside_paper(table, "table3", _papers(table, "stage"), paper)
-
-
-def main(table: pd.DataFrame) -> pd.DataFrame:
-    """Table 2 without what stands beside it (metrics.BESIDE_TABLE2), for reading."""
-    beside = [f"{c}{end}" for c in metrics.BESIDE_TABLE2 for end in ENDS]
-    return table.drop(columns=[*beside, "units", "units_retain"], errors="ignore")
 
 
 def warning(rows: pd.DataFrame) -> str:
@@ -326,13 +320,10 @@ def _chance(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _units(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     """by..., units, units_retain: see table2."""
-    views = {"units": "forget", "units_retain": "retain_eval"}
-    counted = {
-        name: rows[rows["view"] == view].groupby(by)[["seed", "identity"]].value_counts()
-        for name, view in views.items()
-    }
-    found = {name: counts.groupby(level=by).size() for name, counts in counted.items()}
-    return pd.DataFrame(found).rename_axis(by).astype(float).reset_index()
+    people = rows.drop_duplicates([*by, "view", "seed", "identity"])
+    counts = people.groupby([*by, "view"]).size().unstack("view").astype(float)
+    found = counts.reindex(columns=["forget", "retain_eval"])
+    return found.set_axis(["units", "units_retain"], axis=1).reset_index()
 
 
 def _not_learned(rows: pd.DataFrame, of: list[str]) -> pd.DataFrame:

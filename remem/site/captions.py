@@ -1,4 +1,4 @@
-"""What stands under each table and figure: remem/site/captions.yaml, the one place for it."""
+"""What is said of all that is shown: remem/site/captions.yaml, the one place for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables and figures of an outputs folder, in the order in which the site shows them."""
+"""What an outputs folder shows under one name (a table, a figure or both), in the site's order."""
 
 from __future__ import annotations
 

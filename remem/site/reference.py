@@ -1,4 +1,4 @@
-"""What differs between an outputs folder and the reference run."""
+"""How the verdicts of an outputs folder differ from the reference run's."""
 
 from __future__ import annotations
 

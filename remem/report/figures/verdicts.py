@@ -36,8 +36,8 @@ def scorecard(table: pd.DataFrame) -> Figure:
     table: claims.scorecard; claim, section, text, "paper bears out", paper, ours, lo, hi, unit and
     verdict are shown.
     """
-    width, line, letters = 11.4, 0.185, 54  # of the page and of a line, in inches
-    left, text_at, paper_at, printed_at, ours_at, mark_at = 0.12, 0.86, 5.05, 6.35, 7.0, 9.25
+    width, line, letters = 11.8, 0.185, 54  # of the page and of a line, in inches
+    left, text_at, paper_at, printed_at, ours_at, mark_at = 0.12, 0.86, 5.05, 6.35, 7.0, 9.65
     about = table.claim.map({claim.id: _heading(claim.item) for claim in claims.CLAIMS})
     blocks = []  # (lines of text, its row or None for a heading)
     for _, rows in table.groupby(about.ne(about.shift()).cumsum()):
