@@ -4,9 +4,8 @@ Input rows are scored predictions (metrics.score, judge.score), concatenated, wi
 and what tells the runs apart: `method` and `view` (Table 2), `stage` (Table 3), `benchmark` (Fig 1)
 and so on. All numbers are percentages; `X_lo` and `X_hi` bound the 95 % interval of X over (seed,
 identity), empty below eight; `paper_X` is the paper's; `judged_by` says whose the judge's score is.
-Where the data is not ReMem's (`paper` is false), `paper_X` is empty.
-In Table 3, and among the retained in Table 2, the same people come back with every seed: those
-intervals speak about these people, not about new ones.
+Where the data is not ReMem's (`paper` is false), `paper_X` is empty. In Table 3, and among the
+retained in Table 2, the same people come back with every seed: those intervals speak about them.
 """
 
 from __future__ import annotations
@@ -134,8 +133,7 @@ def trace_peaks(rows: pd.DataFrame, floor: float) -> pd.DataFrame:
 
 
 def scaling(rows: pd.DataFrame) -> pd.DataFrame:
-    """Fig 3a, 3b: samples, control, ROUGE, EM, perplexity of the held-out answers, units, and where
-    the rows have it how many `updates` training took."""
+    """Fig 3a, 3b: samples, control, ROUGE, EM, perplexity of held-out answers, units, updates."""
     measures = {"ROUGE": (None, "rouge"), "EM": (None, "em"), "perplexity": (None, "perplexity")}
     by = ["samples", "control"]
     table = measured(rows, by, measures, count=True)
@@ -238,8 +236,7 @@ def table2(
     row appears when the method does; other names than the paper's follow them. The rows "chance"
     are added: what a guess among the candidates gives, in EM and in Exposure.
     `not_learned`: how many of the forgotten, as (seed, person), stage 1 had not learned, so that
-    forgetting them means nothing (metrics.memorised). `units` and `units_retain`: how many (seed,
-    person) the numbers about the forgotten, and about the others, are means of.
+    forgetting them means nothing (metrics.memorised). `units`, `units_retain`: (seed, person).
 
     more: columns of your own, name -> (view, column of the rows). That column holds a number from
     0 to 1 for each row, and is shown in percent, with its interval, after the paper's columns.
