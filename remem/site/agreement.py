@@ -6,8 +6,8 @@ processor, without any conclusion being another one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -48,8 +48,8 @@ class Table:
 @dataclass(frozen=True)
 class Agreement:
     """`tables` that either has; `claims` that both put to the test, those that came out `other`
-    here with the reference's word, and those that only one put to the test; what is `unlike` of
-    the machines, None where that is not known."""
+    here with the reference's word, and those that only one put to the test; which of scale and
+    data are `others`; what is `unlike` of the machines, None where that is not known."""
 
     tables: Sequence[Table]
     claims: int
@@ -57,7 +57,8 @@ class Agreement:
     missing: Sequence[Claim]
     added: Sequence[Claim]
     unlike: Sequence[str] | None
-    broken: Sequence[str] = field(default=())
+    others: Sequence[str] = ()
+    broken: Sequence[str] = ()
 
     @property
     def same(self) -> bool:
@@ -82,12 +83,14 @@ def compare(ours: paths.Folders, reference: paths.Folders) -> Agreement:
         missing=[theirs[name] for name in theirs if name in known - {c.id for c in tested}],
         added=[claim for claim in tested if claim.id not in known],
         unlike=machines[0].unlike(machines[1]) if machines[0] and machines[1] else None,
+        others=[*_others(here.layout(), there.layout())],
         broken=[f"{file}: {why}" for file, why in (here.broken | there.broken).items()],
     )
 
 
 def sentences(found: Agreement) -> Iterator[str]:
     """What was found, for a terminal: a line for each table that is not equal, then the claims."""
+    yield from (f"Of another {said}." for said in found.others)
     unequal = [table for table in found.tables if not table.equal]
     equal = len(found.tables) - len(unequal)
     yield f"Tables: {equal} of {len(found.tables)} are equal in every number."
@@ -120,6 +123,12 @@ def sentences(found: Agreement) -> Iterator[str]:
         yield "The conclusions are not all the same."
     else:
         yield "There is no conclusion that both have."
+
+
+def _others(ours: Mapping[str, str], theirs: Mapping[str, str]) -> Iterator[str]:
+    for key in ("scale", "data"):
+        if {key} <= {*ours} & {*theirs} and ours[key] != theirs[key]:
+            yield f"{key}: {ours[key]} (reference: {theirs[key]})"
 
 
 def _words(kept: Files) -> dict[str, Claim]:
@@ -180,7 +189,7 @@ def _cells(name: str, ours: pd.DataFrame, theirs: pd.DataFrame, changed: Sequenc
             other += 1
             if gap > farthest:
                 farthest = gap
-                most = f"{column}, {_row(theirs, texts, at, column)}: {said}"
+                most = f"{column}, {_row(theirs, texts, at, column)}: {said}"[:200]
     why = "; ".join(changed)
     return Table(name, cells, other, int(outside), unbounded, most, why if not other else "")
 

@@ -113,3 +113,9 @@ def test_what_differs_between_the_machines_is_said(both):
     other = machine.here().model_copy(update={"processor": "an abacus"})
     paths.write(both[0].machine, other.model_dump_json())
     assert "Machines: processor an abacus (reference: " in told(both)[1]
+
+
+def test_another_scale_or_other_data_is_said_first(both):
+    for folders, scale in zip(both, ("quick", "tiny"), strict=True):
+        paths.write(folders.layout, f'{{"scale": "{scale}", "data": "tiny 0123"}}')
+    assert told(both)[1].startswith("Of another scale: quick (reference: tiny).\nTables: ")
