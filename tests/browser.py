@@ -136,7 +136,7 @@ class Browser:
         return wrong
 
 
-def until(attempt, seconds: float = 15):
+def until(attempt, seconds: float = 60):
     """What `attempt` gives as soon as it gives anything."""
     end = time.monotonic() + seconds
     while True:

@@ -212,8 +212,9 @@ def test_a_run_that_stops_is_kept_as_failed(house, capsys, cell, told):
     assert "01_bad.py: " in said.err and told in said.err
     assert "02_after" not in said.out
     assert left() == ["notebooks/01_bad.failed.ipynb"]
-    index = (paths.outputs("smoke").root / "index.html").read_text()
-    assert "html/01_bad.failed.html" in index and "Failed: 01_bad." in index
+    site = paths.outputs("smoke").site
+    assert "../html/01_bad.failed.html" in (site / "notebooks.html").read_text()
+    assert "Failed: 01_bad." in (site / "index.html").read_text()
 
 
 def test_a_folder_that_cannot_be_taught_stops_before_anything_is_trained(house, capsys, tmp_path):
@@ -248,10 +249,11 @@ def test_what_the_last_call_left_alone_is_told(house):
     assert smoke() == 0
     house("02_b", "1 / 0")
     assert smoke("--set", "seeds=[3]", "02") == 1
-    index = (paths.outputs("smoke").root / "index.html").read_text()
+    site = paths.outputs("smoke").site
+    index = (site / "index.html").read_text()
     assert "Failed: 02_b." in index and "Not run in the last call: 01_a." in index
     assert "other parameters: Table 2, Table 3." in index
-    assert index.count("seeds = [3]") == 2  # beside the notebook, and in front of all
+    assert "seeds = [3]" in index and "seeds = [3]" in (site / "notebooks.html").read_text()
 
 
 def test_of_bars_that_ended_one_line_each_is_left_and_none_in_red():
@@ -324,7 +326,7 @@ def test_a_run_that_succeeds_takes_the_failed_one_away(house):
     house("01_a", "1 / 1")
     assert smoke() == 0
     assert left() == ["notebooks/01_a.ipynb"]
-    assert "failed</span>" not in (paths.outputs("smoke").root / "index.html").read_text()
+    assert "failed</span>" not in (paths.outputs("smoke").site / "notebooks.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -527,8 +529,8 @@ def test_a_table_that_papermill_made_with_other_parameters_is_told(house, tmp_pa
     path = house("01_a", *cells)
     house("02_b", "print('b')")
     assert smoke() == 0
-    page_file = paths.outputs("smoke").root / "index.html"
-    assert "other parameters" not in page_file.read_text()
+    site = paths.outputs("smoke").site
+    assert "other parameters" not in (site / "index.html").read_text()
     jupytext.write(jupytext.read(path), tmp_path / "in.ipynb")
     monkeypatch.setenv("PYTHONPATH", str(paths.ROOT))
     given = {"scale": "smoke", "overrides": {"seeds": [3]}}
@@ -537,9 +539,12 @@ def test_a_table_that_papermill_made_with_other_parameters_is_told(house, tmp_pa
     )
     assert (paths.outputs("smoke").tables / "table2.csv").read_text() == "EM\n3\n"
     assert smoke("02") == 0
-    text = page_file.read_text()
-    assert "Made with other parameters: seeds = [3] (file: [1])." in text
-    assert "not of this run, but made with seeds = [3] (file: [1]): Table 2" in text
+    assert "Made with other parameters: seeds = [3] (file: [1])." in (
+        (site / "table2.html").read_text()
+    )
+    said = "Not of this run, but made with seeds = [3] (file: [1]): Table 2"
+    assert said in (site / "notebooks.html").read_text()
+    assert "as far as is known: Table 2." in (site / "index.html").read_text()
 
 
 def test_plain_jupytext_and_papermill_do_the_same(house, tmp_path):
