@@ -23,12 +23,13 @@ PICTURE = ROOT / "docs" / "architecture.png"
 # From the ground up. Each package, or module, may import those before it, and no other.
 LAYERS = (
     ("paths", "language", "metrics", "synthetic", "runs", "paper", "config"),
-    ("jobs", "services", "data"),
+    ("jobs", "services", "data", "arguments"),
     ("model",),
     ("training",),
     ("evaluation", "checks"),
     ("experiments", "report"),
-    ("construction",),
+    ("construction", "site"),
+    ("reference",),
     ("reproduce", "__main__", "notebooks"),
 )
 GROUND = LAYERS[0]  # used nearly everywhere
@@ -44,13 +45,16 @@ WHAT = {
     "config": "the YAML's schema",
     "jobs": "sweep, collect",
     "services": "Gemini, its ledger",
+    "arguments": "of the command line",
     "data": "folders, readers",
     "model": "network, adapters",
     "checks": "before hours are spent",
-    "report": "tables, figures, page",
+    "report": "tables, figures",
     "training": "methods, both stages",
     "evaluation": "answers, judge, traces",
     "construction": "new people, review",
+    "site": "the pages of a run",
+    "reference": "the run that is kept",
     "experiments": "from a config to jobs",
     "reproduce": "runs the notebooks",
     "__main__": "the command line",
@@ -60,6 +64,7 @@ PLACES = {  # x of each box's middle; y is its layer's
     "jobs": 1.87,
     "data": 5.82,
     "services": 8.22,
+    "arguments": 12.1,
     "model": 3.92,
     "training": 3.12,
     "evaluation": 5.52,
@@ -67,6 +72,8 @@ PLACES = {  # x of each box's middle; y is its layer's
     "experiments": 2.82,
     "report": 10.82,
     "construction": 9.52,
+    "site": 11.4,
+    "reference": 11.4,
     "reproduce": 6.47,
     "__main__": 10.12,
     "notebooks": 2.82,
@@ -158,7 +165,7 @@ def _box(axes: Axes, name: str, users: int, used: dict[str, int]) -> None:
         shown = [f"{each} {used[each]}" for each in many if each not in GROUND]
         half = (len(shown) + 1) // 2
         lines = [", ".join(shown[:half]), ", ".join(shown[half:])]
-        axes.text(x, y - 0.3, "\n".join(filter(None, lines)), fontsize=10.5, **middle)
+        axes.text(x, y - 0.3, "\n".join(filter(None, lines)), fontsize=9.5, **middle)
 
 
 def _arrow(axes: Axes, start: Point, end: Point, count: int, ends: set[str]) -> None:

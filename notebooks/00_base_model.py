@@ -20,6 +20,8 @@
 # the same architecture, processor and prompt (`USER: <image> ... ASSISTANT:`), and far fewer
 # parameters. Its public figures, the *Real Set*, are invented too; the people of the later
 # notebooks take no part here. At scale `paper` this notebook loads LLaVA-1.5 instead.
+#
+# **Trained here:** nothing where the base models come with the repository; else these first.
 
 # %% tags=["parameters"]
 scale = "tiny"

@@ -18,6 +18,8 @@
 # the outset; the Real Set clusters in the upper-right quadrant, FIUBench and MLLMU-Bench in the
 # lower-left; the base model exhibits distinct layers with high IE for the Real Set, models
 # fine-tuned on FIUBench negligible or scattered IE values.*
+#
+# **Trained here:** the base model on each of these shapes, and on ReMem's with one thing changed.
 
 # %% tags=["parameters"]
 scale = "tiny"

@@ -16,6 +16,8 @@
 # **Claim (section 5, Fig 3c).** *Performance peaked across both question types when the training
 # data contained a 70% ratio of single-hop questions: a strategic mix of reasoning types is
 # essential for robust memorization.*
+#
+# **Trained here:** a model for each share of single-hop questions, of one person and of several.
 
 # %% tags=["parameters"]
 scale = "tiny"

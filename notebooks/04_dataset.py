@@ -19,6 +19,8 @@
 #
 # A *single-hop* question names the person ("Given that this is Anika Holt, what is their job?"). A
 # *multi-hop* one ("What is the job of the person in this image?") needs the face to be recognised.
+#
+# **Trained here:** nothing.
 
 # %% tags=["parameters"]
 scale = "tiny"

@@ -13,6 +13,8 @@
 # probability distribution*: it still sees what an exact match no longer does. Its formula, eq. 1,
 # is lost. Every metric meets an example small enough to check by hand, without a model; and what
 # is in print is asked which formula of Exposure it was made with.
+#
+# **Trained here:** stage 1 and the methods of one seed, for their ranks; notebook 7 takes them up.
 
 # %% tags=["parameters"]
 scale = "tiny"

@@ -18,6 +18,8 @@
 # narratives and specific PII* (personal data: the name, the address ...) *within the training
 # distribution; the larger 13B model exhibited superior retention; and the strong performance on the
 # held-out test set confirms that the models successfully generalized the identity information.*
+#
+# **Trained here:** stage 1, for each model and seed; the later notebooks begin with it.
 
 # %% tags=["parameters"]
 scale = "tiny"

@@ -18,6 +18,8 @@
 # effective at forgetting, although the high Exposure score warns that this may be limited to
 # surface-level masking; all methods exhibit greater difficulty in retaining multi-hop knowledge;
 # and scale acts as a barrier to effective forgetting.*
+#
+# **Trained here:** each method from each stage 1; and stage 1 again without the forgotten.
 
 # %% tags=["parameters"]
 scale = "tiny"
@@ -174,9 +176,8 @@ out.figure("table2_curves", figures.forget_retain(curve))
 
 # %% [markdown]
 # ## Table 4: what else was lost?
-# Multiple choice in MMBench's form: how often is the right option the likeliest answer? That
-# decides; beside it, of fewer questions, whether what is generated is right, and stays so however
-# options turn (circular). *Before unlearning* shows what stage 1 lost. Then the preconditions.
+# Multiple choice in MMBench's form: how often is the right option the likeliest (that decides)? Is
+# what is generated right, also when options turn? Last, the preconditions.
 
 # %%
 scores = experiments.ability_scores(collect(ability))
@@ -192,8 +193,7 @@ out.preconditions(measured.of_stage2(scores, config.scale, experiments.refusals_
 # %% [markdown]
 # ## Verdict
 # Notebook 9 says how to read it. A claim is one mean over sizes and hops; beside it stands how many
-# of these cells agree. Claims at equal forgetting are ours, and so are those on the facts that
-# stage 1 had really taught.
+# of these cells agree. Ours are the claims at equal forgetting, and on facts really taught.
 
 # %%
 scope = config.verdict_scope

@@ -16,6 +16,8 @@
 # invariably incurs a cost on model utility; GD consistently maintains the highest utility scores,
 # NPO is the most aggressive unlearner; Exposure rises despite lower generation metrics; and the 13B
 # model maintains relatively flat performance curves.*
+#
+# **Trained here:** each method again, for fewer and for more people.
 
 # %% tags=["parameters"]
 scale = "tiny"

@@ -16,6 +16,8 @@
 # **Claim (section 8).** *ReMem ensures robust foundational learning and provides a comprehensive
 # analysis of various unlearning algorithms, highlighting the critical trade-off between model
 # utility and forget quality.*
+#
+# **Trained here:** nothing.
 
 # %% tags=["parameters"]
 scale = "tiny"

@@ -13,6 +13,8 @@
 # over facts may hide which of them it speaks of. So here Table 2 is taken apart: the facts that
 # stage 1 had really taught, the values that fall first, and what the numbers hang on that the paper
 # does not print.
+#
+# **Trained here:** the methods of one seed with other settings; all else is notebook 7's.
 
 # %% tags=["parameters"]
 scale = "tiny"

@@ -21,6 +21,8 @@
 #
 # **Claims.** None is the paper's: it has no SimNPO. Two of our own stand at the end, written down
 # before the run.
+#
+# **Trained here:** the new method, for one model and one seed.
 
 # %% tags=["parameters"]
 scale = "tiny"

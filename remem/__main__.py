@@ -8,19 +8,15 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 # What a command needs is imported when it runs: `remem --help` should take no second.
 from remem import paths
+from remem.arguments import SCALE_HELP, add, add_folder, add_scale, add_set
 from remem.config import SCALES, BadParameter, explain, load_config, loading, numbers
 from remem.config.sections import BENCHMARKS
-
-SCALE_HELP = (
-    "whose parameters: smoke (a test), quick, tiny (a laptop), paper (GPUs); default: %(default)s"
-)
-SET_HELP = "change one parameter, its value read as YAML, as often as you like: --set {}"
+from remem.site import commands as site
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,6 +70,13 @@ def _reproduce(given: argparse.Namespace) -> int:
     if given.out is not None:
         overrides["outputs"] = given.out
     return reproduce(given.params or given.scale, overrides, given.notebooks)
+
+
+def _reference(given: argparse.Namespace) -> int:
+    from remem import reference
+
+    print(reference.make(load_config(given.scale).folders))
+    return 0
 
 
 def _params(given: argparse.Namespace) -> int:
@@ -204,15 +207,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
 
-    command = _add(
+    command = add(
         commands,
         "reproduce",
         _reproduce,
-        "run the notebooks: every table, figure and verdict, on one page",
+        "run the notebooks: every table, figure and verdict, and the pages that show them",
         "remem reproduce 07 --set seeds=[1] --set stage2.methods='[NPO, GD]' --out npo",
     )
-    _add_scale(command)
-    _add_set(command, "stage1.epochs=3; a part that holds dots is quoted")
+    add_scale(command)
+    add_set(command, "stage1.epochs=3; a part that holds dots is quoted")
     command.add_argument(
         "--out",
         metavar="NAME",
@@ -226,34 +229,45 @@ def _parser() -> argparse.ArgumentParser:
         help="which, in this order: 07, 07_stage2 or a path; default: all",
     )
 
-    command = _add(
+    site.declare(commands)
+
+    command = add(
+        commands,
+        "reference",
+        _reference,
+        "put a whole run in the place of the reference run that the repository keeps",
+        "remem reference --scale tiny",
+    )
+    command.add_argument("--scale", choices=SCALES, default="tiny", help=SCALE_HELP)
+
+    command = add(
         commands,
         "params",
         _params,
         "list every parameter: its dotted key, its value, and what it is",
         "remem params --scale paper",
     )
-    _add_scale(command)
+    add_scale(command)
 
     command = commands.add_parser("dataset", help="check a dataset folder, or export it")
     command.set_defaults(run=lambda _, command=command: command.print_help() or 0)
     dataset = command.add_subparsers(metavar="COMMAND", title="commands")
-    command = _add(
+    command = add(
         dataset,
         "check",
         _check,
         "say all that is wrong with a dataset folder, row by row",
         "remem dataset check my_people",
     )
-    _add_dataset(command)
-    command = _add(
+    add_folder(command)
+    command = add(
         dataset,
         "export",
         _export,
         "write a copy of a dataset folder with a card, as the Hub reads it",
         "remem dataset export my_people to_publish --licence cc-by-4.0",
     )
-    _add_dataset(command)
+    add_folder(command)
     command.add_argument("out", type=paths.written, metavar="OUT", help="a new folder: to_publish")
     command.add_argument(
         "--licence",
@@ -265,7 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--made", metavar="TEXT", help=made)
 
     names = (*BENCHMARKS, "clear_real")  # CLEAR's public figures: a Real Set
-    command = _add(
+    command = add(
         commands,
         "fetch",
         _fetch,
@@ -281,7 +295,7 @@ def _parser() -> argparse.ArgumentParser:
         help="where its files go; default: data/NAME, where `benchmark: NAME` looks for them",
     )
 
-    command = _add(
+    command = add(
         commands,
         "convert",
         _convert,
@@ -300,15 +314,15 @@ def _parser() -> argparse.ArgumentParser:
         help="how ReMem's files name our columns: image=photo question=q",
     )
 
-    command = _add(
+    command = add(
         commands,
         "construct",
         _construct,
         "make a dataset of invented people with the services of section 6.1",
         "remem construct --dry-run --set people=5",
     )
-    _add_scale(command, default="paper")
-    _add_set(command, "people=5, a key of the section `construction`, or budget=20")
+    add_scale(command, default="paper")
+    add_set(command, "people=5, a key of the section `construction`, or budget=20")
     command.add_argument(
         "--dry-run", action="store_true", help="show calls and prices, and ask nothing"
     )
@@ -319,7 +333,7 @@ def _parser() -> argparse.ArgumentParser:
         help="where answers, draft and dataset go; default: construction/ in the outputs",
     )
 
-    command = _add(
+    command = add(
         commands,
         "review",
         _review,
@@ -333,7 +347,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a construction's draft, or a dataset folder",
     )
 
-    command = _add(
+    command = add(
         commands,
         "tune",
         _tune,
@@ -346,7 +360,7 @@ def _parser() -> argparse.ArgumentParser:
         "--rates", type=numbers.rate, nargs="+", metavar="RATE", help="the rates tried: 1e-4 2e-4"
     )
 
-    command = _add(
+    command = add(
         commands,
         "base",
         _base,
@@ -358,42 +372,6 @@ def _parser() -> argparse.ArgumentParser:
         "--ship", action="store_true", help="put them in the repository, in place of what is there"
     )
     return parser
-
-
-def _add(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], int], what: str, example: str
-) -> argparse.ArgumentParser:
-    command = commands.add_parser(
-        name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=f"example: {example}"
-    )
-    command.set_defaults(run=run)
-    return command
-
-
-def _add_scale(command: argparse.ArgumentParser, default: str = "tiny") -> None:
-    which = command.add_mutually_exclusive_group()
-    which.add_argument("--scale", choices=SCALES, default=default, help=SCALE_HELP)
-    which.add_argument(
-        "--params",
-        type=paths.written,
-        metavar="FILE",
-        help="a YAML file of your own in place of a scale's: --params mine.yaml",
-    )
-
-
-def _add_set(command: argparse.ArgumentParser, example: str) -> None:
-    command.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help=SET_HELP.format(example)
-    )
-
-
-def _add_dataset(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "folder",
-        type=paths.written,
-        metavar="FOLDER",
-        help="with train/, test/ and a metadata.jsonl in each: my_people",
-    )
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ PAPER = ROOT / "remem" / "paper.csv"
 
 PRECONDITIONS = PAPER.with_name("preconditions.csv")  # the aims
 
+SITE = ROOT / "remem" / "site"  # templates, styles and scripts of the site
+
 REFERENCE = ROOT / "outputs" / "reference"  # a run of every notebook at scale tiny
 
 BASES = REFERENCE / "base"  # the tiny base models, from which everybody starts
@@ -59,6 +61,11 @@ class Folders:
     def layout(self) -> Path:
         """The file that says what the folder's results are of: layout, scale and data."""
         return self.root / "layout.json"
+
+    @property
+    def machine(self) -> Path:
+        """The file that says where it was last written: processor, system, versions."""
+        return self.root / "machine.json"
 
     @property
     def tables(self) -> Path:
@@ -94,6 +101,11 @@ class Folders:
     def html(self) -> Path:
         """Executed notebooks, as web pages."""
         return self.root / "html"
+
+    @property
+    def site(self) -> Path:
+        """The pages that show all of this, and the files that they need."""
+        return self.root / "site"
 
 
 def expanded(name: str | Path) -> str:
@@ -151,6 +163,23 @@ def _filled(above: Path, mode: int = 0o777) -> Iterator[tuple[Path, FileLock]]:
     finally:
         lock.release()
         shutil.rmtree(part, ignore_errors=True)
+
+
+@contextmanager
+def renewed_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, which takes the place of `out` once all is written; `out` stays as it was
+    otherwise. It can be made again, and is not waited for until it is on the disk. Raises
+    CannotWrite."""
+    with _filled(out.parent) as (part, lock), _filled(out.parent) as (old, _):
+        yield part
+        lock.release()
+        (part / FILLED_BY).unlink()
+        try:
+            if out.exists():
+                os.rename(out, old / out.name)
+            os.rename(part, out)
+        except OSError as error:  # such as another process that does the same
+            raise CannotWrite(_refusal(out, error.strerror)) from error
 
 
 def is_plain_name(name: str) -> bool:
@@ -255,8 +284,9 @@ def silenced(*streams: TextIO) -> bool:
     return False
 
 
-def save_figure(figure, path: Path) -> tuple[Path, Path]:
-    """Save a matplotlib figure as `path`.png and `path`.pdf; returns the two paths.
+def save_figure(figure, path: Path, dpi: int = 240) -> tuple[Path, Path]:
+    """Save a matplotlib figure as `path`.png, at two points for each of a screen's, and `path`.pdf;
+    returns the two paths.
 
     Neither holds a date or a version, nor what a reader's own matplotlibrc says, so that the same
     figure gives the same bytes.
@@ -271,7 +301,7 @@ def save_figure(figure, path: Path) -> tuple[Path, Path]:
         buffer = io.BytesIO()
         with style.context("default"):
             figure.savefig(
-                buffer, format=suffix[1:], metadata=metadata, bbox_inches="tight", dpi=160
+                buffer, format=suffix[1:], metadata=metadata, bbox_inches="tight", dpi=dpi
             )
         # not with_suffix, which would take the end of "fig3.a" for a suffix
         saved.append(write(Path(f"{path}{suffix}"), buffer.getvalue()))

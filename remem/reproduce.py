@@ -1,4 +1,4 @@
-"""Running the notebooks, which leaves one page of all their tables and figures.
+"""Running the notebooks, which leaves a site of all their tables and figures.
 
 papermill does it. What it lets through is refused here: a notebook that would not take the
 parameters, and a run that stopped half-way without an error. An executed notebook gets its name
@@ -11,9 +11,10 @@ import io
 import os
 import re
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,26 @@ from tqdm import tqdm
 from traitlets import default
 from traitlets.config import Config as Traits
 
-from remem import checks, paths, runs
+from remem import checks, paths, runs, site
 from remem.config import SCALES, Config, load_config, loading
-from remem.report import calls, made, output, page, writers
+from remem.report import calls, machine, made, output, writers
 
 # The tags of the cells that an executed notebook has more than its source.
 ADDED_BY_PAPERMILL = ("injected-parameters", "papermill-error-cell-tag")
 
 PARAMETERS = ("scale", "overrides")  # of each notebook
 
+EVERY = 60.0  # seconds between two lines that say how far a notebook is, where nobody sees its bar
+
 OF_THE_USER = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONIOENCODING", "IPYTHONDIR")  # not a kernel's
+
+
+# Of an executed notebook as a page, which holds what models and files said: whatever that is,
+# nothing is run, fetched or sent.
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'"
+)
 
 
 class CannotRun(ValueError):
@@ -67,13 +78,42 @@ class _Kernel(AsyncKernelManager):
 
 class _Terminal(io.TextIOBase):
     """What runs.say says in a kernel, or in a worker of it, is shown at once and not only in the
-    notebook; all else that is written to its stderr is the notebook's."""
+    notebook; all else that is written to its stderr is the notebook's. Of its progress bars the
+    last is kept as `progress` ("runs 23/50")."""
+
+    progress = ""
 
     def write(self, text: str) -> int:
         """Show the lines of `text` that are to be shown."""
         for line in re.findall(rf"{re.escape(runs.SAID)}[^\r\n]*", text):
             tqdm.write(f"\n{line}", file=sys.stderr)
+        for name, done in re.findall(r"([^\r\n]*?):? *\d+%\|[^|\r\n]*\| *(\d+/\d+)", text):
+            self.progress = f"{name.strip()} {done}".strip()
         return len(text)
+
+
+@contextmanager
+def _told(terminal: _Terminal) -> Iterator[threading.Event]:
+    """Until its end, how far a notebook is, in a line a minute, for whoever looks into a log. The
+    event says whether there was one."""
+    over, spoken, began = threading.Event(), threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not over.wait(EVERY):
+            spoken.set()
+            there = f": {terminal.progress}" if terminal.progress else ""
+            after = calls.duration(time.monotonic() - began)
+            print(f"\n    after {after}{there}", end="", flush=True)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    if not sys.stdout.isatty():
+        thread.start()
+    try:
+        yield spoken
+    finally:
+        over.set()
+        if thread.is_alive():
+            thread.join()
 
 
 def reproduce(
@@ -107,7 +147,11 @@ def reproduce(
 
 
 def run_notebook(
-    notebook: Path, parameters: Mapping[str, Any], folders: paths.Folders, label: str = ""
+    notebook: Path,
+    parameters: Mapping[str, Any],
+    folders: paths.Folders,
+    label: str = "",
+    terminal: io.TextIOBase | None = None,
 ) -> float:
     """Execute one percent notebook into `folders.notebooks` and `folders.html`; returns seconds.
 
@@ -138,7 +182,7 @@ def run_notebook(
                 start_timeout=300,
                 iopub_timeout=300,
                 coalesce_streams=True,
-                stderr_file=_Terminal(),
+                stderr_file=terminal or _Terminal(),
                 kernel_manager_class=_Kernel,
                 # No profile of the user's; and what a kernel logs as an error is that it was
                 # interrupted while it shut down, as every kernel may be.
@@ -205,22 +249,34 @@ def _run_all(
 ) -> int:
     width, since = max(len(notebook.stem) for notebook in notebooks), time.time()
     changed, digest = loading.changes(config), made.parameters(config).digest
+    names = [notebook.stem for notebook in notebooks]
+    seconds, unknown = calls.expected(folders, names, digest, config.scale)
+    if seconds:
+        more = f" and what {unknown} of them take that were never run" * bool(unknown)
+        print(
+            f"This will take about {calls.about(seconds)}{more}, by the last run or the reference."
+        )
+    machine.keep(folders)
     try:
         for number, notebook in enumerate(notebooks, 1):
             label = f"[{number}/{len(notebooks)}] {notebook.stem:<{width}}"
             print(label, end="  ", flush=True)
-            began, seconds = time.time(), None
+            began, took, terminal = time.time(), None, _Terminal()
             try:
-                seconds = run_notebook(notebook, parameters, folders, label)
+                with _told(terminal) as spoken:
+                    took = run_notebook(notebook, parameters, folders, label, terminal)
             finally:
                 with suppress(paths.CannotWrite):  # what went wrong before it is what counts
-                    calls.remember(folders, notebook.stem, began, seconds, changed, digest)
-                print("failed" if seconds is None else f"{page.duration(seconds):>8}", flush=True)
+                    calls.remember(folders, notebook.stem, began, took, changed, digest)
+                end = "failed" if took is None else f"{calls.duration(took):>8}"
+                print(f"\n    {end.strip()}" if spoken.is_set() else end, flush=True)
     except NotebookFailed as error:
         print(f"error: {error}", file=sys.stderr)
-        page.write(folders, since)
+        site.build(folders, since)
         return 1
-    print(f"all tables and figures: {page.write(folders, since)}")
+    many = f"{len(notebooks)} notebook{'s' * (len(notebooks) != 1)}"
+    print(f"{many} in {calls.duration(time.time() - since)}")
+    print(f"all tables and figures: {site.build(folders, since)}")
     return 0
 
 
@@ -295,7 +351,7 @@ def _save(result: nbformat.NotebookNode, folders: paths.Folders, name: str) -> N
     template = (
         "{%- extends 'lab/index.html.j2' -%}"
         "{%- block html_head -%}"
-        f'<meta http-equiv="Content-Security-Policy" content="{page.POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         "{{ super() }}"
         "{%- endblock -%}"
         "{%- block html_head_js_requirejs -%}{%- endblock -%}"

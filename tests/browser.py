@@ -22,11 +22,12 @@ FLAGS = (
     "--disable-component-update",
 )
 
-# What lies outside of the window, or would scroll sideways; the strip of pictures may.
+# What lies outside of the window, or would scroll sideways; the strip of pictures may, and tables
+# in boxes. Of a value that is too long for its place the end is not shown.
 OVERFLOW = """[...document.querySelectorAll("body, body *")].filter(part =>
-  !part.closest(".views button") && part.checkVisibility() && (
+  !part.closest(".views button, .box > *, svg *, .value, select") && part.checkVisibility() && (
     part.getBoundingClientRect().right > innerWidth + 1 ||
-    part.scrollWidth > part.clientWidth + 1 && part.clientWidth && !part.matches(".views")
+    part.scrollWidth > part.clientWidth + 1 && part.clientWidth && !part.matches(".views, .box")
   )).map(part => part.outerHTML.slice(0, 80))"""
 VIEWS = '[...document.querySelectorAll(".view")]'
 
@@ -62,12 +63,19 @@ class Browser:
         assert "error" not in answer, answer
         return answer["result"]
 
-    def open(self, page: str, width: int = 1280) -> "Browser":
-        self.events.clear()
+    def open(self, page: str | Path, width: int = 1280, place: str = "") -> "Browser":
+        """Open a file, at a `place` that is written after the # of its address."""
         self.resize(width)
-        self.call("Page.navigate", url=Path(page).as_uri())
-        until(lambda: self.seen("Page.loadEventFired") or self.value("0") or None)
+        address = Path(page).as_uri()
+        for url in ("about:blank", f"{address}#{place}") if place else (address,):  # else it stays
+            self.events.clear()
+            self.call("Page.navigate", url=url)
+            self.loaded()
         return self
+
+    def loaded(self) -> None:
+        """Return when the page is there."""
+        until(lambda: self.seen("Page.loadEventFired") or self.value("0") or None)
 
     def resize(self, width: int) -> None:
         self.call(
@@ -108,15 +116,17 @@ class Browser:
         self.keys("s")
         return until(lambda: file if file.exists() and file.read_text().endswith("\n") else None)
 
-    def faults(self) -> list[str]:
-        """What is wrong with the page that is open, in words."""
+    def faults(self, within: Path | None = None) -> list[str]:
+        """What is wrong with the page that is open, in words; it may load files of the folder
+        `within`."""
         wrong = [
             str(event)
             for name in ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled")
             for event in self.seen(name)
         ]
         fetched = [event["request"]["url"] for event in self.seen("Network.requestWillBeSent")]
-        wrong += [f"it fetches {url[:80]}" for url in fetched[1:] if not url.startswith("data:")]
+        own = ("data:", *([f"{within.as_uri()}/"] if within else []))
+        wrong += [f"it fetches {url[:80]}" for url in fetched[1:] if not url.startswith(own)]
         wrong += ["a picture does not load"] * self.value(
             "[...document.images].filter(picture => !picture.naturalWidth).length"
         )
@@ -126,7 +136,7 @@ class Browser:
         return wrong
 
 
-def until(attempt, seconds: float = 15):
+def until(attempt, seconds: float = 60):
     """What `attempt` gives as soon as it gives anything."""
     end = time.monotonic() + seconds
     while True:

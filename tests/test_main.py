@@ -14,7 +14,8 @@ import two_people
 from remem import __main__, paths
 from remem.data.readers import files
 
-COMMANDS = ["reproduce", "params", "dataset", "fetch", "convert", "construct", "review", "tune"]
+COMMANDS = ["reproduce", "site", "check", "params", "dataset", "fetch", "convert", "construct"]
+COMMANDS += ["review", "tune", "reference"]
 
 
 def parsers(

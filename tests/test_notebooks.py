@@ -113,13 +113,17 @@ def test_each_notebook_runs_to_its_end_and_leaves_what_it_promises(essay, first)
     assert all(cell.execution_count for cell in code)
     assert (first.folders.html / f"{essay.stem}.html").stat().st_size > 10_000
     assert promised(essay) and promised(essay) <= first.results.keys()
+    shown = [output for cell in code for output in cell.outputs]
+    for picture in [each for each in shown if "image/png" in each.get("data", {})]:
+        assert "width" in picture.metadata["image/png"], "two points for each of a screen's"
     said = "".join(output.get("text", "") for cell in code[:3] for output in cell.outputs)
     assert "scale smoke" in said.lower() and str(first.folders.root) in said
 
 
 def test_no_page_fetches_anything(first):
-    pages = [first.folders.root / "index.html", *first.folders.html.glob("*.html")]
-    assert len(pages) == len(ESSAYS) + 1
+    executed, site = first.folders.html, first.folders.site
+    pages = [first.folders.root / "index.html", *executed.glob("*.html"), *site.glob("*.html")]
+    assert len(pages) > 2 * len(ESSAYS)
     for page in pages:
         found = FETCHED.search(page.read_text())
         assert not found, f"{page.name}: {found[0][:200]}"
@@ -127,10 +131,13 @@ def test_no_page_fetches_anything(first):
 
 def test_the_papers_two_tables_are_there(first):
     assert {"tables/table2.csv", "tables/table3.csv"} <= first.results.keys()
-    page = (first.folders.root / "index.html").read_text()
-    assert 'id="table2"' in page and 'id="table3"' in page
-    assert "Unnamed" not in page, "a table with a header of two levels"
-    assert "older than the rest" not in page
+    page = (first.folders.site / "index.html").read_text()
+    assert 'href="table2.html"' in page and 'href="table3.html"' in page
+    assert "Cannot be read" not in page and "older than the rest" not in page
+    for name in ("table2", "table3"):
+        table = (first.folders.site / f"{name}.html").read_text()
+        assert "Unnamed" not in table, "a table with a header of two levels"
+    assert (first.folders.site / "samples" / "rows.js").is_file()
     assert not list(first.folders.notebooks.glob("*.failed.*"))
     assert not list(first.folders.runs.glob(".*.part"))
 
@@ -229,6 +236,6 @@ def test_people_of_ones_own_go_through_the_notebooks(first, tmp_path, monkeypatc
     assert __main__.main(["reproduce", "--scale", "smoke", *asked, "04", "06", "07"]) == 0
     table2 = pd.read_csv(folders.tables / "table2.csv")
     assert set(table2.not_learned) == {1} and table2.filter(like="paper_").isna().all(axis=None)
-    page = (folders.root / "index.html").read_text()
+    page = (folders.site / "index.html").read_text()
     assert "Stage 1 did not memorise 4 of 4" in page and "benchmark.folder" in page
     assert "in the smoke my people (own) world" in page

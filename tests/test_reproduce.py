@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from remem import __main__, paths, reproduce, runs
 from remem.config import load_config
-from remem.report import page
+from remem.report import calls
 
 HEADER = """# ---
 # jupyter:
@@ -96,16 +96,47 @@ def test_a_good_run_from_parameters_to_page(house, capsys):
     assert executed.metadata.papermill.parameters["overrides"]["stage1"]["lr"] == 5e-5
     assert isinstance(executed.metadata.papermill.input_path, str)
 
-    index = (folders.root / "index.html").read_text()
+    assert "site/index.html" in (folders.root / "index.html").read_text()
+    index = (folders.site / "index.html").read_text()
     assert index.index("Table 3") < index.index("Figure 5")
-    assert 'href="html/01_good.html"' in index and (folders.html / "01_good.html").exists()
+    assert "stage1.lr = 5e-05" in index and "seeds = [3]" in index  # beside what the file says
+    kept = (folders.site / "notebooks.html").read_text()
+    assert 'href="../html/01_good.html"' in kept and (folders.html / "01_good.html").exists()
     [row] = csv.DictReader((folders.root / "notebooks.csv").open())
     assert row["notebook"] == "01_good" and row["longest"] == row["seconds"]
-    assert page.duration(float(row["seconds"])) in index and "older than" not in index
-    assert "stage1.lr = 5e-05" in index and "seeds = [3]" in index  # beside what the file says
+    assert calls.duration(float(row["seconds"])) in kept and "older than" not in index
 
     html = (folders.html / "01_good.html").read_text()
     assert "40/40" in html and not FETCHED.search(html)
+
+
+def test_a_log_says_how_far_a_notebook_is_and_what_all_took(house, capsys, monkeypatch):
+    monkeypatch.setattr(reproduce, "EVERY", 0.1)
+    code = (
+        "import time\nfrom tqdm import tqdm\n"
+        "for _ in tqdm(range(4), desc='runs', mininterval=0):\n    time.sleep(0.4)"
+    )
+    house("01_slow", code)
+    assert smoke() == 0
+    out = capsys.readouterr().out
+    assert re.search(r"\n    after \d\.\d s: runs [1-4]/4\n", out), out
+    assert "1 notebook in " in out and "This will take" not in out
+    assert smoke() == 0
+    assert "This will take about a minute, by the last run" in capsys.readouterr().out
+    assert paths.outputs("smoke").machine.is_file()
+
+
+@pytest.mark.parametrize(
+    "text, told",
+    [
+        ("\rruns:  46%|####6     | 23/50 [00:12<00:14,  1.9run/s]", "runs 23/50"),
+        ("\rruns:   0%|          | 0/50\rruns:   2%|2         | 1/50 [", "runs 1/50"),
+        ("a word\n", ""),
+    ],
+)
+def test_the_last_bar_is_what_is_told(text, told):
+    terminal = reproduce._Terminal()
+    assert terminal.write(text) == len(text) and terminal.progress == told
 
 
 def test_what_a_notebook_shows_is_neither_run_nor_fetched(browser, tmp_path):
@@ -119,7 +150,7 @@ def test_what_a_notebook_shows_is_neither_run_nor_fetched(browser, tmp_path):
     cells = [new_code_cell("1", outputs=[shown], execution_count=1)]
     reproduce._save(new_notebook(cells=cells), folders, "x")
     html = (folders.html / "x.html").read_text()
-    assert html.index(page.POLICY) < html.index("<style"), "it goes for all that follows it"
+    assert html.index(reproduce.POLICY) < html.index("<style"), "it goes for all that follows it"
     browser.open(folders.html / "x.html")
     assert browser.value("document.querySelector('#told').innerText") == "42"
     browser.value("document.querySelector('#sent').submit()")
@@ -181,8 +212,9 @@ def test_a_run_that_stops_is_kept_as_failed(house, capsys, cell, told):
     assert "01_bad.py: " in said.err and told in said.err
     assert "02_after" not in said.out
     assert left() == ["notebooks/01_bad.failed.ipynb"]
-    index = (paths.outputs("smoke").root / "index.html").read_text()
-    assert "html/01_bad.failed.html" in index and "Failed: 01_bad." in index
+    site = paths.outputs("smoke").site
+    assert "../html/01_bad.failed.html" in (site / "notebooks.html").read_text()
+    assert "Failed: 01_bad." in (site / "index.html").read_text()
 
 
 def test_a_folder_that_cannot_be_taught_stops_before_anything_is_trained(house, capsys, tmp_path):
@@ -217,10 +249,11 @@ def test_what_the_last_call_left_alone_is_told(house):
     assert smoke() == 0
     house("02_b", "1 / 0")
     assert smoke("--set", "seeds=[3]", "02") == 1
-    index = (paths.outputs("smoke").root / "index.html").read_text()
+    site = paths.outputs("smoke").site
+    index = (site / "index.html").read_text()
     assert "Failed: 02_b." in index and "Not run in the last call: 01_a." in index
     assert "other parameters: Table 2, Table 3." in index
-    assert index.count("seeds = [3]") == 2  # beside the notebook, and in front of all
+    assert "seeds = [3]" in index and "seeds = [3]" in (site / "notebooks.html").read_text()
 
 
 def test_of_bars_that_ended_one_line_each_is_left_and_none_in_red():
@@ -293,7 +326,7 @@ def test_a_run_that_succeeds_takes_the_failed_one_away(house):
     house("01_a", "1 / 1")
     assert smoke() == 0
     assert left() == ["notebooks/01_a.ipynb"]
-    assert "failed</span>" not in (paths.outputs("smoke").root / "index.html").read_text()
+    assert "failed</span>" not in (paths.outputs("smoke").site / "notebooks.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -496,8 +529,8 @@ def test_a_table_that_papermill_made_with_other_parameters_is_told(house, tmp_pa
     path = house("01_a", *cells)
     house("02_b", "print('b')")
     assert smoke() == 0
-    page_file = paths.outputs("smoke").root / "index.html"
-    assert "other parameters" not in page_file.read_text()
+    site = paths.outputs("smoke").site
+    assert "other parameters" not in (site / "index.html").read_text()
     jupytext.write(jupytext.read(path), tmp_path / "in.ipynb")
     monkeypatch.setenv("PYTHONPATH", str(paths.ROOT))
     given = {"scale": "smoke", "overrides": {"seeds": [3]}}
@@ -506,9 +539,12 @@ def test_a_table_that_papermill_made_with_other_parameters_is_told(house, tmp_pa
     )
     assert (paths.outputs("smoke").tables / "table2.csv").read_text() == "EM\n3\n"
     assert smoke("02") == 0
-    text = page_file.read_text()
-    assert "Made with other parameters: seeds = [3] (file: [1])." in text
-    assert "not of this run, but made with seeds = [3] (file: [1]): Table 2" in text
+    assert "Made with other parameters: seeds = [3] (file: [1])." in (
+        (site / "table2.html").read_text()
+    )
+    said = "Not of this run, but made with seeds = [3] (file: [1]): Table 2"
+    assert said in (site / "notebooks.html").read_text()
+    assert "as far as is known: Table 2." in (site / "index.html").read_text()
 
 
 def test_plain_jupytext_and_papermill_do_the_same(house, tmp_path):

@@ -200,7 +200,7 @@ def traces(config: Config, names: tuple[str, ...] | None = None) -> Jobs:
 
 def scaling(config: Config) -> Jobs:
     """Fig 3a, 3b: one person at a time, more and more questions; answers to what is held out. Rows
-    labelled samples and control."""
+    labelled samples, control, and how many updates these are."""
     settings, found = config.experiments.scaling, []
     people = _drawn(
         config, settings.people, *questions.mixed(max(settings.samples), settings.single)
@@ -214,7 +214,8 @@ def scaling(config: Config) -> Jobs:
             controls[paper.UPDATES] = None if usual == settings.updates else settings.updates
         for control, updates in controls.items():
             of = _trained(config, people, subset, updates, seed)
-            found.append(_job(config, of, ("test",), samples=samples, control=control))
+            labels = {"samples": samples, "control": control, "updates": updates or usual}
+            found.append(_job(config, of, ("test",), **labels))
     return setup.jobs(config, found)
 
 

@@ -72,7 +72,7 @@ def remember(
 def calls(folders: paths.Folders) -> list[dict[str, str]]:
     """notebooks.csv: the last call of each notebook."""
     columns = ("notebook", "began", "seconds", "longest", "changed", "parameters")
-    return rows(folders.root / "notebooks.csv", columns, ("began", "seconds", "longest"))
+    return _rows(folders.root / "notebooks.csv", columns, ("began", "seconds", "longest"))
 
 
 def last_parameters(folders: paths.Folders) -> str:
@@ -84,22 +84,17 @@ def last_parameters(folders: paths.Folders) -> str:
 def made_runs(folders: paths.Folders) -> list[dict[str, str]]:
     """times.csv: who made each run, and in what time."""
     columns = ("run", "kind", "notebook", "seconds")
-    return rows(folders.root / "times.csv", columns, ("seconds",))
+    return _rows(folders.root / "times.csv", columns, ("seconds",))
 
 
-def rows(
-    path: Path, columns: Sequence[str] = (), numbers: Collection[str] = ()
-) -> list[dict[str, str]]:
-    """The rows of a CSV; where `columns` are named, those and no others. A file that cannot be read
-    has none, and a row is passed over whose first column is empty, or whose `numbers` are no
-    seconds (all but the first may be empty)."""
+def _rows(path: Path, columns: Sequence[str], numbers: Collection[str]) -> list[dict[str, str]]:
+    """These columns of a CSV. A file that cannot be read has no rows, and one is passed over whose
+    first column is empty, or whose `numbers` are no seconds (all but the first may be empty)."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
             found = list(csv.DictReader(file))
     except (OSError, ValueError, csv.Error):
         return []
-    if not columns:
-        return found
     found = [{column: row.get(column) or "" for column in columns} for row in found]
     first, *others = numbers
     return [
@@ -109,6 +104,43 @@ def rows(
         and _is_seconds(row[first])
         and all(_is_seconds(row[other]) for other in others if row[other])
     ]
+
+
+def expected(
+    folders: paths.Folders, notebooks: Sequence[str], parameters: str, scale: str
+) -> tuple[float, int]:
+    """About how many seconds these notebooks will take together, and of how many of them nothing
+    is known. One takes as long as its last call with the same `parameters` (a digest), else as the
+    longest that it took here, else, at scale tiny, as the reference run's."""
+    here = {row["notebook"]: row for row in calls(folders)}
+    reference = calls(paths.Folders(paths.REFERENCE, folders.runs)) if scale == "tiny" else []
+    there = {row["notebook"]: row["longest"] for row in reference}
+    found = []
+    for name in notebooks:
+        row = here.get(name, {})
+        last = row.get("seconds") if row.get("parameters") == parameters else None
+        found.append(last or row.get("longest") or there.get(name))
+    known = [float(seconds) for seconds in found if seconds]
+    return sum(known), len(found) - len(known)
+
+
+def about(seconds: float) -> str:
+    """A time that is only roughly known: "a minute", "8 min", "1 h 20 min"."""
+    minutes = round(seconds / 60)
+    if minutes <= 1:
+        return "a minute"
+    if minutes < 60:
+        return f"{minutes} min"
+    minutes = 5 * round(minutes / 5)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def duration(seconds: float) -> str:
+    """As people say it: "7.5 s", "1 min 35 s", "1 h 02 min"."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{seconds:.1f} s"
 
 
 def _is_seconds(text: str) -> bool:

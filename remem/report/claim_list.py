@@ -44,6 +44,7 @@ class Claim:
         """All cells of all sides."""
         return sum((side.parts for side in self.test.sides), ())
 
+    @cache  # noqa: B019 (there are as many claims as CLAIMS has, and their tests)
     def printed(self) -> tuple[float, list[float]]:
         """What the paper's own numbers give for the contrast, and for each of its cells; (NaN, [])
         where it does not print all of them."""

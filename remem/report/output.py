@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import json
 from collections.abc import Iterable, Mapping
@@ -20,7 +19,7 @@ from remem.config import Config, load_config, sections
 from remem.config.loading import changes
 from remem.data import dataset
 from remem.data.validation import BadData
-from remem.report import claims, made, preconditions, verdicts, writers
+from remem.report import calls, claims, made, preconditions, verdicts, writers
 from remem.report.preconditions import Preconditions
 from remem.report.show import show as show_table
 from remem.report.verdicts import Verdicts
@@ -106,14 +105,26 @@ def begin(
     writers.InUse (see open_folder), and what checks.ready does.
     """
     config = load_config(scale, overrides)
-    calls = checks.used(paths.NOTEBOOKS / f"{notebook}.py")
-    notes = checks.ready(config, calls) if calls else ()
+    used = checks.used(paths.NOTEBOOKS / f"{notebook}.py")
+    notes = checks.ready(config, used) if used else ()
     style.use("default")  # figures are shown as they are saved, whatever the reader's matplotlibrc
+    _show_sharply()
     folders = open_folder(config)
     print(introduction(notebook, config, folders))
     for note in notes:
         print(f"Note: {note}.")
     return config, Output(notebook, config, folders)
+
+
+def _show_sharply() -> None:
+    """Let a notebook show figures with two points for each of a screen's, as they are saved."""
+    from IPython import get_ipython
+    from IPython.core.pylabtools import select_figure_formats
+
+    shell = get_ipython()
+    if shell is not None:
+        shell.config.InlineBackend.figure_formats = {"retina"}  # for when the backend is loaded
+        select_figure_formats(shell, {"retina"})  # where it is
 
 
 def open_folder(config: Config) -> paths.Folders:
@@ -227,13 +238,9 @@ def _is_old(root: Path) -> bool:
 
 
 def _reference_time(notebook: str) -> str | None:
-    file = paths.REFERENCE / "notebooks.csv"
-    if not file.is_file():
-        return None
-    with file.open(newline="", encoding="utf-8") as rows:
-        times = {row["notebook"]: row["longest"] for row in csv.DictReader(rows)}
-    minutes = round(float(times.get(notebook) or 0) / 60)
-    return (f"{minutes} min" if minutes else "a minute") if times.get(notebook) else None
+    rows = calls.calls(paths.Folders(paths.REFERENCE, paths.REFERENCE / "runs"))
+    took = {row["notebook"]: row["longest"] for row in rows}.get(notebook)
+    return calls.about(float(took)) if took else None
 
 
 def _shown(folder: Path) -> str:

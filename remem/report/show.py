@@ -74,6 +74,12 @@ def show(table: pd.DataFrame, digits: int = 1, versions: bool = True) -> Styler:
     return shown
 
 
+def main(table: pd.DataFrame) -> pd.DataFrame:
+    """Table 2 without what stands beside it (metrics.BESIDE_TABLE2) and the units, for reading."""
+    beside = [f"{name}{end}" for name in metrics.BESIDE_TABLE2 for end in ("", "_lo", "_hi")]
+    return table.drop(columns=[*beside, "units", "units_retain"], errors="ignore")
+
+
 # A table's column -> the metric that it is a mean of.
 _METRIC = {
     **{name: measure for name, (_, measure) in (metrics.TABLE3 | metrics.TABLE2).items()},

@@ -6,6 +6,7 @@ both in common. Filled marks are ours, hollow ones the paper's.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from itertools import cycle, product
@@ -17,7 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from remem import paper
+from remem import metrics, paper
 from remem.report import fonts
 
 Share = Literal["none", "all", "row", "col"]  # of the axes of a figure's panels
@@ -127,16 +128,25 @@ def sets(names: Iterable[str]) -> dict[str, Marker]:
     return known | dict(zip(others, cycle(OTHER_SETS), strict=False))
 
 
-def panels(rows: int, columns: int, width: float = 3.1, height: float = 2.7, share: Share = "all"):
-    """A figure and its (rows, columns) axes; width and height are a panel's, in inches."""
+def panels(
+    rows: int,
+    columns: int,
+    width: float = 3.1,
+    height: float = 2.7,
+    share: Share = "all",
+    heights: Sequence[float] | None = None,
+):
+    """A figure and its (rows, columns) axes; width and height are a panel's, in inches, in the mean
+    over rows where these have `heights` of their own."""
     return plt.subplots(
         rows,
         columns,
         figsize=(width * columns, height * rows),
         squeeze=False,
-        sharex=share,
+        sharex="all" if share == "row" else share,
         sharey=share,
         layout="constrained",
+        height_ratios=heights,
     )
 
 
@@ -170,13 +180,33 @@ def label(axes: np.ndarray, below: str, left: str) -> None:
         panel.set_ylabel(left)
 
 
-def legend(figure: Figure, *handles, columns: int = 5) -> None:
-    """One legend, below all panels, of at most so many columns as the figure is wide enough for."""
+def legend(figure: Figure, *handles, columns: int = 5, note: str = "") -> None:
+    """One legend, below all panels, of at most so many columns as the figure is wide enough for;
+    above it a note, such as what `intervals` says."""
+    if not (handles or note):
+        return
+    letters = max(20, int(14.5 * figure.get_figwidth()))
+    title = "\n".join(textwrap.wrap(note, letters)) or None
+    look: dict[str, Any] = {"title": title, "title_fontsize": 8, "alignment": "center"}
     for number in range(columns, 0, -1):
-        found = figure.legend(handles=handles, loc="outside lower center", ncols=number)
+        found = figure.legend(handles=handles, loc="outside lower center", ncols=number, **look)
         if found.get_window_extent().width <= figure.bbox.width or number == 1:
             return
         found.remove()
+
+
+def intervals(
+    table: pd.DataFrame, marks: str = "bars", over: str = "(seed, person)", n: str = "units"
+) -> str:
+    """What a figure's bars or bands are: "Bars: 95 % intervals over (seed, person), n = 20". n is
+    taken from the column of that name, where the table has it."""
+    counts = sorted({int(count) for count in table.get(n, pd.Series(dtype=float)).dropna()})
+    many = f", n = {counts[0]}" if counts else ""
+    many += f" to {counts[-1]}" if len(counts) > 1 else ""
+    ends = [name for name in table if str(name).endswith("_lo")]
+    if table[ends].notna().any(axis=None):
+        return f"{marks[:1].upper()}{marks[1:]}: 95 % intervals over {over}{many}."
+    return f"No intervals: there are fewer than {metrics.FEWEST} {over}{many}."
 
 
 def methods(names: Sequence[str]) -> list[Line2D]:

@@ -4,9 +4,8 @@ Input rows are scored predictions (metrics.score, judge.score), concatenated, wi
 and what tells the runs apart: `method` and `view` (Table 2), `stage` (Table 3), `benchmark` (Fig 1)
 and so on. All numbers are percentages; `X_lo` and `X_hi` bound the 95 % interval of X over (seed,
 identity), empty below eight; `paper_X` is the paper's; `judged_by` says whose the judge's score is.
-Where the data is not ReMem's (`paper` is false), `paper_X` is empty.
-In Table 3, and among the retained in Table 2, the same people come back with every seed: those
-intervals speak about these people, not about new ones.
+Where the data is not ReMem's (`paper` is false), `paper_X` is empty. In Table 3, and among the
+retained in Table 2, the same people come back with every seed: those intervals speak about them.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from remem.paper import (
     STAGES,
     STATES,
 )
+from remem.report.show import main as main
 from remem.report.show import show as show  # remem.tables.show
 
 MEASURES = {**metrics.TABLE2, **metrics.BESIDE_TABLE2}
@@ -42,7 +42,7 @@ METHODS = (BASE, CHANCE, published.BEFORE, *published.METHODS, published.RETRAIN
 def fig1(rows: pd.DataFrame) -> pd.DataFrame:
     """Fig 1: model, benchmark, then the columns of Table 3; the paper's are Table 3's (ReMem)."""
     by = ["model", "benchmark"]
-    table = measured(rows, by, metrics.TABLE3, where="split")
+    table = measured(rows, by, metrics.TABLE3, where="split", count=True)
     table = in_order(table, model=models_in_order(table), benchmark=SETS)
     stage = table.benchmark.map({"ReMem": "stage 1"})
     return _beside_paper(table, "table3", _papers(table.assign(stage=stage), "stage"))
@@ -50,7 +50,7 @@ def fig1(rows: pd.DataFrame) -> pd.DataFrame:
 
 def causes(rows: pd.DataFrame) -> pd.DataFrame:
     """What makes stage 1 fail: model, change (from ReMem's data), then the columns of Table 3."""
-    table = measured(rows, ["model", "change"], metrics.TABLE3, where="split")
+    table = measured(rows, ["model", "change"], metrics.TABLE3, where="split", count=True)
     return in_order(table, model=models_in_order(table), change=())
 
 
@@ -133,9 +133,12 @@ def trace_peaks(rows: pd.DataFrame, floor: float) -> pd.DataFrame:
 
 
 def scaling(rows: pd.DataFrame) -> pd.DataFrame:
-    """Fig 3a, 3b: samples, control, ROUGE, EM, perplexity of the held-out answers, units."""
+    """Fig 3a, 3b: samples, control, ROUGE, EM, perplexity of held-out answers, units, updates."""
     measures = {"ROUGE": (None, "rouge"), "EM": (None, "em"), "perplexity": (None, "perplexity")}
-    table = measured(rows, ["samples", "control"], measures, count=True)
+    by = ["samples", "control"]
+    table = measured(rows, by, measures, count=True)
+    if "updates" in rows:
+        table = table.merge(rows.groupby(by, as_index=False)["updates"].max(), on=by)
     return in_order(table, control=CONTROLS, samples=sorted(table.samples))
 
 
@@ -178,8 +181,8 @@ def _best(curves: np.ndarray, at: Sequence[float]) -> np.ndarray:
 
 def table4(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
     """Table 4: model, method, MMBench (whether the likeliest option is right), MMBench_generated
-    (whether the answer is), MMBench_circular (whether it is in every rotation); `questions` says
-    which were asked, where the rows do.
+    (whether the answer is), MMBench_circular (whether it is in every rotation), units (questions);
+    `questions` says which were asked, where the rows do.
 
     rows: identity is the question. All seeds and models get the same questions; the intervals
     speak about these.
@@ -189,7 +192,7 @@ def table4(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
         "MMBench_generated": (None, "generated"),
         "MMBench_circular": (None, "circular"),
     }
-    table = measured(rows, ["model", "method"], measures)
+    table = measured(rows, ["model", "method"], measures, count=True)
     if "questions" in rows:
         table["questions"] = rows["questions"].iloc[0]
     table = in_order(table, model=models_in_order(table), method=METHODS)
@@ -206,6 +209,7 @@ def ratios(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
     asked = set(rows["view"])  # fewer than Table 2's: what the claims are about
     measures = {name: of for name, of in MEASURES.items() if of[0] in asked}
     table = measured(rows, by, measures, where="view")
+    table = table.merge(_units(rows, by), on=by, how="left")
     of = ["model", "ratio", "control"]
     table = table.merge(_not_learned(rows, of), on=of, how="left")
     table = in_order(
@@ -232,14 +236,16 @@ def table2(
     row appears when the method does; other names than the paper's follow them. The rows "chance"
     are added: what a guess among the candidates gives, in EM and in Exposure.
     `not_learned`: how many of the forgotten, as (seed, person), stage 1 had not learned, so that
-    forgetting them means nothing (metrics.memorised).
+    forgetting them means nothing (metrics.memorised). `units`, `units_retain`: (seed, person).
 
     more: columns of your own, name -> (view, column of the rows). That column holds a number from
     0 to 1 for each row, and is shown in percent, with its interval, after the paper's columns.
     Raises ValueError where a view or a column is not there, or a name is taken.
     """
     measures = {**MEASURES, **_own(rows, more or {})}
-    table = measured(rows, ["model", "method", "hop"], measures, where="view", resamples=resamples)
+    by = ["model", "method", "hop"]
+    table = measured(rows, by, measures, where="view", resamples=resamples)
+    table = table.merge(_units(rows, by), on=by, how="left")
     table = pd.concat([table, _chance(rows)], ignore_index=True)
     table = table.merge(_not_learned(rows, ["model"]), on="model", how="left")
     table = in_order(table, model=models_in_order(table), method=METHODS, hop=published.HOPS)
@@ -247,17 +253,10 @@ def table2(
 
 
 def table3(rows: pd.DataFrame, paper: bool = True) -> pd.DataFrame:
-    """Table 3: model, stage ("base" or "stage 1"), then ROUGE, judge, EM (train), EM_t (test)."""
-    table = measured(rows, ["model", "stage"], metrics.TABLE3, where="split")
+    """Table 3: model, stage ("base", "stage 1"), ROUGE, judge, EM (train), EM_t (test), units."""
+    table = measured(rows, ["model", "stage"], metrics.TABLE3, where="split", count=True)
     table = in_order(table, model=models_in_order(table), stage=STAGES)
     return _beside_paper(table, "table3", _papers(table, "stage"), paper)
-
-
-def main(table: pd.DataFrame) -> pd.DataFrame:
-    """Table 2 without what stands beside it (metrics.BESIDE_TABLE2), for reading."""
-    return table.drop(
-        columns=[f"{c}{end}" for c in metrics.BESIDE_TABLE2 for end in ENDS], errors="ignore"
-    )
 
 
 def warning(rows: pd.DataFrame) -> str:
@@ -280,7 +279,7 @@ def _own(rows: pd.DataFrame, more: Mapping[str, tuple[str, str]]) -> Mapping[str
     """`more`, checked (see table2)."""
     views = list(dict.fromkeys(view for view, _ in metrics.TABLE2.values()))
     for name, (view, column) in more.items():
-        if name in (*MEASURES, *rows, "not_learned"):
+        if name in (*MEASURES, *rows, "units", "units_retain", "not_learned"):
             raise ValueError(f"more: the name {name!r} is taken by another column; choose another")
         if view not in views:
             raise ValueError(
@@ -314,6 +313,14 @@ def _chance(rows: pd.DataFrame) -> pd.DataFrame:
             level = {n: guess[measure](n) if n else np.nan for n in part.candidates.unique()}
             columns[column] = part.candidates.map(level).groupby([part.model, part.hop]).mean()
     return pd.DataFrame(columns).rename_axis(["model", "hop"]).reset_index().assign(method=CHANCE)
+
+
+def _units(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """by..., units, units_retain: see table2."""
+    people = rows.drop_duplicates([*by, "view", "seed", "identity"])
+    counts = people.groupby([*by, "view"]).size().unstack("view").astype(float)
+    found = counts.reindex(columns=["forget", "retain_eval"])
+    return found.set_axis(["units", "units_retain"], axis=1).reset_index()
 
 
 def _not_learned(rows: pd.DataFrame, of: list[str]) -> pd.DataFrame:

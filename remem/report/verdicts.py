@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import pandas as pd
 
@@ -108,8 +109,8 @@ def sentences(frame: pd.DataFrame, about: str = "claims") -> list[str]:
             found.append(f"What {WORDS[end][1]}: {'; '.join(_named(lines, chosen))}.")
     untold = lines[lines["word"].map(mark) == "untold"]
     if len(untold) and "note" in lines:
-        reasons = Counter(map(_reason, untold.to_dict("records"))).most_common()
-        because = "; ".join(f"{reason} ({count})" for reason, count in reasons)
+        reasons = Counter(map(reason, untold.to_dict("records"))).most_common()
+        because = "; ".join(f"{why} ({count})" for why, count in reasons)
         those = "the rest" if len(untold) < len(lines) else "they"
         found.append(f"Why {those} cannot be told: {because}.")
     return found
@@ -127,15 +128,16 @@ def short(frame: pd.DataFrame) -> pd.DataFrame:
             "ours_lo": frame["lo"],
             "ours_hi": frame["hi"],
             "paper_ours": frame["paper"],
-            "to be": [_asked(line) for line in frame.to_dict("records")],
-            "compared": [_compared(line) for line in frame.to_dict("records")],
+            "to be": [asked(line) for line in frame.to_dict("records")],
+            "compared": [compared(line) for line in frame.to_dict("records")],
             "verdict": frame["verdict"],
         }
     )
     return table.reset_index(drop=True)
 
 
-def _asked(line: dict) -> str:
+def asked(line: Mapping[str, Any]) -> str:
+    """What a claim's contrast has to be, of its line in a table of verdicts."""
     amount = f"{line['margin']:g} {line['unit']}"
     return {
         "above": f"above 0 (small: {amount})",
@@ -144,7 +146,8 @@ def _asked(line: dict) -> str:
     }[line["rule"]]
 
 
-def _compared(line: dict) -> str:
+def compared(line: Mapping[str, Any]) -> str:
+    """What is compared, and in how many of its cells the mean agrees; empty where nothing was."""
     if not isinstance(line["cells"], str) or not line["cells"]:
         return ""
     one = line["cells"].endswith(" of 1")
@@ -171,7 +174,7 @@ def _named(lines: pd.DataFrame, chosen: Sequence[int]) -> list[str]:
     return found
 
 
-def _reason(line: dict) -> str:
+def reason(line: Mapping[str, Any]) -> str:
     """Why a claim cannot be told, from its line: the first cause that would be enough alone."""
     measured, _, cells = str(line["measured"]).partition(" of ")
     because = line["verdict"].partition(f"{UNTOLD}: ")[2]

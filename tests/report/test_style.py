@@ -193,3 +193,25 @@ def test_legend_names_only_what_was_met():
         "hollow: the paper",
     ]
     assert lines[1].get_color() == style.NEW.colour
+
+
+def test_what_bars_are_is_said_with_how_many_there_are():
+    table = pd.DataFrame({"EM": [1.0, 2.0], "EM_lo": [0.5, np.nan], "units": [20.0, 60.0]})
+    assert style.intervals(table) == "Bars: 95 % intervals over (seed, person), n = 20 to 60."
+    assert style.intervals(table[["EM", "EM_lo"]], "bands", "people") == (
+        "Bands: 95 % intervals over people."
+    )
+    none = table.assign(EM_lo=np.nan, units=4)
+    assert style.intervals(none) == ("No intervals: there are fewer than 8 (seed, person), n = 4.")
+    assert style.intervals(table[["EM"]]).startswith("No intervals")
+
+
+def test_a_note_stands_above_the_legend_and_is_no_wider_than_the_figure():
+    figure, _ = style.panels(1, 1, width=3)
+    style.legend(figure, *style.methods(["GA"]), note="a long word " * 12)
+    [legend] = figure.legends
+    assert legend.get_title().get_text().count("\n") >= 2
+    assert legend.get_window_extent().width <= figure.bbox.width
+    style.legend(figure)
+    assert len(figure.legends) == 1
+    plt.close(figure)

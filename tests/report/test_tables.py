@@ -82,9 +82,10 @@ def test_a_metric_of_ones_own_stands_after_the_papers():
     own = ["long_f", "long_f_lo", "long_f_hi"]
     assert list(table.drop(columns=own)) == list(usual)
     pd.testing.assert_frame_equal(table.drop(columns=own), usual)
-    assert list(table)[-4:] == [*own, "not_learned"]
+    assert list(table)[-6:] == [*own, "units", "units_retain", "not_learned"]
     ours = table[table.method != "chance"]
-    assert ours.to_numpy()[:, -4:-1].ravel().tolist() == pytest.approx([70] * 12)
+    assert {*ours.units} == {*ours.units_retain} and ours.units.min() > 7
+    assert ours[own].to_numpy().ravel().tolist() == pytest.approx([70] * 12)
     assert table[table.method == "chance"].long_f.isna().all()
 
 

@@ -63,7 +63,7 @@ def controls(table: pd.DataFrame) -> Figure:
             panel.set_title(f"{model}, {title}" if panel is axes[down, 0] else title, loc="left")
             panel.set_yticks(range(len(names)), names)
             panel.set(xlim=(-4, 104), ylim=(len(names) - 0.5, -0.5))
-    style.label(axes, "percent", "")
+    style.label(axes, "percent; bars: 95 % intervals over people", "")
     for panel, (_, columns, _) in zip(axes[-1], panels, strict=True):
         handles = [style.sample(mark, name) for mark, name in columns.values()]
         panel.legend(

@@ -110,7 +110,9 @@ def face_similarity(table: pd.DataFrame, threshold: float) -> Figure:
     """
     splits = list(dict.fromkeys(table.split))
     figure, axes = style.panels(1, len(splits), 3.4, 2.5)
-    bins = np.linspace(-1, 1, 41)
+    least = min(table.similarity.min(), threshold)
+    low = np.floor(10 * least) / 10 if np.isfinite(least) else -1.0
+    bins = np.linspace(low, 1, 41)  # from where values are
     for panel, split in zip(axes.flat, splits, strict=True):
         rows = table[table.split == split]
         panel.set_title(split, loc="left")
@@ -119,7 +121,7 @@ def face_similarity(table: pd.DataFrame, threshold: float) -> Figure:
         ):
             panel.hist(part.similarity.dropna(), bins, color=colour, alpha=0.6, label=whose)
         panel.axvline(threshold, **style.CHANCE)
-    style.label(axes, "cosine similarity to the anchor", "pictures")
+    style.label(axes, f"cosine similarity to the anchor (from {low:g})", "pictures")
     handles, _ = axes.flat[0].get_legend_handles_labels()
     line = Line2D([], [], label="threshold", **style.CHANCE)
     style.legend(figure, *handles, line)

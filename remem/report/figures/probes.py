@@ -11,6 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import NullLocator
 
 from remem import paper
 from remem.report import style
@@ -18,10 +19,12 @@ from remem.report import style
 
 @style.styled
 def fig2a(points: pd.DataFrame, least: float = 0.001) -> Figure:
-    """Fig 2 left: Min-k% against inverse perplexity of each name, on logarithmic axes.
+    """Fig 2 left: Min-k% against inverse perplexity of each name, on axes of log-odds, which leave
+    room near 0 % and near 100 % alike.
 
     points: set, min_k, inverse_perplexity (percent), one row per person. Small marks are people,
-    large ones their mean, hollow ones Table 5's; what lies below `least` is drawn there.
+    large ones their mean, hollow ones Table 5's; what lies below `least`, or as near to 100, is
+    drawn there.
     """
     printed = paper.paper_table("table5")
     figure, axes = style.panels(1, 1, 5.2, 4.2)
@@ -30,7 +33,7 @@ def fig2a(points: pd.DataFrame, least: float = 0.001) -> Figure:
     for name in reversed(marks):  # the Real Set on top: it crowds in one corner
         colour, marker = marks[name]
         rows = points[points["set"] == name]
-        x, y = rows.inverse_perplexity.clip(lower=least), rows.min_k.clip(lower=least)
+        x, y = (rows[name].clip(least, 100 - least) for name in ("inverse_perplexity", "min_k"))
         panel.plot(x, y, marker, color=colour, alpha=0.4, markersize=5, markeredgewidth=0)
         panel.plot(
             rows.inverse_perplexity.mean(),
@@ -48,18 +51,40 @@ def fig2a(points: pd.DataFrame, least: float = 0.001) -> Figure:
                 markersize=11,
                 mfc="none",
             )
-    panel.set(
-        xscale="log",
-        yscale="log",
-        xlabel="inverse perplexity of the name, %",
-        ylabel="Min-k% of the name, %",
-    )
-    panel.set(xlim=(None, 140), ylim=(None, 180))
+    panel.set(xlabel="inverse perplexity of the name, %", ylabel="Min-k% of the name, %")
+    panel.set_xscale("function", functions=(_log_odds, _percent))
+    panel.set_yscale("function", functions=(_log_odds, _percent))
     for axis in (panel.xaxis, panel.yaxis):
+        axis.set_ticks([at for at in TICKS if least <= at <= 100 - least])
         axis.set_major_formatter("{x:g}")
+        axis.set_minor_locator(NullLocator())
+    _fit(panel, least)
     samples = [style.sample(mark, name) for name, mark in marks.items()]
-    style.legend(figure, *samples, style.hollow("hollow: the paper's means"), columns=3)
+    counts = points["set"].value_counts()
+    people = ", ".join(f"{name} {counts[name]}" for name in marks)
+    note = f"Small marks are people (n: {people}), large ones their mean; right and up is surer."
+    style.legend(figure, *samples, style.hollow("hollow: the paper's means"), columns=3, note=note)
     return figure
+
+
+TICKS = (0.01, 0.1, 1, 10, 50, 90, 99, 99.9)
+
+
+def _log_odds(percent):
+    some = np.clip(np.asarray(percent, dtype=float), 1e-6, 100 - 1e-6)
+    return np.log(some / (100 - some))
+
+
+def _percent(odds):
+    return 100 / (1 + np.exp(-np.asarray(odds, dtype=float)))
+
+
+def _fit(panel: Axes, least: float) -> None:
+    """Limits a little beyond what is drawn."""
+    for name in "xy":
+        drawn = np.concatenate([getattr(line, f"get_{name}data")() for line in panel.lines])
+        odds = _log_odds(drawn[np.isfinite(drawn)].clip(least, 100 - least))
+        getattr(panel, f"set_{name}lim")(*_percent([odds.min() - 0.5, odds.max() + 0.5]))
 
 
 _STATES = {"mlp": "MLP", "attention": "attention"}  # the residual stream is in the table
@@ -78,19 +103,22 @@ def traces(table: pd.DataFrame, asked: str = "name") -> Figure:
     table: as tables.traces gives it, of which the rows on `asked` are drawn: a column of panels for
     each corruption, MLP and attention of each set below each other, one scale of colour for all.
     The number is the panel's highest effect; hatched is a panel whose total effect is below the
-    floor, grey a cell without a value. Effects below 0 have the colour of 0. Raises ValueError
-    where nothing of that kind was asked.
+    floor, grey a cell without a value. Effects below 0 have the colour of 0. A corruption whose
+    total effect is below the floor for every set has no panels, but a line below. Raises
+    ValueError where nothing of that kind was asked.
     """
     table = table[(table.asked == asked) & table.state.isin([*_STATES])]
     if table.empty:
         raise ValueError(f"traces: the table has no trace of a {asked!r}")
     sets = list(dict.fromkeys(table["set"]))
-    changes = [name for name in paper.CORRUPTIONS if name in set(table.corruption)]
+    met = [name for name in paper.CORRUPTIONS if name in set(table.corruption)]
+    told = set(table[table.measurable].corruption) or {*met[:1]}
+    changes = [name for name in met if name in told]
     positions = [name for name in paper.POSITIONS if name in set(table.position)]
     layers = sorted(table.layer.unique())
     norm = PowerNorm(0.5, 0, 100, clip=True)  # so that small effects can be seen beside large ones
     shown = list(product(sets, _STATES, changes))
-    figure, axes = style.panels(len(sets) * len(_STATES), len(changes), 2.0, 1.8)
+    figure, axes = style.panels(len(sets) * len(_STATES), len(changes), 2.5, 1.8)
     for (name, state, change), panel in zip(shown, axes.flat, strict=True):
         here = (table["set"] == name) & (table.state == state) & (table.corruption == change)
         _trace(panel, table[here], layers, positions, norm)
@@ -104,7 +132,22 @@ def traces(table: pd.DataFrame, asked: str = "name") -> Figure:
     scale = ScalarMappable(norm, "cividis")
     bar = figure.colorbar(scale, ax=axes, ticks=[0, 5, 20, 50, 100], shrink=0.6)
     bar.set_label("effect, points of probability")
+    note = [_without(table, name) for name in met if name not in told]
+    if "people" in table:
+        counts = table.drop_duplicates("set").set_index("set").people
+        people = ", ".join(f"{name} {counts[name]:.0f}" for name in sets)
+        note.append(f"Means over people (n: {people}); intervals of the peaks are in the table.")
+    style.legend(figure, columns=1, note=" ".join(note))
     return figure
+
+
+def _without(table: pd.DataFrame, corruption: str) -> str:
+    """What is said of a corruption that has no panel."""
+    rows = table[table.corruption == corruption]
+    totals = rows.groupby("set", sort=False).total.mean()
+    said = ", ".join(f"{total:z.1f} ({name})" for name, total in totals.items())
+    changed = _CHANGED[corruption]
+    return f"{changed[:1].upper()}{changed[1:]}: total effect {said} points, nothing to trace."
 
 
 def _trace(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from remem import paper
 from remem.report import style
@@ -25,7 +28,7 @@ SETTINGS = (
 def tradeoff(table2: pd.DataFrame) -> Figure:
     """Forget EM (left is better) against retain EM (up is better), the paper's values hollow.
 
-    Thin lines are chance, where the table has that row.
+    Thin lines are chance, where the table has that row. Upper left is best.
     """
     models, guessed = _apart(table2)
     marks = style.markers(models.method)
@@ -54,10 +57,31 @@ def tradeoff(table2: pd.DataFrame) -> Figure:
                 color=colour,
                 linewidth=0.8,
             )
-    axes[0, 0].set_xlim(-4, 104)
-    style.label(axes, "EM on the forget set", "EM on the retain set")
-    style.legend(figure, *style.methods(models.method), *_levels(guessed, {}), style.hollow())
+        _best(panel)
+    axes[0, 0].set(xlim=(-4, 104), ylim=(-4, 104))
+    style.label(axes, FORGET, RETAIN)
+    note = style.intervals(models) + _kept(models)
+    legend = [*style.methods(models.method), *_levels(guessed, {}), style.hollow()]
+    style.legend(figure, *legend, note=note)
     return figure
+
+
+FORGET = "EM on the forget set, % (\N{LEFTWARDS ARROW} better)"
+RETAIN = "EM on the retain set, % (better \N{RIGHTWARDS ARROW})"
+
+
+def _best(panel: Axes) -> None:
+    """The corner where all is forgotten and all is kept, shaded."""
+    panel.add_patch(
+        Rectangle((-4, 84), 20, 20, facecolor="#E3F2E6", edgecolor="none", zorder=0, label="best")
+    )
+    panel.text(-2.5, 85.5, "best", fontsize=7, color="#2E6B3A")
+
+
+def _kept(table: pd.DataFrame) -> str:
+    """How many (seed, person) the means over the others are of."""
+    counts = sorted({int(n) for n in table.get("units_retain", pd.Series(dtype=float)).dropna()})
+    return f" Of the retain set n = {counts[0]}." if len(counts) == 1 else ""
 
 
 @style.styled
@@ -93,8 +117,9 @@ def exposure(table2: pd.DataFrame) -> Figure:
         panel.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
         panel.grid(axis="x", visible=False)
     axes[0, 0].set_ylim(0, 104)
-    style.label(axes, "", "Exposure of the forget set")
-    style.legend(figure, *_levels(table2, frame), style.hollow(), columns=3)
+    style.label(axes, "", "Exposure of the forget set, %")
+    note = style.intervals(_apart(table2)[0])
+    style.legend(figure, *_levels(table2, frame), style.hollow(), columns=3, note=note)
     return figure
 
 
@@ -115,10 +140,30 @@ def forget_retain(curve: pd.DataFrame) -> Figure:
             colour, marker = marks[str(method)]
             way = way.sort_index(level="epoch")
             panel.plot(way.forget, way.retain_eval, marker=marker, markersize=4, color=colour)
+            _forwards(panel, way.dropna().to_numpy(), colour)
     axes[0, 0].set_xlim(-4, 104)
-    style.label(axes, "EM on the forget set (an epoch a mark)", "EM on the retain set")
-    style.legend(figure, *style.methods(curve.method))
+    style.label(axes, FORGET, RETAIN)
+    seeds = curve.seed.nunique()
+    over = f"Means over {seeds} seeds" if seeds > 1 else "One seed"
+    note = (
+        "A mark for each epoch, from before unlearning (right); arrows show the way. "
+        f"{over} of a sample of rows, without intervals."
+    )
+    style.legend(figure, *style.methods(curve.method), note=note)
     return figure
+
+
+def _forwards(panel: Axes, points: np.ndarray, colour: str) -> None:
+    """An arrow in the middle of the longest step of a way."""
+    if len(points) < 2:
+        return
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    at = int(steps.argmax())
+    if steps[at] > 0:
+        start, end = points[at], points[at + 1]
+        look = {"arrowstyle": "-|>", "color": colour, "lw": 0, "mutation_scale": 15}
+        middle = start + 0.58 * (end - start)
+        panel.annotate("", middle, start + 0.5 * (end - start), arrowprops=look)
 
 
 @style.styled
@@ -135,10 +180,10 @@ def table4(table: pd.DataFrame) -> Figure:
             panel.plot(line.paper_MMBench, y - 0.14, plain.marker, color=plain.colour, mfc="none")
         panel.set_yticks(range(len(names)), names)
         panel.set_ylim(len(names) - 0.5, -0.5)
-    style.label(axes, "accuracy, %", "")
-    style.legend(
-        figure, *map(style.sample, style.PAIR, ("likeliest option", "answer")), style.hollow()
-    )
+    style.label(axes, "accuracy, % (right is better)", "")
+    names = map(style.sample, style.PAIR, ("likeliest option", "answer"))
+    note = style.intervals(table, over="questions")
+    style.legend(figure, *names, style.hollow(), note=note)
     return figure
 
 
@@ -162,7 +207,11 @@ def ratios(table: pd.DataFrame, model: str) -> Figure:
     hops = [hop for hop in style.HOP if hop in set(table.hop)]
     marks = style.markers(table.method)
     names = list(marks)
-    figure, axes = style.panels(len(heads), len(hops), 3.3, 1.65)
+    spans = [_span(table, column) for column in heads]
+    heights = [1.0 if span == WHOLE else FLAT for span in spans]
+    figure, axes = style.panels(
+        len(heads), len(hops), 3.3, 1.65 * sum(heights) / len(heights), "row", heights
+    )
     for panel, (column, hop) in zip(axes.flat, product(heads, hops), strict=True):
         rows = table[table.hop == hop].sort_values("ratio", kind="stable")
         for (method, control), line in rows.groupby(["method", "control"], sort=False):
@@ -175,7 +224,7 @@ def ratios(table: pd.DataFrame, model: str) -> Figure:
                 style.CONTROLS[control],
                 color=colour,
                 markersize=4,
-                marker=marker if ours else "",
+                marker=marker if ours else "|",
                 linewidth=1.3 if ours else 0.7,
             )
             for at, point in zip(x, line.itertuples(), strict=True):
@@ -188,7 +237,7 @@ def ratios(table: pd.DataFrame, model: str) -> Figure:
                         elinewidth=0.7,
                     )
                     panel.plot(
-                        at + 0.9,
+                        at,
                         getattr(point, f"paper_{column}", np.nan),
                         marker,
                         color=colour,
@@ -196,7 +245,10 @@ def ratios(table: pd.DataFrame, model: str) -> Figure:
                         markersize=5,
                     )
         panel.set_xticks(sorted(table.ratio.unique()))
-    axes[0, 0].set_ylim(-4, 104)
+    for row, (low, high) in zip(axes, spans, strict=True):
+        row[0].set_ylim(low - 4, high + 4)
+    for panel in axes[:-1].flat:
+        panel.tick_params(labelbottom=False)
     for hop, panel in zip(hops, axes[0], strict=True):
         panel.set_title(f"{model}, {style.HOP[hop]}", loc="left")
     for panels, head in zip(axes, heads.values(), strict=True):
@@ -206,11 +258,37 @@ def ratios(table: pd.DataFrame, model: str) -> Figure:
     style.legend(
         figure,
         *style.methods(table.method),
-        *style.controls(table.control),
-        style.hollow(),
+        *_controls(table.control),
+        style.hollow("hollow: the paper, at 20 %"),
         columns=4,
+        note=f"Percent. {style.intervals(table)} Rows in which little moves are lower, and do not "
+        "begin at 0.",
     )
     return figure
+
+
+FLAT, MOVED = 0.55, 30.0  # height of a row of panels in which nothing moves by so many points
+
+
+WHOLE = (0.0, 100.0)
+
+
+def _span(table: pd.DataFrame, column: str) -> tuple[float, float]:
+    """The tens below and above all that is drawn of a column, where little moves; else WHOLE."""
+    drawn = table[[name for name in (column, f"paper_{column}") if name in table]]
+    found = drawn.to_numpy(dtype=float)
+    if not np.isfinite(found).any() or np.nanmax(found) - np.nanmin(found) >= MOVED:
+        return WHOLE
+    low, high = 10 * np.floor(np.nanmin(found) / 10), 10 * np.ceil(np.nanmax(found) / 10)
+    return float(low), float(max(high, low + 10))
+
+
+def _controls(names: Sequence[str]) -> list[Line2D]:
+    """The legend's lines for what training was held equal in, each with its mark."""
+    lines = style.controls(names)
+    for line, mark in zip(lines, "o|", strict=False):
+        line.set(marker=mark, markersize=5)
+    return lines
 
 
 @style.styled
@@ -236,7 +314,8 @@ def sensitivity(table: pd.DataFrame) -> Figure:
         )  # a legend's room
         panel.set_title(f"{varied}, {style.HOP[hop]}", loc="left")
         panel.legend(fontsize=7, loc="upper right")
-    style.label(axes, "EM on the forget set", "")
+    style.label(axes, "EM on the forget set, % (left is more forgotten)", "")
+    style.legend(figure, note="One model and one seed: no intervals.")
     return figure
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from textwrap import wrap
+from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -26,13 +29,15 @@ _ITEMS = {
 
 @style.styled
 def scorecard(table: pd.DataFrame) -> Figure:
-    """Every claim in one picture: what it says, whether the paper's own numbers bear it out, and
-    the verdict. Claims about one item stand together.
+    """Every claim in one picture: what it says, whether the paper's own numbers bear it out, the
+    paper's number of its contrast and ours with the 95 % interval, and the verdict. Claims about
+    one item stand together.
 
-    table: claims.scorecard; claim, section, text, "paper bears out" and verdict are shown.
+    table: claims.scorecard; claim, section, text, "paper bears out", paper, ours, lo, hi, unit and
+    verdict are shown.
     """
-    width, line, letters = 8.6, 0.185, 54  # of the page and of a line, in inches
-    left, text_at, paper_at, mark_at = 0.12, 0.86, 5.05, 6.42
+    width, line, letters = 11.8, 0.185, 54  # of the page and of a line, in inches
+    left, text_at, paper_at, printed_at, ours_at, mark_at = 0.12, 0.86, 5.05, 6.35, 7.0, 9.65
     about = table.claim.map({claim.id: _heading(claim.item) for claim in claims.CLAIMS})
     blocks = []  # (lines of text, its row or None for a heading)
     for _, rows in table.groupby(about.ne(about.shift()).cumsum()):
@@ -53,6 +58,8 @@ def scorecard(table: pd.DataFrame) -> Figure:
     heads = {
         text_at: "claim",
         paper_at: "borne out by\nthe paper's\nnumbers?",
+        printed_at: "paper's\nnumber",
+        ours_at: "ours\n[95 % interval]",
         mark_at: ",\n".join(sorted(scopes)) or "verdict",
     }
     for x, text in heads.items():
@@ -79,10 +86,25 @@ def scorecard(table: pd.DataFrame) -> Figure:
                     parse_math=False,
                 )
             panel.text(paper_at, middle, row["paper bears out"], va="center", fontsize=9.5)
+            printed, ours = _numbers(row)
+            panel.text(printed_at, middle, printed, va="center", fontsize=8.5)
+            panel.text(ours_at, middle, ours, va="center", fontsize=8.5)
             panel.plot(mark_at, middle, marker=marker, color=colour, markersize=8)
             panel.text(mark_at + 0.15, middle, said, color=colour, va="center", fontsize=9.5)
         top += (len(lines) + 0.4) * line
     return figure
+
+
+def _numbers(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The paper's number of a claim's contrast, and ours with its interval and unit."""
+    margin = row["margin"]
+    digits = max(1, 1 - math.floor(math.log10(margin))) if margin > 0 else 1
+    printed, ours, lo, hi = (
+        "" if pd.isna(row[name]) else f"{row[name]:z.{digits}f}"
+        for name in ("paper", "ours", "lo", "hi")
+    )
+    interval = f" [{lo}, {hi}]" if lo else ""
+    return printed, f"{ours}{interval} {row['unit']}" if ours else ""
 
 
 def _heading(item: str) -> str:

@@ -100,6 +100,7 @@ def test_face_similarity_shows_both_splits_and_the_threshold():
     figure = figures.face_similarity(table, 0.4)
     assert [panel.get_title(loc="left") for panel in figure.axes] == ["train", "test"]
     assert figure.axes[0].get_xlabel().startswith("cosine similarity")
+    assert figure.axes[0].get_xlim()[0] > -0.2  # from where values are
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert names == ["the same person", "another person", "threshold"]
 

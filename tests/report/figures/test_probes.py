@@ -16,7 +16,10 @@ def test_fig2a_draws_names_their_mean_and_table_5():
     )
     figure = figures.fig2a(points)
     [panel] = figure.axes
-    assert panel.get_xscale() == panel.get_yscale() == "log"
+    assert panel.get_xscale() == panel.get_yscale() == "function"
+    place = panel.transData.transform
+    low, middle, high = (place((at, at))[0] for at in (1, 50, 99))
+    assert abs((middle - low) - (high - middle)) < 1  # the upper corner is as wide as the lower
     assert panel.get_xlabel() == "inverse perplexity of the name, %"
     assert set(marks(panel)) == {(70, 25.0), (30, 5), (33.65, 7.33)}
     assert hollow(panel) == {(33.65, 7.33)}
@@ -81,3 +84,19 @@ def test_traces_of_nothing_that_can_be_told_and_of_what_was_not_asked(traced):
     assert figure.axes[0].texts[0].get_text() == "not traced"
     with pytest.raises(ValueError, match="no trace of a 'fact'"):
         figures.traces(traced, "fact")
+
+
+def test_a_corruption_that_tells_nothing_is_a_line_and_no_panel(traced):
+    nothing = traced.assign(corruption="noise", total=0.25, measurable=False)
+    figure = figures.traces(pd.concat([traced, nothing]).assign(people=20))
+    assert len(figure.axes) == 8 + 1
+    note = " ".join(figure.legends[0].get_title().get_text().split())
+    assert "Noise on the subject: total effect 0.2 (FIUBench), 0.2 (ReMem) points" in note
+    assert "(n: FIUBench 20, ReMem 20)" in note
+    inside(figure)
+
+
+def test_where_nothing_can_be_told_one_column_says_so(traced):
+    figure = figures.traces(traced.assign(measurable=False))
+    assert len(figure.axes) == 4 + 1
+    assert "another's picture" in figure.legends[0].get_title().get_text().lower()

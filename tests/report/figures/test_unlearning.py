@@ -75,6 +75,43 @@ def test_tradeoff(table2):
     assert legend(figure) == [*METHODS, "chance", "hollow: the paper"]
 
 
+def test_tradeoff_says_which_corner_is_good_and_what_bars_are(table2):
+    figure = figures.tradeoff(table2.assign(units=20, units_retain=80))
+    for panel in figure.axes:
+        assert [text.get_text() for text in panel.texts] == ["best"]
+        assert panel.texts[0].get_position()[0] < 20 < 80 < panel.texts[0].get_position()[1]
+    note = figure.legends[0].get_title().get_text()
+    assert "over (seed, person), n = 20." in note and "retain set n = 80" in note
+    assert "better" in figure.axes[0].get_ylabel() and "better" in figure.axes[2].get_xlabel()
+
+
+def test_rows_in_which_little_moves_are_lower():
+    names = ("ROUGE", "EM_r", "judge", "EM_f", "Exposure", "EM_t")
+    lines = [
+        with_intervals(
+            dict.fromkeys(names, 50.0) | {"ROUGE": 90.0 + ratio / 4, "EM_f": 5.0 * (20 - ratio)},
+            model="a",
+            method="GA",
+            ratio=ratio,
+            control="five epochs",
+            hop="single",
+            judged_by="rule",
+        )
+        for ratio in (5, 20)
+    ]
+    rouge, _, _, forgotten, *_ = figures.ratios(pd.DataFrame(lines), "a").axes
+    assert rouge.get_position().height < 0.8 * forgotten.get_position().height
+    assert rouge.get_ylim()[0] > 80 and forgotten.get_ylim()[0] < 0
+
+
+def test_the_way_over_the_epochs_has_a_direction(curve):
+    panel = figures.forget_retain(curve).axes[0]
+    arrows = [text.arrow_patch for text in panel.texts if text.arrow_patch]
+    assert len(arrows) == curve.method.nunique()
+    for text in panel.texts:  # from before unlearning, to the left
+        assert text.xy[0] <= text.xyann[0]
+
+
 def test_tradeoff_without_chance(table2):
     figure = figures.tradeoff(table2[table2.method != "chance"])
     assert legend(figure) == [*METHODS, "hollow: the paper"]
@@ -187,7 +224,7 @@ def test_table4_has_the_likeliest_the_answer_and_the_papers():
     panel = figure.axes[0]
     assert hollow(panel) == {(69.6, 0.86)}
     assert {(80, -0.14), (60, 0.14), (80, 0.86), (60, 1.14)} <= set(marks(panel))
-    assert panel.get_xlabel() == "accuracy, %"
+    assert panel.get_xlabel() == "accuracy, % (right is better)"
     assert legend(figure) == ["likeliest option", "answer", "hollow: the paper"]
     inside(figure)
 
@@ -223,8 +260,12 @@ def test_ratios_draw_one_model_with_the_control_dashed():
     assert [line.get_ydata().tolist() for line in lines] == [[5, 20]] * 4
     assert {y for _, y in hollow(panel)} == {27} and len(hollow(panel)) == 2
     assert not hollow(figure.axes[0])
+    places = {x for x, _ in hollow(panel)}  # at 20 %, where ours are
+    assert places and all(abs(x - 20) < 1 for x in places)
+    marked = {line.get_linestyle(): line.get_marker() for line in lines}
+    assert marked["--"] == "|" != marked["-"]  # not by colour alone
     assert figure.axes[-1].get_xlabel() == "people to forget, % of all"
-    assert legend(figure) == ["GA", "NPO", "five epochs", "equal updates", "hollow: the paper"]
+    assert legend(figure)[:4] == ["GA", "NPO", "five epochs", "equal updates"]
     with pytest.raises(ValueError, match="no model 'tiny-70b'"):
         figures.ratios(table, "tiny-70b")
     inside(figure)

@@ -35,8 +35,16 @@ def test_scorecard_text_does_not_run_into_the_next_column():
     figure.draw_without_rendering()
     [panel] = figure.axes
     starts = sorted({text.get_position()[0] for text in panel.texts})
-    for text in panel.texts[3:]:  # after the heads
+    for text in panel.texts[5:]:  # after the heads
         right = panel.transData.inverted().transform(text.get_window_extent())[1, 0]
         later = [start for start in starts if start > text.get_position()[0]]
         if text.get_weight() != "bold" and later:
             assert right < later[0], text.get_text()
+
+
+def test_scorecard_has_the_numbers():
+    table = claims.scorecard({}).head(2)
+    table["ours"], table["lo"], table["hi"] = [12.34, float("nan")], [10.0] * 2, [14.5] * 2
+    table["paper"], table["margin"], table["unit"] = 3.0, [5.0, 0.05], "points"
+    texts = [text.get_text() for text in figures.scorecard(table).axes[0].texts]
+    assert {"12.3 [10.0, 14.5] points", "3.0", "3.000"} <= set(texts)
