@@ -7,7 +7,7 @@ goes through in full, or thousands of notes that each repeat the whole file.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -58,7 +58,7 @@ class BadPicture(ValueError):
     """Bytes that are no picture to be used; the message is the end of a sentence about them."""
 
 
-def decode(file: Path | BinaryIO, formats: Sequence[str] = FORMATS) -> Image.Image:
+def decode(file: Path | BinaryIO, formats: tuple[str, ...] = FORMATS) -> Image.Image:
     """A picture (known by its content, not by its suffix) as RGB, decoded in full and upright.
     Where other `formats` than PNG and JPEG may be, one of those is small, and its first frame is
     taken.
@@ -94,7 +94,7 @@ def has_exif(data: bytes) -> bool:
 
 
 @contextmanager
-def _opened(data: bytes, formats: Sequence[str] = FORMATS) -> Iterator[Image.Image]:
+def _opened(data: bytes, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
     """The picture, decoded in full. Raises BadPicture, before it is, and what Pillow does."""
     _check(data)
     with Image.open(BytesIO(data), formats=formats) as picture:
