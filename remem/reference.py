@@ -7,6 +7,7 @@ run; its runs, which weigh gigabytes, are not among them.
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import re
 import shutil
@@ -77,7 +78,7 @@ def stale(executed: Path) -> list[tuple[str, str]]:
 def thinned(notebook: NotebookNode) -> NotebookNode:
     """An executed notebook without what only weighs: progress bars, the plain text of what is
     there as HTML, times of cells, and bytes of pictures that can be spared without loss."""
-    notebook = nbformat.from_dict(notebook)
+    notebook = copy.deepcopy(notebook)
     given = notebook.metadata.get("papermill", {}).get("parameters", {})
     notebook.metadata["papermill"] = {"parameters": given}
     for cell in notebook.cells:
@@ -106,7 +107,8 @@ def _spared(png: str) -> str:
     before = base64.b64decode(png)
     with Image.open(io.BytesIO(before), formats=("PNG",)) as opened:
         dots, picture = opened.info.get("dpi"), opened.convert("RGBA")
-    plain = picture.convert("RGB") if picture.getextrema()[3] == (255, 255) else picture
+    opaque = picture.getchannel("A").getextrema() == (255, 255)
+    plain = picture.convert("RGB") if opaque else picture
     if plain.mode == "RGB" and plain.getcolors(COLOURS):
         plain = plain.quantize(COLOURS, dither=Image.Dither.NONE)
         if plain.convert("RGB").tobytes() != picture.convert("RGB").tobytes():

@@ -161,8 +161,10 @@ def _table(name: str, here: Files, there: Files) -> Table:
 
 
 def _cells(name: str, ours: pd.DataFrame, theirs: pd.DataFrame, changed: Sequence[str]) -> Table:
-    numbers = [c for c in theirs if is_numeric_dtype(theirs[c]) and is_numeric_dtype(ours[c])]
-    texts = [c for c in theirs if c not in numbers]
+    numbers = [
+        c for c in theirs.columns if is_numeric_dtype(theirs[c]) and is_numeric_dtype(ours[c])
+    ]
+    texts = [c for c in theirs.columns if c not in numbers]
     cells = other = outside = unbounded = 0
     most, farthest = "", -1.0
     for column in [*texts, *numbers]:

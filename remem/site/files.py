@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import pandas as pd
 
@@ -25,13 +25,19 @@ class Files:
         self.folders = folders
         self.broken: dict[Path, str] = {}
 
-    def read(self, file: Path, how: Callable[[Path], Found] | None = None) -> Found | None:
+    @overload
+    def read(self, file: Path) -> pd.DataFrame | None: ...
+
+    @overload
+    def read(self, file: Path, how: Callable[[Path], Found]) -> Found | None: ...
+
+    def read(self, file: Path, how: Callable[[Path], Any] | None = None) -> Any:
         """What `how` (left out: `table`) makes of a file; None where there is none, or it cannot be
         read."""
         if not file.is_file():
             return None
         try:
-            return (how or table)(file)  # type: ignore[return-value]
+            return (how or table)(file)
         except Exception as error:  # whatever anybody's file may lead to
             self.broken[file] = f"{type(error).__name__}: {error}"[:300]
             return None

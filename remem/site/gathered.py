@@ -96,7 +96,7 @@ class Gathered:
     def _not_learned(self) -> list[Caution]:
         item = self.items["memorised"]
         table = self.files.read(item.table) if item.table else None
-        known = [] if table is None else [*table.get("known", ())]
+        known = list(table["known"]) if table is not None and "known" in table else []
         lost = [each for each in known if str(each) != "True"]
         said = (
             f"Stage 1 did not memorise {len(lost)} of {len(known)} (model, seed, person): what is "

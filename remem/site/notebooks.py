@@ -146,7 +146,8 @@ def _notebook(
         changed=row.get("changed", ""),
         outcomes=judged.outcomes,
         table=judged.table,
-        **took,
+        seconds=took["seconds"],
+        longest=took["longest"],
     )
 
 
