@@ -42,8 +42,8 @@ NOT_RUN = "not run"
 # Why a contrast on this column may be unmeasured though its row was run.
 NOTES = {
     "judge": "no GPT score: only the rule has judged",
-    "share": "total effect below the floor",
-    "peak": "total effect below the floor",
+    "share": "nothing to trace: swapping the subject changes too little",
+    "peak": "nothing to trace: swapping the subject changes too little",
     "EM_f_taught": "no row says whether stage 1 had taught it",
 }
 

@@ -29,6 +29,19 @@ WITHIN, OUTSIDE = "within", "outside"  # yes and no of a line that no claim wait
 COLUMNS = ("precondition", "what", "model", "aim", "low", "high")
 COLUMNS += ("value", "value_lo", "value_hi", "met", "claims", "notebook")
 
+# What each says, in short; the lines of the table say how it was measured.
+NAMES = {
+    "P1": "the name in a question is used",
+    "P2": "the face is used",
+    "P3": "faces are hard to recognise, but can be",
+    "P4": "the base guesses, and is seldom right",
+    "P5": "stage 1 has taught what it should",
+    "P6": "what the base could do is still there",
+    "P7": "there is something to trace",
+    "P8": "unlearning is as strong as the paper's",
+    "P9": "DPO teaches refusals that are new to the base",
+}
+
 REAL = SETS[0]
 
 
@@ -139,8 +152,8 @@ def for_reading(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
-    """Which preconditions are met, which are missed and which were not measured; then one sentence
-    for each line that misses its aim, those that no claim waits for last."""
+    """Which preconditions are met, which are missed and which were not measured; then what misses
+    its aim."""
     words = state(table)
     named = {
         word: [name for name, found in words.items() if found == word]
@@ -150,18 +163,26 @@ def sentences(table: pd.DataFrame) -> list[str]:
     counted = "; ".join(
         f"{heads[word]}: {', '.join(names)}" for word, names in named.items() if names
     )
-    said = [f"Preconditions {counted}."] if counted else []
-    missing = pd.concat([table[table["met"] == word] for word in (NO, OUTSIDE)])
-    for row in missing.to_dict("records"):
-        verb = "missed" if row["met"] == NO else "not kept (no claim waits for it)"
-        between = ""
-        if not np.isnan(row["value_lo"]):
-            between = f" [{row['value_lo']:z.1f}, {row['value_hi']:z.1f}]"
-        said.append(
-            f"{row['precondition']} {verb}, {row['model']}: {row['what']}: "
-            f"{row['value']:z.1f}{between}; the aim is {row['aim']}."
-        )
-    return said
+    return [*[f"Preconditions {counted}."] * bool(counted), *missed(table)]
+
+
+def missed(table: pd.DataFrame) -> list[str]:
+    """A sentence for each measure that misses its aim, those that no claim waits for last; models
+    of which the same is said share one."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for word in (NO, OUTSIDE):
+        for row in table[table["met"] == word].to_dict("records"):
+            verb = "missed" if word == NO else "not kept (no claim waits for it)"
+            between = ""
+            if not np.isnan(row["value_lo"]):
+                between = f" [{row['value_lo']:z.1f}, {row['value_hi']:z.1f}]"
+            told = f"{row['value']:z.1f}{between}; the aim is {row['aim']}"
+            said = f"{named(row['precondition'])}: {verb}"
+            found.setdefault((said, row["what"], told), []).append(row["model"])
+    return [
+        f"{said}. {' and '.join(models)}, {what}: {told}."
+        for (said, what, told), models in found.items()
+    ]
 
 
 class Preconditions:
@@ -179,6 +200,11 @@ class Preconditions:
     def _repr_html_(self) -> str:
         said = "".join(f"<p>{escape(sentence)}</p>" for sentence in self.sentences)
         return said + self.table.to_html()
+
+
+def named(precondition: str) -> str:
+    """A precondition with what it says: "P2, the face is used"."""
+    return ", ".join(part for part in (precondition, NAMES.get(precondition, "")) if part)
 
 
 def state(table: pd.DataFrame) -> dict[str, str]:

@@ -222,24 +222,26 @@ def tally(found: Sequence[Claim]) -> dict[str, int]:
 
 def why_untold(found: Sequence[Claim]) -> list[tuple[str, int]]:
     """The reasons for which claims cannot be told, the most frequent first, with their numbers; of
-    preconditions those that are missed ("a missed precondition, P3")."""
+    preconditions those that are missed ("a precondition is missed: P2, the face is used")."""
     reasons: Counter[str] = Counter()
     for claim in found:
         missed = str(claim.line.get("preconditions", "")).partition("missed: ")[2].partition(";")[0]
         if claim.mark == "untold":
-            reasons[f"a missed precondition, {missed}" if missed else claim.why] += 1
+            names = " and ".join(map(preconditions.named, missed.split(", ")))
+            reasons[f"a precondition is missed: {names}" if missed else claim.why] += 1
     return reasons.most_common()
 
 
 def needed(claim: Claim, table: pd.DataFrame | None) -> list[dict[str, Any]]:
-    """The preconditions that a claim needs: `name`, `state` (yes, no, not measured) and the `lines`
-    of preconditions.csv that say so."""
+    """The preconditions that a claim needs: `name` ("P2, the face is used"), `state` (yes, no, not
+    measured) and the `lines` of preconditions.csv that say so."""
     found = []
     for name in str(claim.line["needs"] or "").split():
         of_it = table[table["precondition"] == name] if table is not None else None
         lines = [] if of_it is None else of_it[of_it["claims"] != ""].to_dict("records")
         states = {} if of_it is None else preconditions.state(of_it)
-        found.append({"name": name, "state": states.get(name, "not measured"), "lines": lines})
+        said = preconditions.named(name)
+        found.append({"name": said, "state": states.get(name, "not measured"), "lines": lines})
     return sorted(found, key=lambda each: each["state"] != NO)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from remem import metrics, paths
 from remem.config import SCALES
 from remem.report import calls, made, preconditions, tables
-from remem.site import cells, claims, comparison, files, notebooks, tradeoff
+from remem.site import answer, cells, claims, comparison, files, notebooks, tradeoff
 from remem.site.behind import Runs, scale_of
 from remem.site.claims import Claim
 from remem.site.files import Files
@@ -61,6 +61,12 @@ class Gathered:
         self.changed = notebooks.changed(self.notebooks)
         self.is_reference = folders.is_reference
         self.is_experiment = not self.is_reference and self.name not in SCALES
+
+    def answer(self) -> tuple[str, ...]:
+        """What Table 2 answers to the first page's question, in sentences."""
+        if not (table := self.items[TABLE2].table):
+            return ()
+        return self.files.read(table, lambda file: answer.answer(files.table(file))) or ()
 
     def about(self, item: Item) -> list[Claim]:
         """The claims about a table or figure."""
@@ -149,11 +155,20 @@ class Gathered:
     def _conditions(self) -> list[Caution]:
         if self.preconditions is None:
             return []
-        first, *missed = preconditions.sentences(self.preconditions) or [""]
+        states = preconditions.state(self.preconditions)
+        if not states:
+            return []
+        met = sum(state == preconditions.YES for state in states.values())
+        missed = [name for name, state in states.items() if state == preconditions.NO]
+        said = (
+            f"What has to be true of the models was written down before the run, as {len(states)} "
+            f"preconditions: {met} met, {len(missed)} missed."
+            + " A claim that needs one that is missed cannot be told."
+            * bool(missed)
+        )
         page = self.items[PRECONDITIONS].page
-        more = " A claim that needs one that is missed cannot be told:" if missed else ""
-        said = [Caution(first + more, page=page)] if first else []
-        return said + [Caution(each, "missed") for each in missed]
+        lines = [Caution(each, "missed") for each in preconditions.missed(self.preconditions)]
+        return [Caution(said, page=page), *lines]
 
 
 def _links(table2: pd.DataFrame) -> dict[tuple[int, str], str]:

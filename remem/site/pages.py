@@ -16,7 +16,7 @@ import jinja2
 
 from remem import paths
 from remem.config import SCALES
-from remem.report import verdicts
+from remem.report import preconditions, verdicts
 from remem.site import captions, cells, claims, files, notebooks, samples
 from remem.site.claims import Claim
 from remem.site.gathered import PRECONDITIONS, SCORECARD, TABLE2, Gathered
@@ -106,6 +106,7 @@ def _environment(found: Gathered, rows: bool) -> jinja2.Environment:
         "name": found.name,
         "scale": found.scale,
         "scope": found.scope,
+        "is_reference": found.is_reference,
         "data": found.scope.removeprefix(f"{found.scale} ") if found.scope not in SCALES else "",
         "called": "the reference run"
         if found.is_reference
@@ -149,7 +150,14 @@ def _pages(
     many = {"shown": len(rows.get("people", ()))}
     yield "samples.html", "samples", {"samples": rows, "reason": without} | many
     yield "notebooks.html", "notebooks", _notebooks(found)
-    yield "words.html", "words", {"words": captions.words()}
+    yield (
+        "words.html",
+        "words",
+        {
+            "words": captions.words(),
+            "preconditions": preconditions.NAMES,
+        },
+    )
     yield "index.html", "index", _index(found, bool(rows))  # which names what could not be shown
 
 
@@ -170,6 +178,7 @@ def _index(found: Gathered, rows: bool) -> dict[str, Any]:
         "samples": rows,
         "differs": found.is_experiment or bool(found.changed),
         "changed": found.changed,
+        "answer": found.answer(),
         "comparison": found.comparison,
         "cautions": found.cautions(),
         "items": list(found.items.values()),

@@ -424,7 +424,9 @@ def test_a_total_effect_below_the_floor_tells_nothing():
     both = claims.of("fig2b") + claims.of("fig5")
     told = claims.check(both, rows, "tiny").set_index("claim")
     assert told.verdict["trace-fiubench"].endswith("cannot be told")
-    assert told.note["trace-fiubench"] == "total effect below the floor"
+    assert (
+        told.note["trace-fiubench"] == "nothing to trace: swapping the subject changes too little"
+    )
     assert told.verdict["trace-remem"].endswith("smaller than the margin")
     lower = claims.check(both, rows, "tiny", floor=0.001).set_index("claim")
     assert lower.verdict["trace-fiubench"].endswith(" holds")

@@ -73,15 +73,17 @@ def test_what_is_missed_is_said_in_words():
             line("base-em", "tiny-7b", Measured()),
             line("real-em", "tiny-7b", Measured(5.0), "base"),
             line("ability-after", "tiny-7b", Measured(-9.0), "after GA"),
+            line("ability-after", "tiny-13b", Measured(-9.0), "after GA"),
         ]
     )
     said = preconditions.sentences(table)
     assert said[0] == "Preconditions met: P1; missed: P2; not measured: P4."
     assert said[1:] == [
-        "P2 missed, tiny-7b: after stage 1: the pictured person's value, multi-hop, % of EM: "
-        "81.2 [70.0, 90.0]; the aim is at least 90.",
-        "P6 not kept (no claim waits for it), tiny-7b: after GA: general ability by likelihood, "
-        "less the base's, points: -9.0; the aim is at least -5.",
+        "P2, the face is used: missed. tiny-7b, after stage 1: the pictured person's value, "
+        "multi-hop, % of EM: 81.2 [70.0, 90.0]; the aim is at least 90.",
+        "P6, what the base could do is still there: not kept (no claim waits for it). tiny-7b and "
+        "tiny-13b, after GA: general ability by likelihood, less the base's, points: -9.0; "
+        "the aim is at least -5.",
     ]
 
 

@@ -86,18 +86,20 @@ def test_a_missed_precondition_is_the_reason_and_is_named_with_its_number(found)
     assert claim.mark == "untold" and claim.why.startswith("P2 ")
     assert claim.line["without_preconditions"] == "in the tiny world: holds"
     reasons = dict(claims.why_untold([*found.values()]))
-    assert reasons == {"a missed precondition, P2": 2}
+    assert reasons == {"a precondition is missed: P2, the face is used": 2}
 
 
 def test_what_a_claim_needs_is_listed_the_missed_first(folders, found):
     table = preconditions.read(folders.tables / "preconditions.csv")
     first, second = claims.needed(found["fig1-fails"], table)
-    assert (first["name"], first["state"]) == ("P2", "no") and first["lines"][0]["value"] == 81.2
-    assert (second["name"], second["state"], second["lines"]) == ("P5", "not measured", [])
+    assert (first["name"], first["state"]) == ("P2, the face is used", "no") and first["lines"][0][
+        "value"
+    ] == 81.2
+    assert (second["state"], second["lines"]) == ("not measured", [])
     assert [each["state"] for each in claims.needed(found["fig1-fails"], None)] == [
         "not measured"
     ] * 2
-    assert claims.needed(found["perplexity-spikes"], table)[0]["name"] == "P5"
+    assert claims.needed(found["perplexity-spikes"], table)[0]["name"].startswith("P5, ")
 
 
 def test_the_picture_of_an_interval(found):

@@ -40,8 +40,8 @@ def test_which_preconditions_are_missed(folders):
     table = preconditions.join(folders.tables, "06_stage1", lines)
     paths.write(folders.tables / "preconditions.csv", table.to_csv(index=False))
     told = said(folders)
-    assert "Preconditions met: P1; missed: P2. A claim that needs one" in told
-    assert "\nP2 missed, <b>: after stage 1: the pictured" in told
+    assert "as 2 preconditions: 1 met, 1 missed. A claim that needs one" in told
+    assert "\nP2, the face is used: missed. <b>, after stage 1: the pictured" in told
     item = Gathered(folders).items["preconditions"]
     shown = Gathered(folders).cells(item, linked=True)
     assert [*map(str, shown.heads)][-1] == "met" and "06_stage1" not in str(shown.rows)
