@@ -103,22 +103,24 @@ def traces(table: pd.DataFrame, asked: str = "name") -> Figure:
     table: as tables.traces gives it, of which the rows on `asked` are drawn: a column of panels for
     each corruption, MLP and attention of each set below each other, one scale of colour for all.
     The number is the panel's highest effect; hatched is a panel whose total effect is below the
-    floor, grey a cell without a value. Effects below 0 have the colour of 0. A corruption whose
-    total effect is below the floor for every set has no panels, but a line below. Raises
-    ValueError where nothing of that kind was asked.
+    floor, grey a cell without a value. Effects below 0 have the colour of 0. A corruption that is
+    below the floor for every set has no panels, but a line below, and so has a set for which every
+    corruption is. Raises ValueError where nothing of that kind was asked.
     """
     table = table[(table.asked == asked) & table.state.isin([*_STATES])]
     if table.empty:
         raise ValueError(f"traces: the table has no trace of a {asked!r}")
-    sets = list(dict.fromkeys(table["set"]))
+    asked_sets = list(dict.fromkeys(table["set"]))
     met = [name for name in paper.CORRUPTIONS if name in set(table.corruption)]
-    told = set(table[table.measurable].corruption) or {*met[:1]}
-    changes = [name for name in met if name in told]
+    told = table[table.measurable]
+    changes = [name for name in met if name in {*told.corruption}] or met[:1]
+    sets = [name for name in asked_sets if name in {*told["set"]}] or asked_sets
     positions = [name for name in paper.POSITIONS if name in set(table.position)]
     layers = sorted(table.layer.unique())
     norm = PowerNorm(0.5, 0, 100, clip=True)  # so that small effects can be seen beside large ones
     shown = list(product(sets, _STATES, changes))
-    figure, axes = style.panels(len(sets) * len(_STATES), len(changes), 2.5, 1.8)
+    high = 1.8 if len(sets) > 1 else 2.6  # the line below takes as much of one set as of two
+    figure, axes = style.panels(len(sets) * len(_STATES), len(changes), 2.5, high)
     for (name, state, change), panel in zip(shown, axes.flat, strict=True):
         here = (table["set"] == name) & (table.state == state) & (table.corruption == change)
         _trace(panel, table[here], layers, positions, norm)
@@ -132,22 +134,24 @@ def traces(table: pd.DataFrame, asked: str = "name") -> Figure:
     scale = ScalarMappable(norm, "cividis")
     bar = figure.colorbar(scale, ax=axes, ticks=[0, 5, 20, 50, 100], shrink=0.6)
     bar.set_label("effect, points of probability")
-    note = [_without(table, name) for name in met if name not in told]
+    drawn = table[table["set"].isin(sets)]
+    note = [_without(drawn, "corruption", name) for name in met if name not in changes]
+    note += [_without(table, "set", name) for name in asked_sets if name not in sets]
     if "people" in table:
         counts = table.drop_duplicates("set").set_index("set").people
-        people = ", ".join(f"{name} {counts[name]:.0f}" for name in sets)
+        people = ", ".join(f"{name} {counts[name]:.0f}" for name in asked_sets)
         note.append(f"Means over people (n: {people}); intervals of the peaks are in the table.")
     style.legend(figure, columns=1, note=" ".join(note))
     return figure
 
 
-def _without(table: pd.DataFrame, corruption: str) -> str:
-    """What is said of a corruption that has no panel."""
-    rows = table[table.corruption == corruption]
-    totals = rows.groupby("set", sort=False).total.mean()
-    said = ", ".join(f"{total:z.1f} ({name})" for name, total in totals.items())
-    changed = _CHANGED[corruption]
-    return f"{changed[:1].upper()}{changed[1:]}: total effect {said} points, nothing to trace."
+def _without(table: pd.DataFrame, kind: str, name: str) -> str:
+    """What is said of a corruption, or a set, that has no panel."""
+    other = "set" if kind == "corruption" else "corruption"
+    totals = table[table[kind] == name].groupby(other, sort=False).total.mean()
+    said = ", ".join(f"{total:z.1f} ({_CHANGED.get(at, at)})" for at, total in totals.items())
+    said_of = _CHANGED.get(name, name)
+    return f"{said_of[:1].upper()}{said_of[1:]}: total effect {said} points, nothing to trace."
 
 
 def _trace(

@@ -31,7 +31,7 @@ def test_fig2a_draws_names_their_mean_and_table_5():
 
 @pytest.fixture
 def traced():
-    """Two layers, two positions; FIUBench's total effect is below the floor."""
+    """Two layers, two positions; another's picture has no effect on FIUBench above the floor."""
     return pd.DataFrame(
         [
             {
@@ -41,11 +41,14 @@ def traced():
                 "state": state,
                 "layer": layer,
                 "position": position,
-                "total": total,
-                "measurable": measurable,
+                "total": totals[corruption],
+                "measurable": totals[corruption] > 5,
                 "effect": 40.0 if (layer, position) == (1, "last") else 5.0,
             }
-            for name, total, measurable in (("FIUBench", 0.4, False), ("ReMem", 60.0, True))
+            for name, totals in (
+                ("FIUBench", {"entity": 12.0, "image": 0.4}),
+                ("ReMem", {"entity": 60.0, "image": 60.0}),
+            )
             for corruption in ("entity", "image")
             for state in ("mlp", "attention", "residual")
             for layer in (0, 1)
@@ -59,10 +62,10 @@ def test_traces_hatch_what_cannot_be_told(traced):
     *panels, bar = figure.axes
     assert len(panels) == 8 and bar.get_ylabel() == "effect, points of probability"
     titles = [panel.get_title(loc="left") for panel in panels]
-    assert titles[0] == "wrong subject\ntotal effect 0.4 points"
+    assert titles[0] == "wrong subject\ntotal effect 12.0 points"
     assert titles[1] == "another's picture\ntotal effect 0.4 points"
     assert titles[4:] == ["total effect 60.0 points"] * 2 + [""] * 2
-    untold, told = panels[0], panels[4]
+    untold, told = panels[1], panels[4]
     assert not untold.images and untold.patches[0].get_hatch()
     assert untold.texts[0].get_text() == "below the floor:\nnothing to trace"
     np.testing.assert_array_equal(told.images[0].get_array(), [[5, 5], [5, 40]])
@@ -76,12 +79,13 @@ def test_traces_hatch_what_cannot_be_told(traced):
 
 
 def test_traces_of_nothing_that_can_be_told_and_of_what_was_not_asked(traced):
-    figure = figures.traces(traced[traced["set"] == "FIUBench"])
+    nothing = traced.assign(measurable=False)
+    figure = figures.traces(nothing[nothing["set"] == "FIUBench"])
     assert not any(panel.images for panel in figure.axes[:-1])
-    alone = traced[(traced["set"] == "ReMem") | (traced.corruption == "image")]
+    alone = traced[(traced["set"] == "ReMem") | (traced.corruption == "entity")]
     figure = figures.traces(alone)
-    assert figure.axes[0].get_title(loc="left") == "wrong subject\n"
-    assert figure.axes[0].texts[0].get_text() == "not traced"
+    assert figure.axes[1].get_title(loc="left") == "another's picture\n"
+    assert figure.axes[1].texts[0].get_text() == "not traced"
     with pytest.raises(ValueError, match="no trace of a 'fact'"):
         figures.traces(traced, "fact")
 
@@ -93,6 +97,18 @@ def test_a_corruption_that_tells_nothing_is_a_line_and_no_panel(traced):
     note = " ".join(figure.legends[0].get_title().get_text().split())
     assert "Noise on the subject: total effect 0.2 (FIUBench), 0.2 (ReMem) points" in note
     assert "(n: FIUBench 20, ReMem 20)" in note
+    inside(figure)
+
+
+def test_a_set_that_nothing_can_be_told_of_is_a_line_and_no_panel(traced):
+    told = (traced["set"] != "FIUBench") & traced.measurable
+    figure = figures.traces(traced.assign(measurable=told, people=20))
+    *panels, _ = figure.axes
+    assert len(panels) == 4
+    assert panels[0].get_title(loc="left") == "wrong subject\ntotal effect 60.0 points"
+    note = " ".join(figure.legends[0].get_title().get_text().split())
+    said = "FIUBench: total effect 12.0 (wrong subject), 0.4 (another's picture) points, nothing"
+    assert said in note and "(n: FIUBench 20, ReMem 20)" in note
     inside(figure)
 
 
