@@ -88,6 +88,27 @@ def ready(config: Config, calls: Collection[str]) -> list[str]:
     return [each for each in found if isinstance(each, str)]
 
 
+def left_out(config: Config, calls: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """What such `calls` need that is not on this machine, and that the rest can do without: the
+    parameters that leave it out, and in words what that is and why. It is Table 4, where there is
+    no file of questions, and a network that cannot be loaded, where another one can."""
+    changed: dict[str, Any] = {}
+    said = []
+    if "ability" in calls:
+        for fault in multiple_choice(config):
+            if isinstance(fault, Exception):
+                changed["experiments.ability.source"] = None
+                said.append(f"Table 4 is left out: {fault}")
+    if {*calls} - ROWS - {JUDGE}:
+        faults = {name: [*_network(config, name)] for name in config.models}
+        there = [name for name, found in faults.items() if not found]
+        if 0 < len(there) < len(faults):
+            changed["models"] = there
+            for name in (each for each in faults if each not in there):
+                said.append(f"{name} is left out: {'; '.join(map(str, faults[name]))}")
+    return changed, said
+
+
 def methods(config: Config) -> Found:
     """Hyper-parameters that no method has, or whose values do not fit."""
     for name, fields in config.stage2.hyperparameters.items():
@@ -161,9 +182,10 @@ def drawn(config: Config, calls: Collection[str]) -> Found:
 
 def multiple_choice(config: Config) -> Found:
     """A file of multiple-choice questions that cannot be read, or of which some cannot be asked."""
-    if config.experiments.ability.source == "synthetic":
+    source = config.experiments.ability.source
+    if source in (None, "synthetic"):
         return
-    path = paths.ROOT / config.experiments.ability.source
+    path = paths.ROOT / source
     try:
         table, left_out = mmbench.inspect(path)
     except BadData as error:
@@ -176,17 +198,21 @@ def multiple_choice(config: Config) -> Found:
 def networks(config: Config) -> Found:
     """Networks of the Hub, or of folders, that would not be loaded."""
     for name in config.models:
-        network = config.base.networks[name]
-        if not isinstance(network, Hub):
-            continue
-        try:
-            folder.find(network.hub)
-        except CannotLoad as error:
-            yield error
-        else:
-            from remem.model import loading  # with torch, which takes seconds
+        yield from _network(config, name)
 
-            yield from loading.faults(network.hub, network.dtype, config.workers)
+
+def _network(config: Config, name: str) -> Iterator[CannotLoad]:
+    network = config.base.networks[name]
+    if not isinstance(network, Hub):
+        return
+    try:
+        folder.find(network.where)
+    except CannotLoad as error:
+        yield error
+    else:
+        from remem.model import loading  # with torch, which takes seconds
+
+        yield from loading.faults(network.where, network.dtype, config.workers)
 
 
 def disk(config: Config, rows: pd.DataFrame | None, calls: Collection[str]) -> Found:

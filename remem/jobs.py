@@ -110,13 +110,13 @@ def sweep(jobs: Jobs, label: str = "runs") -> list[Path]:
 
 def collect(jobs: Jobs, label: str = "runs") -> pd.DataFrame:
     """The tables of all runs (`Run.read`) as one, made first where they are not there; the labels
-    of each job are columns."""
+    of each job are columns. Without columns where there are no jobs."""
     parts = []
     for job, folder in zip(jobs, sweep(jobs, label), strict=True):
         rows = job.spec.read(folder)
         rows = rows if job.select is None else job.select(rows)
         parts.append(rows.assign(**job.labels))
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def _waiting(jobs: Jobs) -> dict[str, Run]:

@@ -82,7 +82,8 @@ def reproduce(
     notebooks: Sequence[str] = (),
 ) -> int:
     """Run these notebooks (a number, a name or a path each; none: all) with the parameters of
-    `load_config(scale, overrides)`; returns the exit status, 1 where one of them failed.
+    `load_config(scale, overrides)`, less what is missing here and can be left out
+    (checks.left_out); returns the exit status, 1 where one of them failed.
 
     Raises CannotRun, BadParameter, OldOutputs, InUse, DamagedRun, CannotWrite, or what checks.ready
     finds, before anything is run.
@@ -94,7 +95,12 @@ def reproduce(
     found = [_find(name) for name in notebooks] or _known()
     for notebook in found:
         _check_parameters(notebook)
-    for note in checks.ready(config, set[str]().union(*map(checks.used, found))):
+    calls_made = set[str]().union(*map(checks.used, found))
+    without, notes = checks.left_out(config, calls_made)
+    if without:
+        overrides = {**(overrides or {}), **without}
+        config = load_config(scale, overrides)
+    for note in [*notes, *checks.ready(config, calls_made)]:
         print(f"note: {note}", file=sys.stderr)
     where = str(scale) if str(scale) in SCALES else str(Path(paths.expanded(scale)).absolute())
     with writers.call():
@@ -203,24 +209,31 @@ def _run_all(
     config: Config,
     folders: paths.Folders,
 ) -> int:
+    """One after the other; one that fails is told, and the next is run."""
     width, since = max(len(notebook.stem) for notebook in notebooks), time.time()
     changed, digest = loading.changes(config), made.parameters(config).digest
-    try:
-        for number, notebook in enumerate(notebooks, 1):
-            label = f"[{number}/{len(notebooks)}] {notebook.stem:<{width}}"
-            print(label, end="  ", flush=True)
-            began, seconds = time.time(), None
-            try:
-                seconds = run_notebook(notebook, parameters, folders, label)
-            finally:
-                with suppress(paths.CannotWrite):  # what went wrong before it is what counts
-                    calls.remember(folders, notebook.stem, began, seconds, changed, digest)
-                print("failed" if seconds is None else f"{page.duration(seconds):>8}", flush=True)
-    except NotebookFailed as error:
-        print(f"error: {error}", file=sys.stderr)
-        page.write(folders, since)
+    failed = []
+    for number, notebook in enumerate(notebooks, 1):
+        label = f"[{number}/{len(notebooks)}] {notebook.stem:<{width}}"
+        print(label, end="  ", flush=True)
+        began, seconds, told = time.time(), None, ""
+        try:
+            seconds = run_notebook(notebook, parameters, folders, label)
+        except NotebookFailed as error:
+            failed.append(notebook.stem)
+            told = f"error: {error}"
+        finally:
+            with suppress(paths.CannotWrite):  # what went wrong before it is what counts
+                calls.remember(folders, notebook.stem, began, seconds, changed, digest)
+            print("failed" if seconds is None else f"{page.duration(seconds):>8}", flush=True)
+        if told:
+            print(told, file=sys.stderr, flush=True)
+    written = page.write(folders, since)
+    if failed:
+        several = f"{len(failed)} of {len(notebooks)} notebooks failed: {', '.join(failed)}"
+        print(f"error: {several}. What the others made: {written}", file=sys.stderr)
         return 1
-    print(f"all tables and figures: {page.write(folders, since)}")
+    print(f"all tables and figures: {written}")
     return 0
 
 

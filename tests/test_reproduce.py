@@ -175,12 +175,13 @@ def test_what_would_be_fetched_is_found():
 )
 def test_a_run_that_stops_is_kept_as_failed(house, capsys, cell, told):
     house("01_bad", cell, "print('done')")
-    house("02_after", "print('never')")
+    house("02_after", "print('all the same')")
     assert smoke() == 1
     said = capsys.readouterr()
     assert "01_bad.py: " in said.err and told in said.err
-    assert "02_after" not in said.out
-    assert left() == ["notebooks/01_bad.failed.ipynb"]
+    assert "[1/2] 01_bad    failed" in said.out and "all tables" not in said.out
+    assert "error: 1 of 2 notebooks failed: 01_bad." in said.err
+    assert left() == ["notebooks/01_bad.failed.ipynb", "notebooks/02_after.ipynb"]
     index = (paths.outputs("smoke").root / "index.html").read_text()
     assert "html/01_bad.failed.html" in index and "Failed: 01_bad." in index
 

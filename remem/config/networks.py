@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
@@ -30,11 +31,23 @@ class Hub(Spec):
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "bfloat16", description="precision in which the network is held"
     )
+    commit: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{40}$",
+        description="of a Hub id: which revision, in full; null: the one that is here",
+    )
     content: str | None = Field(None, description="of a folder: SHA-256, filled in by itself")
 
     def not_in_digest(self) -> set[str]:
-        """Where the folder lies, once its content is known."""
-        return super().not_in_digest() | ({"hub"} if self.content else set())
+        """Where the folder lies, once its content is known; a commit that is not known."""
+        moved = {"hub", "commit"} if self.content else set()
+        return super().not_in_digest() | moved | (set() if self.commit else {"commit"})
+
+    @property
+    def where(self) -> str:
+        """What `model.folder.find` takes: the folder, or "id", or "id@commit"."""
+        here = not self.commit or Path(self.hub).is_dir()
+        return self.hub if here else f"{self.hub}@{self.commit}"
 
 
 class VisionTower(Spec):

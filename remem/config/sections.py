@@ -187,7 +187,10 @@ class Controls(Spec):
 class Ability(Spec):
     """General ability (Table 4): multiple-choice questions in MMBench's format."""
 
-    source: Place = Field("synthetic", description="synthetic, or an MMBench TSV file")
+    source: Place | None = Field(
+        "synthetic",
+        description="synthetic, or an MMBench TSV file; null: Table 4 is left out",
+    )
     questions: Count = Field(description="how many are drawn, where they are synthetic")
     generated: int = Field(
         ge=0,

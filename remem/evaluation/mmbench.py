@@ -105,12 +105,15 @@ class QuestionsFile(Spec):
 Questions = QuestionsRun | QuestionsFile
 
 
-def questions_of(section: sections.Ability) -> Questions:
-    """The questions that a section of the parameters names. A line on stderr says which rows of
-    their file are left out, and why. Raises BadData where it is not there or none can be asked."""
+def questions_of(section: sections.Ability) -> Questions | None:
+    """The questions that a section of the parameters names; None where it names none. A line on
+    stderr says which rows of their file are left out, and why. Raises BadData where it is not there
+    or none can be asked."""
     if section.source == "synthetic":
         fields = section.model_dump(include=set(QuestionsRun.model_fields))
         return QuestionsRun.model_validate(fields)
+    if section.source is None:
+        return None
     path = _path(section.source)
     questions = QuestionsFile(file=section.source, content=_content(path))
     table, left_out = reader.inspect(path)

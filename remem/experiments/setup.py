@@ -14,7 +14,7 @@ from remem.data.chosen import data_of, fingerprint
 from remem.data.dataset import Data
 from remem.evaluation.answers import AnswerRun, EvalRows
 from remem.jobs import Job, Jobs
-from remem.model import loading
+from remem.model import folder, loading
 from remem.training import base_model
 from remem.training.base_model import BaseRun
 from remem.training.methods import BadMethod, Method, method
@@ -23,13 +23,13 @@ from remem.training.stage2 import Model
 
 
 @functools.lru_cache(8)
-def _weights(folder: str, fingerprint: Any) -> str:
-    return loading.content_of(Path(folder))
+def _weights(where: str, fingerprint: Any) -> str:
+    return loading.content_of(Path(where))
 
 
 def base(config: Config, name: str) -> BaseRun:
-    """One of the networks that experiments start from; of a local folder, with what it holds.
-    Raises BadParameter."""
+    """One of the networks that experiments start from; of a local folder, with what it holds; of
+    the Hub, with the commit that is here. Raises BadParameter."""
     network = config.base.networks.get(name)
     if network is None:
         known = ", ".join(config.base.networks)
@@ -39,6 +39,8 @@ def base(config: Config, name: str) -> BaseRun:
     if Path(network.hub).is_dir():
         content = _weights(network.hub, fingerprint(Path(network.hub)))
         network = network.model_copy(update={"content": content})
+    elif network.commit is None:
+        network = network.model_copy(update={"commit": folder.commit(network.hub)})
     return BaseRun(network=network, tower=None)
 
 

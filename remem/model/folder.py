@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +37,20 @@ class CannotLoad(ValueError):
 
 
 def find(where: str | Path) -> Path:
-    """The local folder of a network: `where` itself, or that of a Hub id, which is not downloaded
-    unless HF_HUB_OFFLINE=0. Raises CannotLoad where it is not there, is no LLaVA, or lacks files of
-    its weights."""
+    """The local folder of a network: `where` itself, or that of a Hub id, or of its revision ("id",
+    "id@commit"), which is not downloaded unless HF_HUB_OFFLINE=0. Raises CannotLoad where it is not
+    there, is no LLaVA, or lacks files of its weights."""
     if os.path.isdir(where):
         folder = Path(where)
     else:
         from huggingface_hub import snapshot_download
 
         offline = os.environ.get("HF_HUB_OFFLINE", "1") != "0"
-        kinds = [*KINDS, "*.txt"]
+        kinds, (name, _, commit) = [*KINDS, "*.txt"], str(where).partition("@")
         try:
-            found = snapshot_download(str(where), allow_patterns=kinds, local_files_only=offline)
+            found = snapshot_download(
+                name, revision=commit or None, allow_patterns=kinds, local_files_only=offline
+            )
         except (OSError, ValueError) as error:
             raise CannotLoad(
                 f"{where}: its weights are not on this machine. Set HF_HUB_OFFLINE=0 to have them "
@@ -81,6 +84,17 @@ def find(where: str | Path) -> Path:
         )
         raise CannotLoad(f"{where}: no *{WEIGHTS} in {folder}; it is not a saved model{hint}")
     return folder
+
+
+def commit(where: str) -> str | None:
+    """The revision of a Hub id that is on this machine and would be loaded; None where there is
+    none, or nothing says which."""
+    try:
+        folder = find(where)
+    except CannotLoad:  # whoever loads it is told why
+        return None
+    known = folder.parent.name == "snapshots" and re.fullmatch("[0-9a-f]{40}", folder.name)
+    return folder.name if known else None
 
 
 def config(where: str | Path, folder: Path) -> Any:

@@ -60,8 +60,8 @@ _IMAGE_TOKENS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # of each LLaV
 
 
 def load(where: str | Path, device: str | None = None, dtype: str = "float32") -> Network:
-    """The network in a folder or behind a Hub id: eval mode, every weight frozen, padding left; a
-    tokenizer without a padding token pads with end-of-sequence.
+    """The network of `folders.find`: eval mode, every weight frozen, padding left; a tokenizer
+    without a padding token pads with end-of-sequence.
 
     Nothing is downloaded unless HF_HUB_OFFLINE=0. Raises CannotLoad when the weights are missing,
     incomplete, or with an allowance for activations larger than the free memory of the device; and
@@ -95,7 +95,7 @@ def load(where: str | Path, device: str | None = None, dtype: str = "float32") -
             f"the first is {missing[0]}"
         )
     # PEFT writes this name into an adapter's files: a folder's name, not its place on a disk.
-    name = folder.name if Path(where).is_dir() else str(where)
+    name = folder.name if Path(where).is_dir() else str(where).partition("@")[0]
     model.name_or_path = model.config.name_or_path = name
     return Network(model.requires_grad_(False).eval().to(device), processor)
 

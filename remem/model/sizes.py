@@ -29,7 +29,7 @@ def of_network(network: Hub | TinyLlava, tower: VisionTower | None, rank: int) -
         layers, width, mlp, dtype = network.layers, network.width, network.mlp, network.dtype
         queries = keys = width
     else:
-        config = folders.config(network.hub, folders.find(network.hub))
+        config = folders.config(network.where, folders.find(network.where))
         text, vision = config.text_config, config.vision_config
         patches = (vision.image_size // vision.patch_size) ** 2
         layers, width, mlp, dtype = (

@@ -23,6 +23,7 @@ from remem.model.loading import Network
 from remem.model.scores import Scores
 from remem.model.tokens import Batch
 from remem.training.methods import Ask, BadMethod
+from remem.training.unfinished import Unfinished
 
 Step = Mapping[str, np.ndarray]  # name of the examples -> indices of its rows, equally many each
 
@@ -121,13 +122,15 @@ def fit(
     optimiser: Optimiser,
     after_epoch: Callable[[int], None] | None = None,
     name: str = "the loss",
+    unfinished: Unfinished | None = None,
 ) -> pd.DataFrame:
     """Train what is trainable in the network on the steps of `plan` (epochs of steps).
 
     `loss(scores)` asks `scores(name, positions="answer", reference=False)` for what it needs and
     returns a sum that is divided by totals of the whole step, so that the gradients of
     micro-batches add up to those of the step exactly. `after_epoch(epoch)` is called after each
-    epoch, counted from 1. Returns step, epoch, lr, loss, seconds per step.
+    epoch, counted from 1. With `unfinished`, an earlier process's work is gone on with, and the
+    work of this one kept. Returns step, epoch, lr, loss, seconds per step.
 
     Raises BadMethod where the loss gives no single number that depends on the network, and
     FloatingPointError where it is NaN or infinite; `name` is how messages call it.
@@ -144,10 +147,12 @@ def fit(
     if optimiser.checkpointing:
         network.llava.activation_checkpointing_enable()
         model.enable_input_require_grads()
-    history = []
+    done, history = (0, []) if unfinished is None else unfinished.take_up(adamw, schedule)
     quiet = multiprocessing.parent_process() is not None  # a worker: the sweep has the bar
-    with tqdm(total=steps, desc="training", unit="step", disable=quiet or not steps) as bar:
-        for epoch, epoch_steps in enumerate(plan, start=1):
+    with tqdm(
+        total=steps, initial=len(history), desc="training", unit="step", disable=quiet or not steps
+    ) as bar:
+        for epoch, epoch_steps in enumerate(plan[done:], start=done + 1):
             model.train()
             for step in epoch_steps:
                 started = time.perf_counter()
@@ -171,6 +176,8 @@ def fit(
             model.eval()
             if after_epoch is not None:
                 after_epoch(epoch)
+            if unfinished is not None:
+                unfinished.keep(epoch, adamw, history)
     model.eval()
     return pd.DataFrame(history, columns=["step", "epoch", "lr", "loss", "seconds"])
 

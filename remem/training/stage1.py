@@ -21,6 +21,7 @@ from remem.training.base_model import BaseRun
 from remem.training.inputs import inputs, inputs_needs
 from remem.training.loop import Examples, fit, shuffled
 from remem.training.methods import Ask
+from remem.training.unfinished import Unfinished
 
 
 class Untrained(Spec):
@@ -104,9 +105,14 @@ class Stage1Run(TrainRun):
         rng = np.random.default_rng(self.seed)
         batches = shuffled(len(train_rows), self.optimiser, rng, self.updates)
         plan = [[{"train": batch} for batch in epoch] for epoch in batches]
-        history = fit(network, examples, plan, cross_entropy, self.optimiser)
+        unfinished = Unfinished(self, runs_root)
+        history = fit(network, examples, plan, cross_entropy, self.optimiser, unfinished=unfinished)
         adapters.save_adapter(network, out / "adapter")
         history.to_csv(out / "history.csv", index=False)
+
+    def done(self, runs_root: Path) -> None:
+        """Delete what was kept after an epoch."""
+        Unfinished(self, runs_root).discard()
 
 
 def cross_entropy(scores: Ask) -> Tensor:

@@ -39,3 +39,24 @@ def test_a_local_network_is_known_by_its_content_wherever_it_lies(monkeypatch, t
     assert runs.digest(Hub(hub="a/llava")) != runs.digest(Hub(hub="b/llava"))
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Hub(hub="~/llava").hub == str(tmp_path / "llava")
+
+
+def test_a_commit_is_part_of_the_network_and_none_changes_no_digest():
+    plain, pinned = Hub(hub="a/llava"), Hub(hub="a/llava", commit="a" * 40)
+    assert runs.plain(plain, for_digest=True) == {"hub": "a/llava", "dtype": "bfloat16"} | {
+        "content": None
+    }
+    assert runs.digest(plain) != runs.digest(pinned)
+    assert runs.digest(pinned) != runs.digest(Hub(hub="a/llava", commit="b" * 40))
+    assert (plain.where, pinned.where) == ("a/llava", f"a/llava@{'a' * 40}")
+    for branch in ("main", "abcdef0", "A" * 40, "a" * 40 + "\n"):  # they move, or are not found
+        with pytest.raises(ValidationError):
+            Hub(hub="a/llava", commit=branch)
+
+
+def test_a_folder_has_no_commit(tmp_path):
+    folder = Hub(hub=str(tmp_path), commit="a" * 40)
+    assert folder.where == str(tmp_path)
+    assert runs.digest(folder.model_copy(update={"content": "abc"})) == runs.digest(
+        Hub(hub="elsewhere", content="abc")
+    )
