@@ -186,6 +186,22 @@ def test_a_run_that_stops_is_kept_as_failed(house, capsys, cell, told):
     assert "html/01_bad.failed.html" in index and "Failed: 01_bad." in index
 
 
+def test_what_is_missing_is_left_out_and_the_rest_runs(house, capsys):
+    """The notebooks are told so by a parameter, and say so."""
+    house(
+        "01_a",
+        "from remem import experiments\nfrom remem.config import load_config",
+        "config = load_config(scale, overrides)\nprint(len(experiments.ability(config)))",
+        "print(config.experiments.ability.source, config.seeds)",
+    )
+    assert smoke("--set", "experiments.ability.source=nowhere.tsv", "--set", "seeds=[3]") == 0
+    assert "note: Table 4 is left out: experiments.ability.source: " in capsys.readouterr().err
+    executed = nbformat.read(paths.outputs("smoke").notebooks / "01_a.ipynb", as_version=4)
+    assert [cell.outputs[0].text for cell in executed.cells[-2:]] == ["0\n", "None (3,)\n"]
+    index = (paths.outputs("smoke").root / "index.html").read_text()
+    assert "experiments.ability.source = null" in index
+
+
 def test_a_folder_that_cannot_be_taught_stops_before_anything_is_trained(house, capsys, tmp_path):
     people = tmp_path / "people"
     for split in ("train", "test"):

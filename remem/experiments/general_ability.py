@@ -24,8 +24,8 @@ def ability(
     only: Sequence[str] | None = None,
 ) -> Jobs:
     """Table 4: what the models of Table 2's first seed choose, labelled model, method, seed;
-    without the check of KL's other positions, or `only` the rows named. No jobs where the parameters
-    name no questions. Raises BadData where the file of questions is not there."""
+    without the check of KL's other positions, or `only` the rows named. No jobs where the
+    parameters name no questions. Raises BadData where their file is not there."""
     section, seed = config.experiments.ability, config.seeds[0]
     questions = mmbench.questions_of(section)
     if questions is None:
