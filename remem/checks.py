@@ -27,6 +27,7 @@ from remem.data import dataset as datasets
 from remem.data.dataset import SyntheticData
 from remem.data.readers import mmbench
 from remem.data.validation import BadData
+from remem.jobs import cluster
 from remem.model import folder, sizes
 from remem.model.folder import CannotLoad
 from remem.services import client, ledger
@@ -80,6 +81,7 @@ def ready(config: Config, calls: Collection[str]) -> list[str]:
     if calls - ROWS - {JUDGE}:
         unusable = [*networks(config)]
         found += unusable or disk(config, rows, calls)
+        found += nodes(config)
     found += judge(config) if JUDGE in calls else ()
 
     faults = list({str(each): each for each in found if isinstance(each, Exception)}.values())
@@ -212,7 +214,14 @@ def _network(config: Config, name: str) -> Iterator[CannotLoad]:
     else:
         from remem.model import loading  # with torch, which takes seconds
 
-        yield from loading.faults(network.where, network.dtype, config.workers)
+        if config.cluster is None:  # else it is others' memory
+            yield from loading.faults(network.where, network.dtype, config.workers)
+
+
+def nodes(config: Config) -> Found:
+    """A cluster that cannot be reached, or has no node with what a run takes."""
+    if (wanted := config.cluster) is not None:
+        yield from _raised(lambda: cluster.Nodes(wanted, config.folders.runs))
 
 
 def disk(config: Config, rows: pd.DataFrame | None, calls: Collection[str]) -> Found:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from remem import paper, paths
+from remem.config.cluster import Cluster
 from remem.config.networks import Hub as Hub
 from remem.config.networks import Network, VisionTower
 from remem.config.networks import TinyLlava as TinyLlava
@@ -299,6 +300,11 @@ class Config(Spec):
         description="from 1 on: 0 is kept for tuning"
     )
     workers: AtOnce = Field(description="runs at once, each a process of one thread if above 1")
+    cluster: Annotated[
+        Cluster | None,
+        Field(description="a Ray cluster that makes the runs: auto; null: this machine does"),
+        NOT_IN_DIGEST,
+    ] = None
     dataset: Dataset
     base: Base
     stage1: Stage1

@@ -93,8 +93,8 @@ def answers(config: Config, of: Model, rows: EvalRows | None = None, **changed: 
 
 
 def jobs(config: Config, found: Iterable[Job]) -> Jobs:
-    """Jobs whose runs lie where `config` has them."""
-    return Jobs(tuple(found), config.folders.runs, config.workers)
+    """Jobs whose runs lie, and are made, where `config` has them."""
+    return Jobs(tuple(found), config.folders.runs, config.workers, config.cluster)
 
 
 def methods(config: Config, given: Sequence[Method | str] | None = None) -> dict[str, Method]:

@@ -1,4 +1,4 @@
-"""jobs: every run once, each after those it needs, whatever fails or is killed."""
+"""jobs.sweeps: every run once, each after those it needs, whatever fails or is killed."""
 
 import json
 import os
@@ -107,9 +107,9 @@ def wait_until(condition, seconds: float = 90.0) -> None:
 SCRIPT = """
 import sys; sys.path.insert(0, {tests!r})
 from pathlib import Path
-import test_jobs
-specs = [test_jobs.Toy(name=f"n{{i}}", seed=i, sleep={sleep}) for i in range(1, 4)]
-test_jobs.jobs.sweep(test_jobs.several(Path({root!r}), *specs, workers={workers}), "toys")
+import test_sweeps
+specs = [test_sweeps.Toy(name=f"n{{i}}", seed=i, sleep={sleep}) for i in range(1, 4)]
+test_sweeps.jobs.sweep(test_sweeps.several(Path({root!r}), *specs, workers={workers}), "toys")
 """
 
 
