@@ -28,7 +28,7 @@ LAYERS = (
     ("training",),
     ("evaluation", "checks"),
     ("experiments", "report"),
-    ("construction",),
+    ("construction", "preflight"),
     ("reproduce", "__main__", "notebooks"),
 )
 GROUND = LAYERS[0]  # used nearly everywhere
@@ -52,6 +52,7 @@ WHAT = {
     "evaluation": "answers, judge, traces",
     "construction": "new people, review",
     "experiments": "from a config to jobs",
+    "preflight": "what it will take",
     "reproduce": "runs the notebooks",
     "__main__": "the command line",
     "notebooks": "00 to 11",
@@ -67,6 +68,7 @@ PLACES = {  # x of each box's middle; y is its layer's
     "experiments": 2.82,
     "report": 10.82,
     "construction": 9.52,
+    "preflight": 5.2,
     "reproduce": 6.47,
     "__main__": 10.12,
     "notebooks": 2.82,

@@ -70,10 +70,8 @@ def _obey(arguments: Sequence[str] | None) -> int:
 def _reproduce(given: argparse.Namespace) -> int:
     from remem.reproduce import reproduce
 
-    overrides = loading.assignments(given.set)
-    if given.out:
-        overrides["outputs"] = given.out
-    return reproduce(given.params or given.scale, overrides, given.notebooks)
+    overrides = loading.assignments(given.set) | ({"outputs": given.out} if given.out else {})
+    return reproduce(given.params or given.scale, overrides, given.notebooks, given.dry_run)
 
 
 def _params(given: argparse.Namespace) -> int:
@@ -182,8 +180,7 @@ def _tune(given: argparse.Namespace) -> int:
 def _base(given: argparse.Namespace) -> int:
     from remem.experiments import bases
 
-    compared = bases.rebuild(load_config(given.scale))
-    print(compared.to_string(index=False))
+    print(bases.rebuild(load_config(given.scale)).to_string(index=False))
     if given.ship:
         for folder in bases.ship(load_config(given.scale)):
             print(f"now in the repository: {folder}")
@@ -219,6 +216,8 @@ def _parser() -> argparse.ArgumentParser:
         help="write to outputs/NAME, beside the reproduction and not over it; the runs are shared: "
         "--out my_people (default: the scale's name, or `outputs` in your YAML)",
     )
+    what = "say how many runs, hours and gigabytes it takes, and make nothing"
+    command.add_argument("--dry-run", action="store_true", help=what)
     command.add_argument(
         "notebooks",
         nargs="*",

@@ -80,10 +80,12 @@ def reproduce(
     scale: str | Path = "tiny",
     overrides: Mapping[str, Any] | None = None,
     notebooks: Sequence[str] = (),
+    dry_run: bool = False,
 ) -> int:
     """Run these notebooks (a number, a name or a path each; none: all) with the parameters of
     `load_config(scale, overrides)`, less what is missing here and can be left out
-    (checks.left_out); returns the exit status, 1 where one of them failed.
+    (checks.left_out); returns the exit status, 1 where one of them failed. A `dry_run` says what
+    they would take (preflight.estimate), and is 1 where something is in the way.
 
     Raises CannotRun, BadParameter, OldOutputs, InUse, DamagedRun, CannotWrite, or what checks.ready
     finds, before anything is run.
@@ -100,6 +102,8 @@ def reproduce(
     if without:
         overrides = {**(overrides or {}), **without}
         config = load_config(scale, overrides)
+    if dry_run:
+        return _say_what_it_takes(config, found, calls_made, notes)
     for note in [*notes, *checks.ready(config, calls_made)]:
         print(f"note: {note}", file=sys.stderr)
     where = str(scale) if str(scale) in SCALES else str(Path(paths.expanded(scale)).absolute())
@@ -110,6 +114,23 @@ def reproduce(
             return _run_all(found, given, config, folders)
         finally:
             writers.leave(folders.root)
+
+
+def _say_what_it_takes(
+    config: Config, notebooks: Sequence[Path], calls_made: set[str], notes: Sequence[str]
+) -> int:
+    from remem.preflight.estimate import estimate  # with torch, which takes seconds
+
+    found = estimate(config, notebooks)
+    print(found)
+    in_the_way = []
+    try:
+        notes = [*notes, *checks.ready(config, calls_made)]
+    except (ValueError, OSError) as error:  # of ours: what it says is for whoever would begin
+        in_the_way = [f"in the way: {error}"]
+    for line in [*(f"note: {note}" for note in notes), *in_the_way]:
+        print(line, file=sys.stderr)
+    return int(bool(found.faults or in_the_way))
 
 
 def run_notebook(

@@ -39,7 +39,7 @@ architecture = script(paths.ROOT / "docs" / "draw_architecture.py")
 LAYERS = [name for layer in architecture.LAYERS for name in layer if name != "notebooks"]
 
 # Numbers, tables, pictures, parameters: for a person without torch, and quick for all.
-WITHOUT_TORCH = {*LAYERS} - {"model", "training", "evaluation", "experiments"}
+WITHOUT_TORCH = {*LAYERS} - {"model", "training", "evaluation", "experiments", "preflight"}
 WITHOUT_TORCH |= {"training.methods", "evaluation.judge"}
 
 PACKAGE = paths.ROOT / "remem"

@@ -109,7 +109,7 @@ class Processes:
             self.at_once,
             timeout=3600,
             initializer=_start_worker,
-            initargs=(os.getpid(), _places() if self._gpus else "", self._gpus),
+            initargs=(os.getpid(), _places().name if self._gpus else "", self._gpus),
             env=ENVIRONMENT,
         )
         return executor.submit(_make_in_worker, spec, runs_root)
@@ -156,8 +156,9 @@ def _make_in_worker(spec: Run, runs_root: Path) -> Path:
         raise InWorker(in_words(error)) from error
 
 
+@functools.cache
 def quieten() -> None:
-    """No bars beside the sweep's."""
+    """No bars beside the sweep's, from here on."""
     quiet: Any = functools.partialmethod(tqdm.__init__, disable=True)
     tqdm.__init__ = quiet
 
@@ -166,14 +167,9 @@ _HELD: list[FileLock] = []  # by a worker, as long as it lives
 
 
 @functools.cache
-def _places() -> str:
+def _places() -> tempfile.TemporaryDirectory[str]:
     """A folder of locks, one for each worker: who dies lets go of his place, and of his GPU."""
-    folder = tempfile.TemporaryDirectory(prefix="remem-gpus-", ignore_cleanup_errors=True)
-    _FOLDERS.append(folder)
-    return folder.name
-
-
-_FOLDERS: list[tempfile.TemporaryDirectory] = []  # deleted when the process ends
+    return tempfile.TemporaryDirectory(prefix="remem-gpus-", ignore_cleanup_errors=True)
 
 
 def _take_gpu(places: str, gpus: Sequence[str]) -> None:
