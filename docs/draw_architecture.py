@@ -139,7 +139,8 @@ def _end(name: str, others: list[str], other: str, side: int) -> Point:
     one place, in the order in which they come."""
     order = sorted(others, key=lambda each: PLACES[each])
     x, y = _place(name)
-    return x + (order.index(other) - (len(order) - 1) / 2) * 0.36, y + side * HEIGHT / 2
+    apart = min(0.36, WIDTH / len(order))
+    return x + (order.index(other) - (len(order) - 1) / 2) * apart, y + side * HEIGHT / 2
 
 
 def _box(axes: Axes, name: str, users: int, used: dict[str, int]) -> None:

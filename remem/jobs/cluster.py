@@ -32,7 +32,8 @@ class Nodes:
     none, or one that does not see the same files."""
 
     def __init__(self, settings: Cluster, runs_root: Path):
-        self._settings, ray = settings, _connected(settings)
+        self._settings, self._ray = settings, _connected(settings)
+        ray = self._ray
         nodes = [node for node in ray.nodes() if node["Alive"]]
         fitting = [node for node in nodes if _room(settings, node["Resources"])]
         if not fitting:
@@ -46,7 +47,7 @@ class Nodes:
         if settings.accelerator is not None:
             self._takes["accelerator_type"] = settings.accelerator
         self._make = ray.remote(_make_on_node).options(max_retries=settings.retries, **self._takes)
-        _check(settings, fitting, paths.make_folder(Path(runs_root)))
+        _check(ray, settings, fitting, paths.make_folder(Path(runs_root)))
 
     def submit(self, spec: Run, runs_root: Path) -> Future[Path]:
         """Send the spec to a node that is free."""
@@ -59,15 +60,11 @@ class Nodes:
 
     def stop(self) -> None:
         """Leave the cluster: it ends what this process has asked of it."""
-        import ray
-
-        ray.shutdown()
+        self._ray.shutdown()
 
     def lost(self, error: BaseException) -> str | None:
         """A run whose nodes were lost, as often as it may be begun again."""
-        import ray
-
-        if not isinstance(error, ray.exceptions.RayError):
+        if not isinstance(error, self._ray.exceptions.RayError):
             return None
         tries = self._settings.retries + 1
         said = str(error).strip().splitlines()
@@ -80,7 +77,7 @@ class Nodes:
 def _connected(settings: Cluster) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise NoCluster(
             f"cluster is {settings.address}, and Ray is not installed: pip install 'remem[ray]'"
@@ -122,17 +119,18 @@ def _described(resources: Mapping[str, float]) -> str:
     return f"{gpus} GPUs{kind} and {cores} cores"
 
 
-def _check(settings: Cluster, nodes: Sequence[Mapping[str, Any]], runs_root: Path) -> None:
+def _check(
+    ray: Any, settings: Cluster, nodes: Sequence[Mapping[str, Any]], runs_root: Path
+) -> None:
     """Raise NoCluster where a node does not see what this process writes, or has other code."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+    from ray.util import scheduling_strategies  # pyright: ignore[reportMissingImports]
 
     look: Any = ray.remote(_look)
     file = paths.write(runs_root / f".seen-{secrets.token_hex(8)}", "")
     try:
         asked = []
         for node in nodes:
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            there = scheduling_strategies.NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             asked.append(look.options(num_cpus=0, scheduling_strategy=there).remote(str(file)))
         seen = ray.get(asked, timeout=ANSWER)
     except ray.exceptions.RayError as error:

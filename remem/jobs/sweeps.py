@@ -84,7 +84,7 @@ def sweep(jobs: Jobs, label: str = "runs") -> list[Path]:
     and no core should wait for a long run at the end. When runs fail, those that do not need them
     are finished, and then FailedRuns says why. Raises NoCluster where the cluster cannot be used.
     """
-    runs.clear(jobs.runs_root)
+    _clear(jobs.runs_root)
     waiting = _waiting(jobs)
     made: dict[str, Path | BaseException] = {}
     place = _place(jobs, len(waiting))
@@ -115,6 +115,15 @@ def collect(jobs: Jobs, label: str = "runs") -> pd.DataFrame:
         rows = rows if job.select is None else job.select(rows)
         parts.append(rows.assign(**job.labels))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _clear(runs_root: Path) -> None:
+    """Delete what processes that died have left: runs half made, and what was kept to go on with
+    one that is done."""
+    runs.clear(runs_root)
+    for kept in runs_root.glob(".unfinished/*"):
+        if (runs_root / kept.stem).exists():
+            kept.unlink(missing_ok=True)
 
 
 def _place(jobs: Jobs, count: int) -> Place:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -131,10 +130,11 @@ def _compared(config: Config, table: pd.DataFrame, gpu: bool) -> tuple[str, list
     kind = "hours of one core" if tiny and not gpu else "GPU hours"
     where = f"on {config.cluster.address}" if config.cluster else f"{at_once} at once here"
     said = (
-        f"{int(whole['runs']):,} runs to make, {int(whole['done']):,} are done. {hours:,.1f} {kind}"
-        + (f", {hours / at_once:,.1f} hours {where}." if config.cluster is None else f", {where}.")
-        + f" At the most {needed:,.1f} GiB of memory in a run; {called} has {memory:,.1f} GiB. "
-        f"{written:,.1f} GiB on the disk; {free:,.1f} GiB are free at {there}."
+        f"{int(whole['runs']):,} runs to make, {int(whole['done']):,} are done: "
+        f"{_number(hours)} {kind}"
+        + (f", {_number(hours / at_once)} hours {where}." if not config.cluster else f", {where}.")
+        + f"\nAt the most {_number(needed)} GiB of memory in a run; {called} has {memory:,.0f} GiB."
+        f"\n{_number(written)} GiB on the disk; {free:,.0f} GiB are free at {there}."
     )
     faults = []
     if config.cluster is None and each * needed > memory:
@@ -167,12 +167,10 @@ def _memory(gpu: bool) -> tuple[float, str]:
     return psutil.virtual_memory().total / GIB, "this machine"
 
 
-def _formats(table: pd.DataFrame) -> dict[str, functools.partial]:
-    return {
-        column: functools.partial(_shown, digits=0 if table[column].dtype == int else 1)
-        for column in table.columns[2:]
-    }
+def _formats(table: pd.DataFrame) -> dict[str, Callable[[float], str]]:
+    return {column: lambda value: _number(value) if value else "-" for column in table.columns[2:]}
 
 
-def _shown(value: float, digits: int) -> str:
-    return f"{value:,.{digits}f}" if value else "-"
+def _number(value: float) -> str:
+    """With two digits that count, or all before the point."""
+    return f"{value:,.0f}" if value >= 10 or not value else f"{value:.2g}"

@@ -351,6 +351,16 @@ def test_a_sweep_interrupted_in_its_workers_ends_them(tmp_path):
     assert not list(root.glob("toy-*"))
 
 
+def test_what_was_kept_of_a_run_that_is_done_goes_with_the_next_sweep(tmp_path):
+    done, other = Toy(name="a"), Toy(name="b")
+    jobs.sweep(several(tmp_path, done))
+    kept = [tmp_path / ".unfinished" / f"{runs.name(spec)}.safetensors" for spec in (done, other)]
+    for file in kept:
+        paths.write(file, b"x")
+    jobs.sweep(several(tmp_path, done))
+    assert [file.exists() for file in kept] == [False, True]
+
+
 # ---------------------------------------------------------------- processes
 
 
