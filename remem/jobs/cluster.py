@@ -43,10 +43,10 @@ class Nodes:
                 f"are: {there}. Set cluster.gpus and cluster.accelerator to what they have"
             )
         self.at_once = sum(_room(settings, node["Resources"]) for node in fitting)
-        self._takes: dict[str, Any] = {"num_gpus": settings.gpus, "num_cpus": 1}
+        takes: dict[str, Any] = {"num_gpus": settings.gpus, "num_cpus": 1}
         if settings.accelerator is not None:
-            self._takes["accelerator_type"] = settings.accelerator
-        self._make = ray.remote(_make_on_node).options(max_retries=settings.retries, **self._takes)
+            takes["accelerator_type"] = settings.accelerator
+        self._make = ray.remote(_make_on_node).options(max_retries=settings.retries, **takes)
         _check(ray, settings, fitting, paths.make_folder(Path(runs_root)))
 
     def submit(self, spec: Run, runs_root: Path) -> Future[Path]:

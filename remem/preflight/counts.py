@@ -73,7 +73,9 @@ class Counter:
     def __init__(self, runs_root: Path):
         self._root = Path(runs_root)
         self._rows: dict[Data, pd.DataFrame] = {}
+        self._parts: dict[tuple[Data, tuple[str, ...]], dict[str, pd.DataFrame]] = {}
         self._lengths: dict[str, int] = {}
+        self._asked_alike: dict[tuple, Work] = {}
 
     def work(self, spec: Run) -> Work:
         """What a run takes; of a kind that is not known here nothing but its name."""
@@ -101,7 +103,7 @@ class Counter:
             case AnswerRun():
                 return self._answers(spec)
             case CurveRun():
-                views = splits.views(self._table(spec.of.data), spec.of.forget)
+                views = self._views(spec.of.data, spec.of.forget)
                 asked = curves.probe(views, len(spec.of.forget), spec.of.seed)
                 epochs = spec.of.optimiser.epochs + 1
                 return self._asked("curves", spec.of, asked, spec.batch, times=epochs)
@@ -133,6 +135,11 @@ class Counter:
             self._rows[data] = dataset.planned(data, self._root)
         return self._rows[data]
 
+    def _views(self, data: Data, forget: tuple[str, ...]) -> dict[str, pd.DataFrame]:
+        if (data, forget) not in self._parts:
+            self._parts[data, forget] = splits.views(self._table(data), forget)
+        return self._parts[data, forget]
+
     def _tokens(
         self, base: BaseRun, rows: pd.DataFrame, answer: str = "answer", picture: bool = True
     ) -> np.ndarray:
@@ -161,7 +168,7 @@ class Counter:
         return self._trained(part, spec, rows, spec.optimiser, spec.rank, kinds=1, kept=1)
 
     def _stage2(self, spec: Stage2Run) -> Work:
-        rows = splits.views(self._table(spec.data), spec.forget)["forget"]
+        rows = self._views(spec.data, spec.forget)["forget"]
         kept = spec.optimiser.epochs if spec.checkpoints else 1
         # A retained or refusing row, and the reference's pass, beside each row: methods differ.
         part = f"stage 2, {spec.method.name}"
@@ -210,6 +217,15 @@ class Counter:
     # ------------------------------------------------------------ asking
 
     def _answers(self, spec: AnswerRun) -> Work:
+        """What every model that is asked the same takes: methods, seeds and ratios share it."""
+        of = spec.of
+        key = (of.data, of.subset, _name(of.base), spec.rows, spec.batch)
+        key += (spec.max_new_tokens, spec.exposure, spec.perplexity)
+        if key not in self._asked_alike:
+            self._asked_alike[key] = self._answers_of(spec)
+        return self._asked_alike[key]
+
+    def _answers_of(self, spec: AnswerRun) -> Work:
         rows = self._table(spec.of.data)
         asked = spec.rows.of(rows, spec.of.subset)
         known = asked["attribute"].isin(splits.candidates(rows)) & spec.rows.secret(asked)

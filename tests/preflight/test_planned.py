@@ -1,6 +1,7 @@
 """preflight.planned: what a notebook would make is read from the notebook."""
 
-import sys
+import ast
+import importlib
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_what_the_notebooks_collect_is_what_is_planned_and_nothing_is_made(confi
     assert not paths.outputs("smoke").root.exists()
 
 
-def test_a_method_that_a_notebook_defines_is_the_one_that_it_runs(config):
+def test_a_method_that_a_notebook_defines_is_the_one_that_it_runs(config, tmp_path, monkeypatch):
     found = of("11", config)
     [method] = {
         job.spec.of.method
@@ -49,9 +50,17 @@ def test_a_method_that_a_notebook_defines_is_the_one_that_it_runs(config):
         if getattr(getattr(job.spec, "of", None), "method", None) is not None
         and job.spec.of.method.name == "SimNPO"
     }
-    assert method.described() == type(method)().described()
-    assert "logsigmoid(margin)" in str(method.described())
-    assert "planned.11_your_method" in sys.modules
+    text = next(paths.NOTEBOOKS.glob("11_*.py")).read_text()
+    [source] = [
+        ast.get_source_segment(text, node)
+        for node in ast.parse(text).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    imports = "from torch.nn.functional import logsigmoid\nfrom remem import Method\n"
+    (tmp_path / "own_method.py").write_text(imports + source)
+    monkeypatch.syspath_prepend(tmp_path)
+    own = importlib.import_module("own_method").SimNPO()
+    assert method.described() == own.described()
 
 
 NOTEBOOK = """
