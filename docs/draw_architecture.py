@@ -28,7 +28,7 @@ LAYERS = (
     ("training",),
     ("evaluation", "checks"),
     ("experiments", "report"),
-    ("construction",),
+    ("construction", "bench"),
     ("reproduce", "__main__", "notebooks"),
 )
 GROUND = LAYERS[0]  # used nearly everywhere
@@ -51,10 +51,11 @@ WHAT = {
     "training": "methods, both stages",
     "evaluation": "answers, judge, traces",
     "construction": "new people, review",
+    "bench": "time and memory",
     "experiments": "from a config to jobs",
     "reproduce": "runs the notebooks",
     "__main__": "the command line",
-    "notebooks": "00 to 11",
+    "notebooks": "00 to 12",
 }
 PLACES = {  # x of each box's middle; y is its layer's
     "jobs": 1.87,
@@ -67,6 +68,7 @@ PLACES = {  # x of each box's middle; y is its layer's
     "experiments": 2.82,
     "report": 10.82,
     "construction": 9.52,
+    "bench": 1.62,
     "reproduce": 6.47,
     "__main__": 10.12,
     "notebooks": 2.82,

@@ -14,6 +14,7 @@ from typing import Any
 
 # What a command needs is imported when it runs: `remem --help` should take no second.
 from remem import paths
+from remem.bench import command as bench
 from remem.config import SCALES, BadParameter, explain, load_config, loading, numbers
 from remem.config.sections import BENCHMARKS
 
@@ -182,8 +183,7 @@ def _tune(given: argparse.Namespace) -> int:
 def _base(given: argparse.Namespace) -> int:
     from remem.experiments import bases
 
-    compared = bases.rebuild(load_config(given.scale))
-    print(compared.to_string(index=False))
+    print(bases.rebuild(load_config(given.scale)).to_string(index=False))
     if given.ship:
         for folder in bases.ship(load_config(given.scale)):
             print(f"now in the repository: {folder}")
@@ -354,9 +354,9 @@ def _parser() -> argparse.ArgumentParser:
         "remem base --scale tiny",
     )
     command.add_argument("--scale", choices=SCALES, default="tiny", help=SCALE_HELP)
-    command.add_argument(
-        "--ship", action="store_true", help="put them in the repository, in place of what is there"
-    )
+    ship = "put them in the repository, in place of what is there"
+    command.add_argument("--ship", action="store_true", help=ship)
+    bench.add(commands)
     return parser
 
 

@@ -39,8 +39,8 @@ architecture = script(paths.ROOT / "docs" / "draw_architecture.py")
 LAYERS = [name for layer in architecture.LAYERS for name in layer if name != "notebooks"]
 
 # Numbers, tables, pictures, parameters: for a person without torch, and quick for all.
-WITHOUT_TORCH = {*LAYERS} - {"model", "training", "evaluation", "experiments"}
-WITHOUT_TORCH |= {"training.methods", "evaluation.judge"}
+WITHOUT_TORCH = {*LAYERS} - {"model", "training", "evaluation", "experiments", "bench"}
+WITHOUT_TORCH |= {"training.methods", "evaluation.judge", "bench.command"}
 
 PACKAGE = paths.ROOT / "remem"
 MODULES = {
@@ -295,9 +295,9 @@ def test_a_notebook_has_the_form(path):
     assert begun in code[1].splitlines(), "the first output says what is run"
     [last] = ast.parse(code[-1]).body[-1:]
     assert isinstance(last, ast.Expr) and isinstance(last.value, ast.Call)
-    ends = {"09_scorecard": "Verdicts", "05_metrics": "Markdown", "10_facts": "Markdown"}.get(
-        path.stem, "out.verdicts"
-    )
+    ends = {"09_scorecard": "Verdicts", "05_metrics": "Markdown", "10_facts": "Markdown"} | {
+        "12_cost": "Markdown"
+    }.get(path.stem, "out.verdicts")
     assert ast.unparse(last.value.func) == ends, "what was found comes last"
 
     if not path.stem.startswith("11_"):  # the one that teaches how to write a method

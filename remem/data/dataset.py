@@ -12,7 +12,7 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -53,23 +53,31 @@ class SyntheticData(sections.Dataset, Run):
             appearance = faces.sample_appearance(face_seed(self, index))
             for part, split in enumerate(SPLITS):
                 (out / split / person.identity).mkdir(parents=True)
-                shown = self.pictures if split == "train" else None
-                for k, pair in enumerate(self.questions(person, split)):
-                    name = f"{person.identity}-{split}-{k:03d}"
-                    at = k if shown is None else k % shown
-                    file = f"{person.identity}/{person.identity}-{split}-{at:03d}.png"
-                    if at == k:
+                for k, row in enumerate(self.lines(person, split)):
+                    file = out / split / row["file_name"]
+                    if not file.exists():
                         rng = np.random.default_rng([self.seed, index, part, k])
                         scene = faces.sample_scene(rng, split)
-                        picture = faces.draw(appearance, scene, self.image_size)
-                        picture.save(out / split / file)
-                    who = {"identity": person.identity, "name": person.name, "split": split}
-                    row = {"file_name": file, "id": name, **who, **dataclasses.asdict(pair)}
+                        faces.draw(appearance, scene, self.image_size).save(file)
                     lines[split].append(json.dumps(row, ensure_ascii=False) + "\n")
         for split in SPLITS:
             paths.write(out / split / "metadata.jsonl", "".join(lines[split]))
         known = [dataclasses.asdict(person) for person in profiles]
         paths.write(out / "people.json", runs.as_json(known))
+
+    def lines(self, person: people.Profile, split: str) -> Iterator[dict[str, str]]:
+        """What the metadata of one split says of a person, question by question."""
+        shown = self.pictures if split == "train" else None
+        for k, pair in enumerate(self.questions(person, split)):
+            at = k if shown is None else k % shown
+            yield {
+                "file_name": f"{person.identity}/{person.identity}-{split}-{at:03d}.png",
+                "id": f"{person.identity}-{split}-{k:03d}",
+                "identity": person.identity,
+                "name": person.name,
+                "split": split,
+                **dataclasses.asdict(pair),
+            }
 
     def questions(self, person: people.Profile, split: str) -> list[questions.QA]:
         """A person's questions in one split. Raises ValueError where there are not so many."""
@@ -159,6 +167,19 @@ def folder_of(data: Data, runs_root: Path) -> Path:
 def rows_of(data: Data, runs_root: Path) -> pd.DataFrame:
     """The rows of `data` (`validation.COLUMNS`, all text), checked once. Raises BadData."""
     return _read(runs.get_or_create(RowsRun(data=data), runs_root)).copy()
+
+
+def planned(data: Data, runs_root: Path) -> pd.DataFrame:
+    """As `rows_of`, but of a dataset that is drawn its rows as they will be, and no picture is: for
+    who counts what there is to do. Raises BadData."""
+    if not isinstance(data, SyntheticData):
+        return rows_of(data, runs_root)
+    everybody = people_of(data)
+    rows = pd.DataFrame(
+        [line for split in SPLITS for person in everybody for line in data.lines(person, split)]
+    )
+    rows["image"] = rows["split"] + "/" + rows["file_name"]
+    return rows[[*validation.COLUMNS]].astype("str")
 
 
 def people_of(data: SyntheticData) -> list[people.Profile]:

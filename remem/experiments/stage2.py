@@ -157,7 +157,7 @@ class _Stages:
 
     def __init__(self, config: Config):
         self.config = config
-        self.rows, self.data, _ = chosen.dataset(config)
+        self.rows, self.data = chosen.planned(config)
         self.curve_seeds = config.seeds[: config.experiments.curves.seeds]
 
     @functools.cache  # noqa: B019 (it lives as long as the building of a list of jobs)
