@@ -160,7 +160,7 @@ def _box(axes: Axes, name: str, users: int, used: dict[str, int]) -> None:
         shown = [f"{each} {used[each]}" for each in many if each not in GROUND]
         half = (len(shown) + 1) // 2
         lines = [", ".join(shown[:half]), ", ".join(shown[half:])]
-        axes.text(x, y - 0.3, "\n".join(filter(None, lines)), fontsize=10.5, **middle)
+        axes.text(x, y - 0.3, "\n".join(filter(None, lines)), fontsize=9, **middle)
 
 
 def _arrow(axes: Axes, start: Point, end: Point, count: int, ends: set[str]) -> None:

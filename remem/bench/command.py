@@ -17,9 +17,8 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "bench",
         help=what,
-        description=f"{what[0].upper()}{what[1:]}. Each number is printed and written as soon as it "
-        "is there, the most wanted first; at last the hours of Table 2 that follow. Nothing is "
-        "downloaded.",
+        description=f"{what[0].upper()}{what[1:]}. Each number is printed and written when it is "
+        "there, the most wanted first; then the hours of Table 2 that follow. Nothing is fetched.",
         epilog="example: remem bench --size 7b --minutes 8",
     )
     command.set_defaults(run=_bench)

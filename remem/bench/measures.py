@@ -1,4 +1,4 @@
-"""What is measured, each a function of a subject: training steps, answers, Exposure, the way between.
+"""Measures, each a function of a subject: steps of training, answers, ranks, the way between.
 
 A measure yields (quantity, value, unit). Its name is that of the thing, with a setting where the
 same thing is done in several ways.

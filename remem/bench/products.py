@@ -91,7 +91,7 @@ def _alone(clock: Clock, work: Callable[[], object]) -> float:
     work()
     times = 1
     while True:
-        seconds = clock.seconds(lambda: [work() for _ in range(times)])
+        seconds = clock.seconds(lambda n=times: [work() for _ in range(n)])
         if seconds >= LEAST or times >= 1000:
             return seconds / times
         times = min(1000, max(2 * times, int(1.2 * times * LEAST / max(seconds, 1e-6))))

@@ -43,15 +43,16 @@ def measured(source: Source, name: str) -> list[Line]:
     to come."""
     import torch
 
+    lines: list[Line] = []
     try:
         subject = made(source)
-        found = measures(source.config)[name](subject)
-        lines = [Line(name, *each) for each in found]
+        for each in measures(source.config)[name](subject):
+            lines.append(Line(name, *each))
     except torch.OutOfMemoryError:
-        lines = [Line(name, DOES_NOT_FIT, float("nan"), "")]
+        lines.append(Line(name, DOES_NOT_FIT, float("nan"), ""))
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
-        lines = [Line(name, FAILED, float("nan"), f"{why:.300}")]
+        lines.append(Line(name, FAILED, float("nan"), f"{why:.300}"))
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return lines

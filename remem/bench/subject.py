@@ -1,4 +1,4 @@
-"""What is measured: a network with rows, pictures and an adapter, of a config or at a true shape."""
+"""What is measured: a network with rows, pictures, an adapter; of a config, or in a true shape."""
 
 from __future__ import annotations
 
@@ -114,7 +114,10 @@ def _random(source: Source) -> Subject:
     config, shape = source.config, SHAPES[source.size or ""]
     rows, _ = chosen.planned(config)
     runs.seed_everything(0)
-    network = random_network(shape, [*rows["question"], *rows["answer"]])
+    texts = [*rows["question"], *rows["answer"]]
+    on_gpu = torch.cuda.is_available()
+    where = ("cuda", torch.bfloat16) if on_gpu else ("cpu", torch.float32)
+    network = random_network(shape, texts, *where)
     names = [f"picture {number}" for number in range(PICTURES)]
     rows = rows.assign(image=[names[k % PICTURES] for k in range(len(rows))])
     seen = torch.randn(PICTURES, network.image_tokens, shape.width).to(network.llava.dtype)
@@ -143,10 +146,11 @@ def forget() -> None:
     gc.collect()
 
 
-def random_network(shape: Shape, texts: Sequence[str]) -> Network:
-    """A LLaVA-1.5 of that shape with random weights, frozen, made on the GPU where there is one (in
-    bfloat16, as it is trained; else in float32), and its processor, whose tokenizer is learnt from
-    `texts`: with LLaMA's 32,000 tokens a text would take about as many, and nothing is fetched."""
+def random_network(
+    shape: Shape, texts: Sequence[str], device: str | torch.device, dtype: torch.dtype
+) -> Network:
+    """A LLaVA-1.5 of that shape with random weights, frozen, made on its device and never on a
+    disk, and its processor, whose tokenizer is learnt from `texts` (so that nothing is fetched)."""
     from transformers import (
         CLIPVisionConfig,
         LlamaConfig,
@@ -184,11 +188,8 @@ def random_network(shape: Shape, texts: Sequence[str]) -> Network:
         vision_feature_layer=-2,
         vision_feature_select_strategy="default",
     )
-    cuda = torch.cuda.is_available()
-    with torch.device("cuda" if cuda else "cpu"):
-        model: Any = LlavaForConditionalGeneration._from_config(
-            config, dtype=torch.bfloat16 if cuda else torch.float32
-        )
+    with torch.device(device):
+        model: Any = LlavaForConditionalGeneration._from_config(config, dtype=dtype)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return Network(model.requires_grad_(False).eval(), processor)

@@ -1,4 +1,4 @@
-"""The usual way of doing what the experiments do, as a script around a Trainer would: for a measure.
+"""The usual way of doing what the experiments do, as a script around a Trainer does it.
 
 Pictures go through the vision tower in every step and for every question, rows in the order in
 which they come, with logits at every position; a question is asked, and a candidate scored, one at
@@ -105,7 +105,8 @@ def candidate_logps(
 def _adamw(network: Network, optimiser: Optimiser) -> tuple[list[Tensor], torch.optim.AdamW]:
     weights = [each for each in network.model.parameters() if each.requires_grad]
     network.model.train()
-    return weights, torch.optim.AdamW(weights, lr=optimiser.lr)
+    decay = optimiser.weight_decay
+    return weights, torch.optim.AdamW(weights, lr=optimiser.lr, weight_decay=decay)
 
 
 def _step(weights: list[Tensor], adamw: torch.optim.AdamW, optimiser: Optimiser) -> None:
