@@ -16,15 +16,34 @@ from torch import Tensor
 from tqdm import tqdm
 
 from remem.config.sections import Optimiser
-from remem.model import scores, tokens
+from remem import runs
+from remem.model import memory, scores, tokens
 from remem.model.adapters import EffectiveWeights
 from remem.model.features import Features
 from remem.model.loading import Network
 from remem.model.scores import Scores
 from remem.model.tokens import Batch
+from remem.training.master_weights import MasterWeights
 from remem.training.methods import Ask, BadMethod
 
+LESS = (
+    "set checkpointing to true (of the stage, or in base.networks.<name>.<stage>; micro_batch, which "
+    "stands beside it, is 1 already), or take a network in half precision, or a smaller one"
+)
+
 Step = Mapping[str, np.ndarray]  # name of the examples -> indices of its rows, equally many each
+
+
+class Diverged(FloatingPointError):
+    """A loss, or a weight, is no finite number; `history` holds the steps before it."""
+
+    def __init__(self, reason: str, history: pd.DataFrame):
+        super().__init__(reason)
+        self.history = history
+
+    def __reduce__(self) -> tuple:
+        """To where a worker's exceptions go."""
+        return type(self), (str(self), self.history)
 
 
 class Examples:
@@ -42,6 +61,7 @@ class Examples:
         self.encoded = tokens.encode_all(
             network.processor, list(rows["question"]), given, network.image_tokens
         )
+        self.ids = list(rows["id"])
         self.images, self.features = list(rows["image"]), features
         self.pad_id = network.processor.tokenizer.pad_token_id
         self.lengths = np.array([len(e.ids) for e in self.encoded])
@@ -121,20 +141,25 @@ def fit(
     optimiser: Optimiser,
     after_epoch: Callable[[int], None] | None = None,
     name: str = "the loss",
+    note: Callable[[str], None] = runs.say,
 ) -> pd.DataFrame:
     """Train what is trainable in the network on the steps of `plan` (epochs of steps).
 
     `loss(scores)` asks `scores(name, positions="answer", reference=False)` for what it needs and
     returns a sum that is divided by totals of the whole step, so that the gradients of
-    micro-batches add up to those of the step exactly. `after_epoch(epoch)` is called after each
-    epoch, counted from 1. Returns step, epoch, lr, loss, seconds per step.
+    micro-batches add up to those of the step exactly. Where a micro-batch does not fit into memory,
+    the step begins anew with half of it, and so do those that follow. `after_epoch(epoch)` is
+    called after each epoch, counted from 1; `note` is told in words what a reader of the results
+    should know. Returns step, epoch, lr, loss, seconds per step.
 
-    Raises BadMethod where the loss gives no single number that depends on the network, and
-    FloatingPointError where it is NaN or infinite; `name` is how messages call it.
+    Raises BadMethod where the loss gives no single number that depends on the network, Diverged
+    where it or a weight is NaN or infinite, and OutOfMemory where one row is too much for the
+    memory; `name` is how messages call the loss.
     """
     model, effective = network.model, EffectiveWeights(network)
-    steps = sum(map(len, plan))
-    weights = [p for p in model.parameters() if p.requires_grad]
+    steps, micro_batch = sum(map(len, plan)), optimiser.micro_batch
+    masters = MasterWeights([p for p in model.parameters() if p.requires_grad])
+    weights = masters.weights
     adamw = torch.optim.AdamW(
         weights, lr=optimiser.lr, weight_decay=optimiser.weight_decay, fused=True
     )
@@ -144,24 +169,40 @@ def fit(
     if optimiser.checkpointing:
         network.llava.activation_checkpointing_enable()
         model.enable_input_require_grads()
-    history = []
+    history, unlikely = [], _Unlikely(len(network.processor.tokenizer))
+
+    def told() -> pd.DataFrame:
+        return pd.DataFrame(history, columns=["step", "epoch", "lr", "loss", "seconds"])
+
     quiet = multiprocessing.parent_process() is not None  # a worker: the sweep has the bar
     with tqdm(total=steps, desc="training", unit="step", disable=quiet or not steps) as bar:
         for epoch, epoch_steps in enumerate(plan, start=1):
             model.train()
             for step in epoch_steps:
                 started = time.perf_counter()
-                value = _add_gradients(effective, examples, step, loss, optimiser.micro_batch, name)
-                if not math.isfinite(value):
-                    raise FloatingPointError(
-                        f"{name} is {value} at step {len(history) + 1} of {steps}: the learning "
-                        f"rate {optimiser.lr:g} is too high, or the loss divides by zero or "
-                        "takes the logarithm of it"
-                    )
-                if optimiser.clip is not None:
-                    torch.nn.utils.clip_grad_norm_(weights, optimiser.clip)
+                at = f"step {len(history) + 1} of {steps}"
+                gradients = functools.partial(_add_gradients, effective, examples, step, loss, name)
+                try:
+                    while (found := memory.tried(functools.partial(gradients, micro_batch))) is None:
+                        adamw.zero_grad()
+                        tried = min(micro_batch, max(map(len, step.values())))
+                        micro_batch = memory.half(tried, f"{at}, rows (micro_batch)", LESS, note)
+                    if optimiser.clip is not None:
+                        norm = torch.nn.utils.clip_grad_norm_(weights, optimiser.clip)
+                        if not torch.isfinite(norm):
+                            raise _NotFinite(f"the gradient's norm for {name} is {norm.item()}")
+                except _NotFinite as error:
+                    what, *rows = error.args
+                    raise Diverged(
+                        f"{what} at {at}{''.join(rows)}: the learning rate {optimiser.lr:g} is too high, or the "
+                        "loss divides by zero or takes the logarithm of it",
+                        told(),
+                    ) from None
+                value, nats = found
+                unlikely.saw(len(history) + 1, nats)
                 lr = adamw.param_groups[0]["lr"]
                 adamw.step()
+                masters.round()
                 schedule.step()
                 adamw.zero_grad()
                 seconds = round(time.perf_counter() - started, 4)
@@ -172,7 +213,46 @@ def fit(
             if after_epoch is not None:
                 after_epoch(epoch)
     model.eval()
-    return pd.DataFrame(history, columns=["step", "epoch", "lr", "loss", "seconds"])
+    masters.close()
+    if not all(bool(torch.isfinite(each).all()) for each in weights):
+        raise Diverged(f"a weight is not finite after step {steps}", told())
+    for line in unlikely.lines(steps):
+        note(line)
+    return told()
+
+
+class _NotFinite(FloatingPointError):
+    """A number of a step is not finite: which, and of which rows."""
+
+
+class _Unlikely:
+    """Since when answers are less likely than a draw among all tokens: no language is left then.
+
+    A loss that goes up the cross-entropy, as GA's does, has no floor, and ends there where it is
+    followed for long enough.
+    """
+
+    def __init__(self, tokens: int):
+        self.tokens, self.nats = tokens, dict[str, float]()
+        self._first: dict[str, int | None] = {}  # step since which; None: not now
+
+    def saw(self, step: int, nats: Mapping[str, float]) -> None:
+        """The mean negative log-probability per token of each kind of rows, at a step."""
+        for rows, found in nats.items():
+            beyond = found > math.log(self.tokens)
+            self._first[rows] = (self._first.get(rows) or step) if beyond else None
+        self.nats.update(nats)
+
+    def lines(self, steps: int) -> list[str]:
+        """In words, of what it began better than and ended worse."""
+        return [
+            f"diverged: the answers of the {rows} rows are less likely than a draw among all "
+            f"{self.tokens:,} tokens since step {first} of {steps} ({self.nats[rows]:.1f} nats per "
+            f"token at the end, {math.log(self.tokens):.1f} of such a draw): what the model says of "
+            "them is no language any more"
+            for rows, first in self._first.items()
+            if first is not None and first > 1
+        ]
 
 
 def _add_gradients(
@@ -180,22 +260,40 @@ def _add_gradients(
     examples: Mapping[str, Examples],
     step: Step,
     loss: Callable[[Ask], Tensor],
-    micro_batch: int,
     name: str,
-) -> float:
-    """Add up the gradients of one step, micro-batch by micro-batch; returns the step's loss."""
+    micro_batch: int,
+) -> tuple[float, dict[str, float]]:
+    """Add up the gradients of one step, micro-batch by micro-batch; returns the step's loss, and of
+    the kinds of rows whose answers it scored the mean negative log-probability per token, in nats.
+    """
     # Rows of like length in a micro-batch: less padding, and the sums stay the same.
     lengths = next(examples[key].lengths[chosen] for key, chosen in step.items())
     order, value = lengths.argsort(kind="stable"), 0.0
     step = {key: chosen[order] for key, chosen in step.items()}
+    nats: dict[str, float] = {}
     with effective.step():
         for first in range(0, len(lengths), micro_batch):
             part = slice(first, first + micro_batch)
-            share = loss(functools.partial(_scores, effective, examples, step, part))
+            seen: dict[str, Scores] = {}
+            share = loss(functools.partial(_scores, effective, examples, step, part, seen=seen))
             _check(share, name)
             share.backward()
-            value += share.item()
-    return value
+            found = share.item()
+            if not math.isfinite(found):
+                ids = [examples[key].ids[row] for key in step for row in step[key][part]]
+                raise _NotFinite(f"{name} is {found}", f" (rows {_few(ids)})")
+            value += found
+            for key, scored in seen.items():
+                if "logp" in vars(scored):  # the loss has looked at it
+                    nats[key] = nats.get(key, 0.0) + scored.ce().item()
+    return value, nats
+
+
+def _few(ids: Sequence[str], shown: int = 5) -> str:
+    """Names of rows for a message."""
+    ids = list(dict.fromkeys(ids))
+    more = f" and {len(ids) - shown} more" if len(ids) > shown else ""
+    return f"{', '.join(ids[:shown])}{more}"
 
 
 def _check(share: object, name: str) -> None:
@@ -221,7 +319,9 @@ def _scores(
     rows: str,
     positions: Literal["answer", "all"] = "answer",
     reference: bool = False,
+    seen: dict[str, Scores] | None = None,
 ) -> Scores:
+    """What a loss asks for; answers that the trained network gives are put into `seen`."""
     if rows not in step:
         raise BadMethod(
             f"scores({rows!r}): there are no such rows; there are {', '.join(map(repr, step))}"
@@ -229,11 +329,14 @@ def _scores(
     chosen = step[rows][part]
     batch = examples[rows].batch(chosen, step[rows])
     if not reference:
-        return scores.score(effective.network, batch, positions)
+        found = scores.score(effective.network, batch, positions)
+        if seen is not None and positions == "answer":
+            seen[rows] = found
+        return found
 
     def ask() -> Scores:
         with effective.as_reference():
             return scores.score(effective.network, batch, positions)
 
-    found: Any = Reference(ask, examples[rows], chosen, effective.network.llava.device)
-    return found  # it has whatever Scores has
+    frozen: Any = Reference(ask, examples[rows], chosen, effective.network.llava.device)
+    return frozen  # it has whatever Scores has
