@@ -15,35 +15,24 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from remem.config.sections import Optimiser
 from remem import runs
+from remem.config.sections import Optimiser
 from remem.model import memory, scores, tokens
 from remem.model.adapters import EffectiveWeights
 from remem.model.features import Features
 from remem.model.loading import Network
 from remem.model.scores import Scores
 from remem.model.tokens import Batch
+from remem.training.divergence import Diverged, Unlikely
 from remem.training.master_weights import MasterWeights
 from remem.training.methods import Ask, BadMethod
 
 LESS = (
-    "set checkpointing to true (of the stage, or in base.networks.<name>.<stage>; micro_batch, which "
-    "stands beside it, is 1 already), or take a network in half precision, or a smaller one"
+    "set checkpointing to true (for one network, in base.networks.<name>.<stage>, beside "
+    "micro_batch), or take a network in half precision, or a smaller one"
 )
 
 Step = Mapping[str, np.ndarray]  # name of the examples -> indices of its rows, equally many each
-
-
-class Diverged(FloatingPointError):
-    """A loss, or a weight, is no finite number; `history` holds the steps before it."""
-
-    def __init__(self, reason: str, history: pd.DataFrame):
-        super().__init__(reason)
-        self.history = history
-
-    def __reduce__(self) -> tuple:
-        """To where a worker's exceptions go."""
-        return type(self), (str(self), self.history)
 
 
 class Examples:
@@ -153,7 +142,7 @@ def fit(
     should know. Returns step, epoch, lr, loss, seconds per step.
 
     Raises BadMethod where the loss gives no single number that depends on the network, Diverged
-    where it or a weight is NaN or infinite, and OutOfMemory where one row is too much for the
+    where it or its gradient is NaN or infinite, and OutOfMemory where one row is too much for the
     memory; `name` is how messages call the loss.
     """
     model, effective = network.model, EffectiveWeights(network)
@@ -169,90 +158,63 @@ def fit(
     if optimiser.checkpointing:
         network.llava.activation_checkpointing_enable()
         model.enable_input_require_grads()
-    history, unlikely = [], _Unlikely(len(network.processor.tokenizer))
+    history, unlikely = [], Unlikely(len(network.processor.tokenizer))
 
-    def told() -> pd.DataFrame:
+    def gradients(step: Step) -> tuple[float, dict[str, float]]:
+        nonlocal micro_batch
+        add = functools.partial(_add_gradients, effective, examples, step, loss, name)
+        while (found := memory.tried(functools.partial(add, micro_batch))) is None:
+            adamw.zero_grad()
+            rows = min(micro_batch, max(map(len, step.values())))
+            what = f"step {len(history) + 1} of {steps}, rows (micro_batch)"
+            micro_batch = memory.half(rows, what, LESS, note)
+        return found
+
+    def table() -> pd.DataFrame:
         return pd.DataFrame(history, columns=["step", "epoch", "lr", "loss", "seconds"])
 
     quiet = multiprocessing.parent_process() is not None  # a worker: the sweep has the bar
-    with tqdm(total=steps, desc="training", unit="step", disable=quiet or not steps) as bar:
-        for epoch, epoch_steps in enumerate(plan, start=1):
-            model.train()
-            for step in epoch_steps:
-                started = time.perf_counter()
-                at = f"step {len(history) + 1} of {steps}"
-                gradients = functools.partial(_add_gradients, effective, examples, step, loss, name)
-                try:
-                    while (found := memory.tried(functools.partial(gradients, micro_batch))) is None:
-                        adamw.zero_grad()
-                        tried = min(micro_batch, max(map(len, step.values())))
-                        micro_batch = memory.half(tried, f"{at}, rows (micro_batch)", LESS, note)
-                    if optimiser.clip is not None:
-                        norm = torch.nn.utils.clip_grad_norm_(weights, optimiser.clip)
-                        if not torch.isfinite(norm):
-                            raise _NotFinite(f"the gradient's norm for {name} is {norm.item()}")
-                except _NotFinite as error:
-                    what, *rows = error.args
-                    raise Diverged(
-                        f"{what} at {at}{''.join(rows)}: the learning rate {optimiser.lr:g} is too high, or the "
-                        "loss divides by zero or takes the logarithm of it",
-                        told(),
-                    ) from None
-                value, nats = found
-                unlikely.saw(len(history) + 1, nats)
-                lr = adamw.param_groups[0]["lr"]
-                adamw.step()
-                masters.round()
-                schedule.step()
-                adamw.zero_grad()
-                seconds = round(time.perf_counter() - started, 4)
-                history.append((len(history) + 1, epoch, lr, value, seconds))
-                bar.set_postfix(loss=f"{value:.3f}", refresh=False)
-                bar.update()
-            model.eval()
-            if after_epoch is not None:
-                after_epoch(epoch)
+    try:
+        with tqdm(total=steps, desc="training", unit="step", disable=quiet or not steps) as bar:
+            for epoch, epoch_steps in enumerate(plan, start=1):
+                model.train()
+                for step in epoch_steps:
+                    started = time.perf_counter()
+                    value, nats = gradients(step)
+                    norm = torch.nn.utils.clip_grad_norm_(weights, optimiser.clip or math.inf)
+                    if not torch.isfinite(norm):
+                        raise _NotFinite(f"the gradient of {name} has the norm {norm.item()}")
+                    lr = adamw.param_groups[0]["lr"]
+                    adamw.step()
+                    masters.round()
+                    schedule.step()
+                    adamw.zero_grad()
+                    seconds = round(time.perf_counter() - started, 4)
+                    history.append((len(history) + 1, epoch, lr, value, seconds))
+                    unlikely.saw(len(history), nats)
+                    bar.set_postfix(loss=f"{value:.3f}", refresh=False)
+                    bar.update()
+                model.eval()
+                if after_epoch is not None:
+                    after_epoch(epoch)
+    except _NotFinite as error:
+        what, *rows = error.args
+        raise Diverged(
+            f"{what} at step {len(history) + 1} of {steps}{''.join(rows)}: the learning rate "
+            f"{optimiser.lr:g} is too high, or the loss divides by zero or takes the logarithm "
+            "of it",
+            table(),
+        ) from None
+    finally:
+        masters.close()
     model.eval()
-    masters.close()
-    if not all(bool(torch.isfinite(each).all()) for each in weights):
-        raise Diverged(f"a weight is not finite after step {steps}", told())
     for line in unlikely.lines(steps):
         note(line)
-    return told()
+    return table()
 
 
 class _NotFinite(FloatingPointError):
     """A number of a step is not finite: which, and of which rows."""
-
-
-class _Unlikely:
-    """Since when answers are less likely than a draw among all tokens: no language is left then.
-
-    A loss that goes up the cross-entropy, as GA's does, has no floor, and ends there where it is
-    followed for long enough.
-    """
-
-    def __init__(self, tokens: int):
-        self.tokens, self.nats = tokens, dict[str, float]()
-        self._first: dict[str, int | None] = {}  # step since which; None: not now
-
-    def saw(self, step: int, nats: Mapping[str, float]) -> None:
-        """The mean negative log-probability per token of each kind of rows, at a step."""
-        for rows, found in nats.items():
-            beyond = found > math.log(self.tokens)
-            self._first[rows] = (self._first.get(rows) or step) if beyond else None
-        self.nats.update(nats)
-
-    def lines(self, steps: int) -> list[str]:
-        """In words, of what it began better than and ended worse."""
-        return [
-            f"diverged: the answers of the {rows} rows are less likely than a draw among all "
-            f"{self.tokens:,} tokens since step {first} of {steps} ({self.nats[rows]:.1f} nats per "
-            f"token at the end, {math.log(self.tokens):.1f} of such a draw): what the model says of "
-            "them is no language any more"
-            for rows, first in self._first.items()
-            if first is not None and first > 1
-        ]
 
 
 def _add_gradients(

@@ -65,8 +65,7 @@ class TrainRun(Run):
         return pd.read_csv(folder / "history.csv")
 
     def notes(self, runs_root: Path) -> list[str]:
-        """What there is to know of how it went, in words: that it diverged, that memory was short.
-        """
+        """What there is to know of how it went, in words: it diverged, or memory was short."""
         file = runs.folder(self, runs_root) / NOTES
         return file.read_text("utf-8").splitlines() if file.is_file() else []
 

@@ -16,7 +16,6 @@ from remem.config.sections import Optimiser
 from remem.data import splits
 from remem.data.dataset import Data
 from remem.model import adapters, resident
-from remem.model.loading import Network
 from remem.runs import Run
 from remem.training.base_model import BaseRun
 from remem.training.inputs import inputs
