@@ -25,7 +25,7 @@ from remem.bench.subject import Subject
 from remem.config.sections import Config
 from remem.data import splits
 from remem.experiments import setup
-from remem.model import adapters, inference, loading, tokens
+from remem.model import adapters, inference, tokens
 from remem.model.features import image_features
 from remem.model.loading import Network
 from remem.training.loop import Examples, Step, fit
@@ -44,10 +44,7 @@ GIB = 2**30
 def measures(config: Config) -> dict[str, Measure]:
     """All there are, by name; those that are most wanted first."""
     batch = config.evaluate.batch
-    found: dict[str, Measure] = {
-        "matrix products": matrix_products,
-        "stage 1": functools.partial(stage1, micro_batch=config.stage1.micro_batch),
-    }
+    found: dict[str, Measure] = {"matrix products": matrix_products, "stage 1": stage1}
     for size in MICRO_BATCHES:
         found[f"stage 1, micro-batch {size}"] = functools.partial(
             stage1, micro_batch=size, rows=max(MICRO_BATCHES)
@@ -65,14 +62,14 @@ def measures(config: Config) -> dict[str, Measure]:
     for name, method in compared.items():
         found[f"stage 2, {name}"] = functools.partial(stage2, method=method)
     found |= {
-        "between runs, adapter": between_adapters,
+        "adapters": adapter_files,
         f"answers, batch {4 * batch}": functools.partial(answers, batch=4 * batch),
         f"Exposure, batch {4 * batch}": functools.partial(exposure, batch=4 * batch),
         "features": features,
         "stage 1, the usual way": stage1_usual,
         "stage 2, NPO, the usual way": npo_usual,
         "answers, the usual way": answers_usual,
-        "between runs, base": between_bases,
+        "between runs": between_runs,
     }
     return found
 
@@ -83,10 +80,13 @@ def matrix_products(subject: Subject) -> Found:
     yield "operations a second", products.peak(clock, dtype) / 1e12, f"TFLOP/s in {dtype}"
 
 
-def stage1(subject: Subject, micro_batch: int, rows: int | None = None) -> Found:
-    """An optimiser step of stage 1, of the usual batch or of so many rows, as `fit` takes it."""
-    clock, optimiser = _clock(subject), subject.config.stage1.optimiser
-    chosen = _train(subject, rows or optimiser.batch)
+def stage1(subject: Subject, micro_batch: int | None = None, rows: int | None = None) -> Found:
+    """An optimiser step of stage 1 as `fit` takes it, of the usual batch or of so many rows."""
+    clock, optimiser = _clock(subject), subject.stage1
+    chosen, micro_batch = (
+        _train(subject, rows or optimiser.batch),
+        micro_batch or optimiser.micro_batch,
+    )
     optimiser = optimiser.model_copy(update={"micro_batch": micro_batch})
     with fresh(subject) as network:
         examples = {"train": Examples(network, chosen, subject.features)}
@@ -128,7 +128,7 @@ def stage1(subject: Subject, micro_batch: int, rows: int | None = None) -> Found
 def stage2(subject: Subject, method: Method) -> Found:
     """Two micro-batches of rows unlearned by a method in all epochs, as `fit` does it: the
     reference's part is that of a whole run."""
-    clock, optimiser = _clock(subject), subject.config.stage2.optimiser
+    clock, optimiser = _clock(subject), subject.stage2
     with continued(subject) as network:
         examples = _examples(subject, network, method)
         count = len(examples["forget"].lengths)
@@ -194,7 +194,7 @@ def features(subject: Subject) -> Found:
     yield "seconds a picture", seconds / len(pictures), "s"
 
 
-def between_adapters(subject: Subject) -> Found:
+def adapter_files(subject: Subject) -> Found:
     """An adapter written, and one taken up by a network that is there."""
     clock = _clock(subject)
     with fresh(subject) as network, _scratch() as folder:
@@ -209,8 +209,11 @@ def between_adapters(subject: Subject) -> Found:
     yield "adapter loaded", seconds, "s"
 
 
-def between_bases(subject: Subject) -> Found:
-    """The base loaded from its folder, which the system has just read or written."""
+def between_runs(subject: Subject) -> Found:
+    """The base loaded from its folder, which the system has just read or written; and the way from
+    one run to the next, for which it stays."""
+    from remem.model import resident
+
     clock, dtype = _clock(subject), str(subject.network.llava.dtype).removeprefix("torch.")
     with _scratch() as scratch:
         place = subject.base
@@ -218,10 +221,16 @@ def between_bases(subject: Subject) -> Found:
             place = scratch
             subject.network.model.save_pretrained(scratch)
             subject.network.processor.save_pretrained(scratch)
-        clock.tidy()
-        seconds = clock.seconds(lambda: loading.load(place, dtype=dtype))
-        clock.tidy()
-        yield "base loaded", seconds, "s"
+
+        def run() -> None:
+            with resident.lend(place, dtype) as network:
+                adapters.load_adapter(network, subject.adapter)
+
+        resident.release()
+        first = clock.seconds(run)
+        yield "first run", first, "s"
+        yield "next run", clock.seconds(run), "s"
+        resident.release()
 
 
 # ---------------------------------------------------------------- the usual way
@@ -229,7 +238,7 @@ def between_bases(subject: Subject) -> Found:
 
 def stage1_usual(subject: Subject) -> Found:
     """An optimiser step of stage 1 on a few rows: see `usual`."""
-    clock, optimiser = _clock(subject), subject.config.stage1.optimiser
+    clock, optimiser = _clock(subject), subject.stage1
     rows = _train(subject, max(MICRO_BATCHES))
     with fresh(subject) as network:
         step = functools.partial(usual.stage1_step, subject, network, optimiser=optimiser)
@@ -241,7 +250,7 @@ def stage1_usual(subject: Subject) -> Found:
 
 def npo_usual(subject: Subject) -> Found:
     """An optimiser step of NPO on a few rows: see `usual`."""
-    clock, optimiser = _clock(subject), subject.config.stage2.optimiser
+    clock, optimiser = _clock(subject), subject.stage2
     rows, beta = _train(subject, 2 * optimiser.micro_batch), NPO().beta
     with continued(subject) as network:
         step = functools.partial(
@@ -368,7 +377,7 @@ def _some(rows: pd.DataFrame, count: int) -> pd.DataFrame:
 
 def _examples(subject: Subject, network: Network, method: Method) -> dict[str, Examples]:
     """Rows of two micro-batches of stage 2, as its step has them."""
-    rows = _train(subject, 4 * subject.config.stage2.micro_batch)
+    rows = _train(subject, 4 * subject.stage2.micro_batch)
     half = len(rows) // 2
     forget, retain = rows[:half], rows[half : 2 * half]
     refusals: Sequence[str] = np.resize(list(method.refusal_pool), half).tolist()

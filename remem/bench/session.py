@@ -19,6 +19,7 @@ from remem.bench.measures import measures
 from remem.bench.subject import Source, forget, made, paper_scale
 from remem.bench.workload import Rates
 from remem.experiments import unlearning
+from remem.model.memory import OutOfMemory
 
 COLUMNS = ("network", "device", "measure", "quantity", "value", "unit")
 DOES_NOT_FIT, FAILED, NOT_REACHED = "does not fit", "failed", "not reached in the time given"
@@ -48,7 +49,7 @@ def measured(source: Source, name: str) -> list[Line]:
         subject = made(source)
         for each in measures(source.config)[name](subject):
             lines.append(Line(name, *each))
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, OutOfMemory):
         lines.append(Line(name, DOES_NOT_FIT, float("nan"), ""))
     except Exception as error:
         why = " ".join(f"{type(error).__name__}: {error}".split())
@@ -135,10 +136,6 @@ def rates(lines: Sequence[Line]) -> Rates:
         for (measure, quantity), value in known.items()
         if measure.startswith("stage 2, ") and quantity == "seconds a row and epoch"
     }
-    ways = [
-        found("between runs, adapter", "adapter loaded"),
-        found("between runs, base", "base loaded"),
-    ]
     return Rates(
         stage1=found("stage 1", "seconds a row"),
         stage2=stage2,
@@ -146,7 +143,7 @@ def rates(lines: Sequence[Line]) -> Rates:
         answer_drafted=found("answers", "seconds an answer, all of its draft right"),
         ranked=found("Exposure", "seconds a row"),
         picture=found("features", "seconds a picture"),
-        between=sum(way or 0 for way in ways),
+        between=found("between runs", "next run"),
     )
 
 

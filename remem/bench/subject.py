@@ -17,7 +17,7 @@ from PIL import Image
 from remem import runs
 from remem.config import load_config
 from remem.config.networks import TinyLlava, VisionTower
-from remem.config.sections import Config
+from remem.config.sections import Config, Optimiser
 from remem.data import chosen, validation
 from remem.experiments import setup
 from remem.model import adapters, loading
@@ -68,11 +68,13 @@ class Source(NamedTuple):
 
 
 class Subject(NamedTuple):
-    """A frozen network without an adapter, all rows of the data, the features of their pictures,
-    the pictures themselves by name, the folder of an adapter, and that of the base's weights,
-    which random ones do not have."""
+    """A frozen network without an adapter, how its stages are fitted, all rows of the data, the
+    features of their pictures, the pictures themselves by name, the folder of an adapter, and that
+    of the base's weights, which random ones do not have."""
 
     config: Config
+    stage1: Optimiser
+    stage2: Optimiser
     network: Network
     rows: pd.DataFrame
     features: Features
@@ -101,6 +103,7 @@ def _of_config(source: Source) -> Subject:
     folder = chosen.dataset(config).folder
     return Subject(
         config,
+        *_optimisers(source),
         loading.load(place, dtype=stage1.base.network.dtype),
         rows,
         features,
@@ -108,6 +111,11 @@ def _of_config(source: Source) -> Subject:
         trained / "adapter",
         place,
     )
+
+
+def _optimisers(source: Source) -> tuple[Optimiser, Optimiser]:
+    config, model = source.config, source.model
+    return setup.optimiser(config, model, "stage1"), setup.optimiser(config, model, "stage2")
 
 
 def _random(source: Source) -> Subject:
@@ -130,6 +138,7 @@ def _random(source: Source) -> Subject:
     adapted.model.unload()
     return Subject(
         config,
+        *_optimisers(source),
         network,
         rows,
         Features.of(names, seen),

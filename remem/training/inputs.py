@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import pandas as pd
-import torch
 from safetensors.torch import save_file
 
 from remem import runs
 from remem.data import validation
 from remem.data.dataset import Data, RowsRun, folder_of, rows_of
 from remem.data.subset import TrainSubset
-from remem.model import loading
+from remem.model import resident
 from remem.model.features import SHARD, Features, image_features
 from remem.runs import Run
 from remem.training.base_model import BaseRun, base_needs, place
@@ -45,15 +44,12 @@ class FeaturesRun(Run):
         rows, folder = rows_of(self.data, runs_root), folder_of(self.data, runs_root)
         if self.subset is not None:
             rows = self.subset.eval_rows(rows, validation.SPLITS)
-        network = loading.load(place(self.base, runs_root), dtype=self.base.network.dtype)
         names = sorted(set(rows["image"]))
-        for number, start in enumerate(range(0, len(names), SHARD)):
-            shown = names[start : start + SHARD]
-            parts = [
-                image_features(network, validation.load_images(folder, shown[k : k + BATCH]), BATCH)
-                for k in range(0, len(shown), BATCH)
-            ]
-            save_file({"features": torch.cat(parts)}, out / f"features-{number:04d}.safetensors")
+        with resident.lend(place(self.base, runs_root), self.base.network.dtype) as network:
+            for number, start in enumerate(range(0, len(names), SHARD)):
+                shown = validation.Pictures(folder, names[start : start + SHARD])
+                found = image_features(network, shown, BATCH)
+                save_file({"features": found}, out / f"features-{number:04d}.safetensors")
         (out / "images.json").write_text(json.dumps(names, indent=0), "utf-8")
 
     def read(self, folder: Path) -> pd.DataFrame:

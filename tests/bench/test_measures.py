@@ -22,7 +22,7 @@ def state(network) -> dict[str, torch.Tensor]:
 
 def test_the_most_wanted_come_first(subject):
     names = list(measures.measures(subject.config))
-    assert names[:2] == ["matrix products", "stage 1"] and names[-1] == "between runs, base"
+    assert names[:2] == ["matrix products", "stage 1"] and names[-1] == "between runs"
     assert next(name for name in names if "NPO" in name) == "stage 2, NPO"
     methods = {"stage 2, GA", "stage 2, GD", "stage 2, KL", "stage 2, DPO"}
     assert {*names} > methods | {"stage 2, KL, all positions", "stage 1, micro-batch 16"}
@@ -74,4 +74,4 @@ def test_stage_2_is_measured_over_all_epochs_with_its_reference(subject, monkeyp
     monkeypatch.setattr(measures, "fit", watched)
     list(measures.stage2(subject, NPO()))
     assert [len(plan) for plan in plans] == [1, 2] and asked == [False, False]
-    assert len(plans[1][0][0]["forget"]) == 2 * subject.config.stage2.micro_batch
+    assert len(plans[1][0][0]["forget"]) == 2 * subject.stage2.micro_batch

@@ -17,7 +17,7 @@ def trained(network) -> list[torch.Tensor]:
 
 
 def test_a_step_of_stage_1(subject):
-    rows, optimiser = subject.rows[:8], subject.config.stage1.optimiser
+    rows, optimiser = subject.rows[:8], subject.stage1
     with measures.fresh(subject) as network:
         value = usual.stage1_step(subject, network, rows, optimiser)
         theirs = [weight.detach().clone() for weight in trained(network)]
@@ -32,7 +32,7 @@ def test_a_step_of_stage_1(subject):
 
 
 def test_a_step_of_npo(subject):
-    rows, optimiser = subject.rows[:8], subject.config.stage2.optimiser
+    rows, optimiser = subject.rows[:8], subject.stage2
     with measures.continued(subject) as network:
         before = [weight.detach().clone() for weight in trained(network)]
         value = usual.npo_step(subject, network, rows, optimiser, beta=0.1)
