@@ -28,7 +28,7 @@ LAYERS = (
     ("training",),
     ("evaluation", "checks"),
     ("experiments", "report"),
-    ("construction", "bench"),
+    ("construction", "bench", "outside"),
     ("reproduce", "__main__", "notebooks"),
 )
 GROUND = LAYERS[0]  # used nearly everywhere
@@ -52,6 +52,7 @@ WHAT = {
     "evaluation": "answers, judge, traces",
     "construction": "new people, review",
     "bench": "time and memory",
+    "outside": "others' adapters",
     "experiments": "from a config to jobs",
     "reproduce": "runs the notebooks",
     "__main__": "the command line",
@@ -69,6 +70,7 @@ PLACES = {  # x of each box's middle; y is its layer's
     "report": 10.82,
     "construction": 9.52,
     "bench": 1.62,
+    "outside": 6.02,
     "reproduce": 6.47,
     "__main__": 10.12,
     "notebooks": 2.82,

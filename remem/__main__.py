@@ -17,6 +17,7 @@ from remem import paths
 from remem.bench import command as bench
 from remem.config import SCALES, BadParameter, explain, load_config, loading, numbers
 from remem.config.sections import BENCHMARKS
+from remem.outside import command as outside
 
 SCALE_HELP = (
     "whose parameters: smoke (a test), quick, tiny (a laptop), paper (GPUs); default: %(default)s"
@@ -255,11 +256,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_dataset(command)
     command.add_argument("out", type=paths.written, metavar="OUT", help="a new folder: to_publish")
-    command.add_argument(
-        "--licence",
-        default="unknown",
-        help="an identifier of the Hub's list: cc-by-4.0; default: %(default)s",
-    )
+    licence = "an identifier of the Hub's list: cc-by-4.0; default: %(default)s"
+    command.add_argument("--licence", default="unknown", help=licence)
     command.add_argument("--name", help="what the card calls it; default: the name of OUT")
     made = "how it was made, in a sentence or two: 'Photographs by the authors, 2025.'"
     command.add_argument("--made", metavar="TEXT", help=made)
@@ -357,6 +355,7 @@ def _parser() -> argparse.ArgumentParser:
     ship = "put them in the repository, in place of what is there"
     command.add_argument("--ship", action="store_true", help=ship)
     bench.add(commands)
+    outside.add(commands)
     return parser
 
 

@@ -39,8 +39,8 @@ architecture = script(paths.ROOT / "docs" / "draw_architecture.py")
 LAYERS = [name for layer in architecture.LAYERS for name in layer if name != "notebooks"]
 
 # Numbers, tables, pictures, parameters: for a person without torch, and quick for all.
-WITHOUT_TORCH = {*LAYERS} - {"model", "training", "evaluation", "experiments", "bench"}
-WITHOUT_TORCH |= {"training.methods", "evaluation.judge", "bench.command"}
+WITHOUT_TORCH = {*LAYERS} - {"model", "training", "evaluation", "experiments", "bench", "outside"}
+WITHOUT_TORCH |= {"training.methods", "evaluation.judge", "bench.command", "outside.command"}
 
 PACKAGE = paths.ROOT / "remem"
 MODULES = {

@@ -46,7 +46,8 @@ class CostRun(Run):
     @classmethod
     def of(cls, config: Config) -> CostRun:
         """That of a config, under whatever name its outputs go."""
-        at_once = config.stage1.micro_batch, config.stage2.micro_batch
+        stages = (setup.optimiser(config, config.models[0], each) for each in ("stage1", "stage2"))
+        at_once = tuple(stage.micro_batch for stage in stages)
         return cls(config=config.model_copy(update={"outputs": None}), at_once=at_once)
 
     def needs(self) -> Sequence[Run]:

@@ -181,14 +181,7 @@ def rows_of(data: Data, runs_root: Path) -> pd.DataFrame:
 def planned(data: Data, runs_root: Path) -> pd.DataFrame:
     """As `rows_of`, but of a dataset that is drawn its rows as they will be, and no picture is: for
     who counts what there is to do. Raises BadData."""
-    if not isinstance(data, SyntheticData):
-        return rows_of(data, runs_root)
-    everybody = people_of(data)
-    rows = pd.DataFrame(
-        [line for split in SPLITS for person in everybody for line in data.lines(person, split)]
-    )
-    rows["image"] = rows["split"] + "/" + rows["file_name"]
-    return rows[[*validation.COLUMNS]].astype("str")
+    return _planned(data).copy() if isinstance(data, SyntheticData) else rows_of(data, runs_root)
 
 
 def people_of(data: SyntheticData) -> list[people.Profile]:
@@ -218,6 +211,16 @@ def hashed(folder: Path, names: Sequence[str]) -> str:
 @functools.lru_cache(32)
 def _hashed(folder: Path, names: tuple[str, ...], stamps: tuple[tuple[int, int], ...]) -> str:
     return runs.content(folder, names)
+
+
+@functools.lru_cache(8)
+def _planned(data: SyntheticData) -> pd.DataFrame:
+    everybody = people_of(data)
+    rows = pd.DataFrame(
+        [line for split in SPLITS for person in everybody for line in data.lines(person, split)]
+    )
+    rows["image"] = rows["split"] + "/" + rows["file_name"]
+    return rows[[*validation.COLUMNS]].astype("str")
 
 
 @functools.lru_cache(8)
