@@ -109,8 +109,8 @@ def _snapshot(hub: str, revision: str | None) -> tuple[Path, str]:
 
 
 def rewritten(found: Found, network: Network, out: Path) -> list[str]:
-    """Write the adapter into the folder `out` as adapters.load_adapter reads it, with the names that
-    the modules of `network` have today. Returns the modules that it changes outside of the language
+    """Write the adapter into the folder `out` as adapters.load_adapter reads it, under the names
+    that the modules of `network` have today. Returns those that it changes outside of the language
     model. Raises CannotLoad where it is no plain LoRA of that network's."""
     settings = _settings(found.folder / CONFIG)
     matrices = _matrices(found.folder / WEIGHTS, network.llava)

@@ -18,8 +18,8 @@ def add(commands: Any) -> None:
     command = commands.add_parser(
         "published",
         help=what,
-        description=f"{what[0].upper()}{what[1:]}. It is loaded on its base, which has to be at hand "
-        "as for scale paper; nothing is downloaded unless HF_HUB_OFFLINE=0. Only plain LoRA in "
+        description=f"{what[0].upper()}{what[1:]}. It is loaded on its base, which is at hand as "
+        "for scale paper; nothing is downloaded unless HF_HUB_OFFLINE=0. Only plain LoRA in "
         "safetensors is read, and no code of it is run.",
         epilog="example: remem published --revision 0123456789abcdef0123456789abcdef01234567",
     )
