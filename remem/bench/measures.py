@@ -62,14 +62,14 @@ def measures(config: Config) -> dict[str, Measure]:
     for name, method in compared.items():
         found[f"stage 2, {name}"] = functools.partial(stage2, method=method)
     found |= {
-        "adapters": adapter_files,
+        "between runs, adapter": adapter_files,
         f"answers, batch {4 * batch}": functools.partial(answers, batch=4 * batch),
         f"Exposure, batch {4 * batch}": functools.partial(exposure, batch=4 * batch),
         "features": features,
         "stage 1, the usual way": stage1_usual,
         "stage 2, NPO, the usual way": npo_usual,
         "answers, the usual way": answers_usual,
-        "between runs": between_runs,
+        "between runs, base": between_runs,
     }
     return found
 
@@ -119,7 +119,11 @@ def stage1(subject: Subject, micro_batch: int | None = None, rows: int | None = 
         few = min(2 * micro_batch, len(chosen))
         with products.Products() as found:
             work(few)
-        yield "operations of its products", found.operations / (needed * few / len(chosen)), "of 4"
+        yield (
+            "operations of its products",
+            found.operations / (needed * few / len(chosen)),
+            "times those 4",
+        )
         alone = found.seconds(clock) / few
         yield "seconds a row of its products alone", alone, "s"
         yield "step over its products", seconds / len(chosen) / alone, "times"

@@ -17,6 +17,7 @@ PLACES = {
     torch.ops.aten.mm.default: 0,
     torch.ops.aten.bmm.default: 0,
     torch.ops.aten.addmm.default: 1,
+    torch.ops.aten.addmm_.default: 1,
     torch.ops.aten.baddbmm.default: 1,
 }
 LEAST = 0.01  # seconds for which each is repeated

@@ -143,7 +143,7 @@ def rates(lines: Sequence[Line]) -> Rates:
         answer_drafted=found("answers", "seconds an answer, all of its draft right"),
         ranked=found("Exposure", "seconds a row"),
         picture=found("features", "seconds a picture"),
-        between=found("between runs", "next run"),
+        between=found("between runs, base", "next run"),
     )
 
 

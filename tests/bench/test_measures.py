@@ -22,7 +22,7 @@ def state(network) -> dict[str, torch.Tensor]:
 
 def test_the_most_wanted_come_first(subject):
     names = list(measures.measures(subject.config))
-    assert names[:2] == ["matrix products", "stage 1"] and names[-1] == "between runs"
+    assert names[:2] == ["matrix products", "stage 1"] and names[-1] == "between runs, base"
     assert next(name for name in names if "NPO" in name) == "stage 2, NPO"
     methods = {"stage 2, GA", "stage 2, GD", "stage 2, KL", "stage 2, DPO"}
     assert {*names} > methods | {"stage 2, KL, all positions", "stage 1, micro-batch 16"}

@@ -77,7 +77,7 @@ def test_rates_are_those_that_were_measured():
         Line("stage 1", "seconds a row", 0.1, "s"),
         Line("stage 2, KL, all positions", "seconds a row and epoch", 0.3, "s"),
         Line("Exposure", session.DOES_NOT_FIT, float("nan"), ""),
-        Line("between runs", "next run", 1.5, "s"),
+        Line("between runs, base", "next run", 1.5, "s"),
         Line("answers", "seconds an answer", 0.2, "s"),
     ]
     rates = session.rates(lines)
