@@ -33,6 +33,11 @@ class Memory(Spec):
     )
 
 
+ImageFeatures = Annotated[
+    Literal["stored", "computed"],
+    Field(description="of pictures: stored on the disk, or computed by each process and kept"),
+    NOT_IN_DIGEST,
+]
 OfStage1 = Annotated[Memory, Field(description="of stage 1"), NOT_IN_DIGEST]
 OfStage2 = Annotated[Memory, Field(description="of stage 2"), NOT_IN_DIGEST]
 
@@ -45,6 +50,7 @@ class Hub(Spec):
         "bfloat16", description="precision in which the network is held"
     )
     content: str | None = Field(None, description="of a folder: SHA-256, filled in by itself")
+    features: ImageFeatures = "stored"
     stage1: OfStage1 = Memory()
     stage2: OfStage2 = Memory()
 
@@ -95,6 +101,7 @@ class TinyLlava(Spec):
     examined: Few = Field(240, description="questions for each ability afterwards")
     dtype: Literal["float32"] = Field("float32", description="precision, in training too")
     seed: Seed = Field(0, description="of weights and corpus")
+    features: ImageFeatures = "stored"
     stage1: OfStage1 = Memory()
     stage2: OfStage2 = Memory()
 

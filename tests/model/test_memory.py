@@ -66,7 +66,7 @@ def test_half_is_said_and_one_cannot_be_halved():
     said = []
     assert memory.half(9, "rows", "buy more", said.append) == 4
     assert said == ["rows: 9 at a time do not fit into memory; 4 from here on"]
-    with pytest.raises(OutOfMemory, match="rows: one at a time does not fit.*; buy more"):
+    with pytest.raises(OutOfMemory, match=r"rows: one at a time does not fit.*; buy more"):
         memory.half(1, "rows", "buy more", said.append)
 
 

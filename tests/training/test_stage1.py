@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -122,7 +124,7 @@ def test_a_run_that_diverges_leaves_its_history_beside_the_runs(small, monkeypat
 
     def lost(scores):
         steps.append(scores("train").ce())
-        return steps[-1] * (torch.inf if len(steps) == 3 else 1)
+        return steps[-1] * (math.inf if len(steps) == 3 else 1)
 
     monkeypatch.setattr(stage1, "cross_entropy", lost)
     reason = r"the loss is inf at step 3 of 3 \(rows .*\. The steps before: "
@@ -158,6 +160,31 @@ def test_a_network_that_stays_gives_the_run_that_a_fresh_one_gives(small, tmp_pa
     assert (alone / name).read_bytes() == (after / name).read_bytes()
     histories = [first.read(each).drop(columns="seconds") for each in (alone, after)]
     pd.testing.assert_frame_equal(*histories)
+
+
+def test_an_adapter_that_is_not_kept_goes_with_its_answers_and_can_be_had_again(small, tmp_path):
+    kept = small.stage1.model_copy(update={"updates": 3, "seed": 21})
+    passing = kept.model_copy(update={"kept": False})
+    assert runs.digest(kept) == runs.digest(passing)
+    adapter = runs.get_or_create(kept, tmp_path / "kept") / "adapter" / "adapter_model.safetensors"
+    folder = runs.get_or_create(passing, tmp_path / "not")
+    assert {path.name for path in folder.iterdir()} == {"spec.json", "history.csv", "DONE"}
+    beside = passing.adapter(tmp_path / "not")
+    assert beside.parent.name == "adapters"
+    assert (beside / adapter.name).read_bytes() == adapter.read_bytes()
+    answers = {"max_new_tokens": 6, "exposure": False, "batch": 40}
+    given = [
+        AnswerRun(of=of, **answers).read(
+            runs.get_or_create(AnswerRun(of=of, **answers), tmp_path / place)
+        )
+        for of, place in ((kept, "kept"), (passing, "not"))
+    ]
+    pd.testing.assert_frame_equal(*given)
+    assert not beside.exists() and adapter.is_file()
+    # asked otherwise, by whoever would have kept it too: it is trained once more
+    runs.get_or_create(AnswerRun(of=kept, **answers | {"max_new_tokens": 3}), tmp_path / "not")
+    assert (beside / adapter.name).read_bytes() == adapter.read_bytes()
+    assert sorted(path.name for path in folder.iterdir()) == ["DONE", "history.csv", "spec.json"]
 
 
 def test_no_epochs_say_what_the_base_says(small):
