@@ -74,6 +74,9 @@ class Features:
         """Of a tensor (len(paths), P, H) in memory."""
         return cls(paths, features.split(SHARD))
 
+    def prepare(self, paths: Sequence[str]) -> None:
+        """They are there."""
+
     def __getitem__(self, paths: Sequence[str]) -> Tensor:
         """Those of several pictures, (len(paths), P, H). Raises KeyError, naming one that has
         none."""
