@@ -44,6 +44,7 @@ GIB = 2**30
 def measures(config: Config) -> dict[str, Measure]:
     """All there are, by name; those that are most wanted first."""
     batch = config.evaluate.batch
+    fewer = max(1, batch // 4)
     found: dict[str, Measure] = {"matrix products": matrix_products, "stage 1": stage1}
     for size in MICRO_BATCHES:
         found[f"stage 1, micro-batch {size}"] = functools.partial(
@@ -63,8 +64,8 @@ def measures(config: Config) -> dict[str, Measure]:
         found[f"stage 2, {name}"] = functools.partial(stage2, method=method)
     found |= {
         "between runs, adapter": adapter_files,
-        f"answers, batch {4 * batch}": functools.partial(answers, batch=4 * batch),
-        f"Exposure, batch {4 * batch}": functools.partial(exposure, batch=4 * batch),
+        f"answers, batch {fewer}": functools.partial(answers, batch=fewer),
+        f"Exposure, batch {fewer}": functools.partial(exposure, batch=fewer),
         "features": features,
         "stage 1, the usual way": stage1_usual,
         "stage 2, NPO, the usual way": npo_usual,

@@ -98,7 +98,7 @@ def _made(config: str, size: str | None) -> Subject:
 def _of_config(source: Source) -> Subject:
     config, root = source.config, source.config.folders.runs
     stage1 = setup.stage1_run(config, source.model, config.seeds[0])
-    trained = runs.get_or_create(stage1, root)
+    runs.get_or_create(stage1, root)
     place, rows, features = inputs(stage1.base, stage1.data, root)
     folder = chosen.dataset(config).folder
     return Subject(
@@ -108,7 +108,7 @@ def _of_config(source: Source) -> Subject:
         rows,
         features,
         functools.partial(validation.load_images, folder),
-        trained / "adapter",
+        stage1.adapter(root),
         place,
     )
 

@@ -13,8 +13,7 @@ from remem.data.dataset import Data
 from remem.evaluation.answers import AnswerRun
 from remem.jobs import Jobs
 from remem.runs import Run
-from remem.training.inputs import FeaturesRun
-from remem.training.stage1 import Stage1Run
+from remem.training.stage1 import Stage1Run, Untrained
 from remem.training.stage2 import Stage2Run
 
 COLUMNS = ("part", "runs", "steps", "rows", "answers", "ranked", "pictures")
@@ -37,22 +36,27 @@ class Rates(NamedTuple):
 def counted(jobs: Jobs) -> pd.DataFrame:
     """COLUMNS: of each part (the stages, of stage 2 each method; answers; features) how many runs
     there are, their optimiser steps, the rows that these read (each as often as it is read),
-    questions answered, rows whose candidates are ranked, and pictures. Runs that are done count as
-    well."""
+    questions answered, rows whose candidates are ranked, and pictures, each seen once by each
+    network. Runs that are done count as well."""
     specs: dict[str, Run] = {}
     for job in jobs:
         for spec in (*job.spec.needs(), job.spec):
             specs.setdefault(runs.name(spec), spec)
     tables: dict[Data, pd.DataFrame] = {}
+    seen: dict[tuple[str, Data], dict[str, Any]] = {}
     lines = []
     for spec in specs.values():
         of = getattr(spec, "of", spec)
-        data: Data | None = getattr(of, "data", None)
-        if data is None:
+        if not isinstance(of, Stage1Run | Stage2Run | Untrained):
             continue
+        base, data = of.base, of.data
         if data not in tables:
             tables[data] = dataset.planned(data, jobs.runs_root)
-        lines += [line for line in [_line(spec, tables[data])] if line]
+        rows = tables[data]
+        lines += [line for line in [_line(spec, rows)] if line]
+        pictures = {"part": "features", "pictures": rows["image"].nunique()}
+        seen.setdefault((runs.digest(base), data), pictures)
+    lines += seen.values()
     found = pd.DataFrame(lines, columns=list(COLUMNS)).fillna(0)
     return found.groupby("part", sort=False, as_index=False).sum().astype({"runs": int})
 
@@ -103,8 +107,6 @@ def _line(spec: Run, rows: pd.DataFrame) -> dict[str, Any] | None:
             "answers": len(asked) if spec.max_new_tokens else 0,
             "ranked": int((spec.rows.secret(asked) & known).sum()) if spec.exposure else 0,
         }
-    if isinstance(spec, FeaturesRun):
-        return {"part": "features", "runs": 1, "pictures": rows["image"].nunique()}
     return None
 
 
