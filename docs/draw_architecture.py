@@ -28,7 +28,7 @@ LAYERS = (
     ("training",),
     ("evaluation", "checks"),
     ("experiments", "report"),
-    ("construction", "preflight"),
+    ("construction", "bench", "outside", "preflight"),
     ("reproduce", "__main__", "notebooks"),
 )
 GROUND = LAYERS[0]  # used nearly everywhere
@@ -51,11 +51,13 @@ WHAT = {
     "training": "methods, both stages",
     "evaluation": "answers, judge, traces",
     "construction": "new people, review",
+    "bench": "time and memory",
+    "outside": "others' adapters",
     "experiments": "from a config to jobs",
     "preflight": "what it will take",
     "reproduce": "runs the notebooks",
     "__main__": "the command line",
-    "notebooks": "00 to 11",
+    "notebooks": "00 to 12",
 }
 PLACES = {  # x of each box's middle; y is its layer's
     "jobs": 1.87,
@@ -68,7 +70,9 @@ PLACES = {  # x of each box's middle; y is its layer's
     "experiments": 2.82,
     "report": 10.82,
     "construction": 9.52,
-    "preflight": 5.2,
+    "bench": 1.62,
+    "preflight": 3.82,
+    "outside": 6.02,
     "reproduce": 6.47,
     "__main__": 10.12,
     "notebooks": 2.82,
@@ -161,7 +165,7 @@ def _box(axes: Axes, name: str, users: int, used: dict[str, int]) -> None:
         shown = [f"{each} {used[each]}" for each in many if each not in GROUND]
         half = (len(shown) + 1) // 2
         lines = [", ".join(shown[:half]), ", ".join(shown[half:])]
-        axes.text(x, y - 0.3, "\n".join(filter(None, lines)), fontsize=10.5, **middle)
+        axes.text(x, y - 0.3, "\n".join(filter(None, lines)), fontsize=9, **middle)
 
 
 def _arrow(axes: Axes, start: Point, end: Point, count: int, ends: set[str]) -> None:

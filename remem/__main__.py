@@ -14,8 +14,10 @@ from typing import Any
 
 # What a command needs is imported when it runs: `remem --help` should take no second.
 from remem import paths
+from remem.bench import command as bench
 from remem.config import SCALES, BadParameter, explain, load_config, loading, numbers
 from remem.config.sections import BENCHMARKS
+from remem.outside import command as outside
 
 SCALE_HELP = (
     "whose parameters: smoke (a test), quick, tiny (a laptop), paper (GPUs); default: %(default)s"
@@ -254,11 +256,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_dataset(command)
     command.add_argument("out", type=paths.written, metavar="OUT", help="a new folder: to_publish")
-    command.add_argument(
-        "--licence",
-        default="unknown",
-        help="an identifier of the Hub's list: cc-by-4.0; default: %(default)s",
-    )
+    licence = "an identifier of the Hub's list: cc-by-4.0; default: %(default)s"
+    command.add_argument("--licence", default="unknown", help=licence)
     command.add_argument("--name", help="what the card calls it; default: the name of OUT")
     made = "how it was made, in a sentence or two: 'Photographs by the authors, 2025.'"
     command.add_argument("--made", metavar="TEXT", help=made)
@@ -353,9 +352,10 @@ def _parser() -> argparse.ArgumentParser:
         "remem base --scale tiny",
     )
     command.add_argument("--scale", choices=SCALES, default="tiny", help=SCALE_HELP)
-    command.add_argument(
-        "--ship", action="store_true", help="put them in the repository, in place of what is there"
-    )
+    ship = "put them in the repository, in place of what is there"
+    command.add_argument("--ship", action="store_true", help=ship)
+    bench.add(commands)
+    outside.add(commands)
     return parser
 
 

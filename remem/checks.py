@@ -212,8 +212,9 @@ def _network(config: Config, name: str) -> Iterator[CannotLoad]:
     except CannotLoad as error:
         yield error
     else:
-        from remem.model import loading  # with torch, which takes seconds
+        from remem.model import loading, resident  # with torch, which takes seconds
 
+        resident.release()  # what a run before this left makes room for the next
         if config.cluster is None:  # else it is others' memory
             yield from loading.faults(network.where, network.dtype, config.workers)
 
@@ -242,7 +243,8 @@ def disk(config: Config, rows: pd.DataFrame | None, calls: Collection[str]) -> F
     for name in config.models:
         network = config.base.networks[name]
         size = sizes.of_network(network, config.base.tower, config.stage1.rank)
-        need += pictures * size.picture + adapters * size.adapter
+        stored = pictures * (network.features == "stored")
+        need += stored * size.picture + adapters * size.adapter
     root = config.folders.runs
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     free, held = shutil.disk_usage(there).free, sum(_sizes(root))

@@ -21,7 +21,26 @@ from remem.config.numbers import (
     Size,
     Width,
 )
-from remem.runs import Spec
+from remem.runs import NOT_IN_DIGEST, Spec
+
+
+class Memory(Spec):
+    """What of one network is in memory in a stage, in place of what the stage says for all. It
+    moves memory and time, and no result."""
+
+    micro_batch: Count | None = Field(None, description="rows at once; null: as the stage says")
+    checkpointing: bool | None = Field(
+        None, description="time for memory, on a GPU; null: as the stage says"
+    )
+
+
+ImageFeatures = Annotated[
+    Literal["stored", "computed"],
+    Field(description="of pictures: stored on the disk, or computed by each process and kept"),
+    NOT_IN_DIGEST,
+]
+OfStage1 = Annotated[Memory, Field(description="of stage 1"), NOT_IN_DIGEST]
+OfStage2 = Annotated[Memory, Field(description="of stage 2"), NOT_IN_DIGEST]
 
 
 class Hub(Spec):
@@ -37,6 +56,9 @@ class Hub(Spec):
         description="of a Hub id: which revision, in full; null: the one that is here",
     )
     content: str | None = Field(None, description="of a folder: SHA-256, filled in by itself")
+    features: ImageFeatures = "stored"
+    stage1: OfStage1 = Memory()
+    stage2: OfStage2 = Memory()
 
     def not_in_digest(self) -> set[str]:
         """Where the folder lies, once its content is known; a commit that is not known."""
@@ -92,6 +114,9 @@ class TinyLlava(Spec):
     examined: Few = Field(240, description="questions for each ability afterwards")
     dtype: Literal["float32"] = Field("float32", description="precision, in training too")
     seed: Seed = Field(0, description="of weights and corpus")
+    features: ImageFeatures = "stored"
+    stage1: OfStage1 = Memory()
+    stage2: OfStage2 = Memory()
 
     @model_validator(mode="after")
     def _divides(self):

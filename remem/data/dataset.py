@@ -7,12 +7,14 @@ retain-eval (section 6.1, "Dataset Splitting") are views of the two splits, see 
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -23,7 +25,7 @@ from tqdm import tqdm
 
 from remem import paths, runs
 from remem.config import sections
-from remem.data import validation
+from remem.data import decoding, validation
 from remem.data.validation import SPLITS, BadChoice, BadData
 from remem.runs import NOT_IN_DIGEST, Run, Spec
 from remem.synthetic import faces, people, questions
@@ -48,18 +50,18 @@ class SyntheticData(sections.Dataset, Run):
         """Draw the people, their pictures and questions."""
         lines: dict[str, list[str]] = {split: [] for split in SPLITS}
         profiles = people_of(self)
-        bar = tqdm(profiles, desc="drawing", unit="person", file=sys.stderr)
-        for index, person in enumerate(bar):
-            appearance = faces.sample_appearance(face_seed(self, index))
+        pictures: dict[Path, tuple[int, int, int]] = {}  # file -> person, split, number
+        for index, person in enumerate(profiles):
             for part, split in enumerate(SPLITS):
                 (out / split / person.identity).mkdir(parents=True)
                 for k, row in enumerate(self.lines(person, split)):
                     file = out / split / row["file_name"]
-                    if not file.exists():
-                        rng = np.random.default_rng([self.seed, index, part, k])
-                        scene = faces.sample_scene(rng, split)
-                        faces.draw(appearance, scene, self.image_size).save(file)
+                    pictures.setdefault(file, (index, part, k))
                     lines[split].append(json.dumps(row, ensure_ascii=False) + "\n")
+        with ThreadPoolExecutor(decoding.THREADS) as pool:
+            drawn = pool.map(self._draw, pictures, pictures.values())
+            bar = tqdm(drawn, desc="drawing", unit="picture", total=len(pictures), file=sys.stderr)
+            collections.deque(bar, 0)
         for split in SPLITS:
             paths.write(out / split / "metadata.jsonl", "".join(lines[split]))
         known = [dataclasses.asdict(person) for person in profiles]
@@ -78,6 +80,13 @@ class SyntheticData(sections.Dataset, Run):
                 "split": split,
                 **dataclasses.asdict(pair),
             }
+
+    def _draw(self, file: Path, place: tuple[int, int, int]) -> None:
+        index, part, number = place
+        rng = np.random.default_rng([self.seed, index, part, number])
+        scene = faces.sample_scene(rng, SPLITS[part])
+        appearance = faces.sample_appearance(face_seed(self, index))
+        faces.draw(appearance, scene, self.image_size).save(file)
 
     def questions(self, person: people.Profile, split: str) -> list[questions.QA]:
         """A person's questions in one split. Raises ValueError where there are not so many."""
@@ -172,14 +181,7 @@ def rows_of(data: Data, runs_root: Path) -> pd.DataFrame:
 def planned(data: Data, runs_root: Path) -> pd.DataFrame:
     """As `rows_of`, but of a dataset that is drawn its rows as they will be, and no picture is: for
     who counts what there is to do. Raises BadData."""
-    if not isinstance(data, SyntheticData):
-        return rows_of(data, runs_root)
-    everybody = people_of(data)
-    rows = pd.DataFrame(
-        [line for split in SPLITS for person in everybody for line in data.lines(person, split)]
-    )
-    rows["image"] = rows["split"] + "/" + rows["file_name"]
-    return rows[[*validation.COLUMNS]].astype("str")
+    return _planned(data).copy() if isinstance(data, SyntheticData) else rows_of(data, runs_root)
 
 
 def people_of(data: SyntheticData) -> list[people.Profile]:
@@ -209,6 +211,16 @@ def hashed(folder: Path, names: Sequence[str]) -> str:
 @functools.lru_cache(32)
 def _hashed(folder: Path, names: tuple[str, ...], stamps: tuple[tuple[int, int], ...]) -> str:
     return runs.content(folder, names)
+
+
+@functools.lru_cache(8)
+def _planned(data: SyntheticData) -> pd.DataFrame:
+    everybody = people_of(data)
+    rows = pd.DataFrame(
+        [line for split in SPLITS for person in everybody for line in data.lines(person, split)]
+    )
+    rows["image"] = rows["split"] + "/" + rows["file_name"]
+    return rows[[*validation.COLUMNS]].astype("str")
 
 
 @functools.lru_cache(8)

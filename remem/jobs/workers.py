@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from concurrent.futures import BrokenExecutor, Future
 from pathlib import Path
@@ -83,6 +84,7 @@ class Here:
         try:
             future.set_result(make(spec, runs_root))
         except Exception as error:
+            _forget_frames(error)
             future.set_exception(error)
         return future
 
@@ -142,6 +144,15 @@ def make(spec: Run, runs_root: Path) -> Path:
         return runs.get_or_create(spec, runs_root)
     finally:
         torch.set_num_threads(before)
+
+
+def _forget_frames(error: BaseException) -> None:
+    """An error is kept until all runs have ended, and with it the frames that it came through: what
+    they hold, such as a network and all that it has computed, is not."""
+    found: BaseException | None = error
+    while found is not None:
+        traceback.clear_frames(found.__traceback__)
+        found = found.__cause__ or found.__context__
 
 
 def in_words(error: BaseException) -> str:

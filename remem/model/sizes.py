@@ -10,8 +10,7 @@ from remem.model.folder import CannotLoad
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
-# An adapter is trained and kept in single precision, whatever its network is held in.
-ADAPTER = BYTES["float32"]
+ADAPTER = BYTES | {"float16": 4}  # that of a network in float16 is kept in single precision
 
 
 class Tower(NamedTuple):
@@ -81,7 +80,9 @@ def of_network(network: Hub | TinyLlava, tower: VisionTower | None, rank: int) -
     """Those of a network, a little less than they are: without a class token, and without the heads
     of files. `tower` is that of a tiny one. Raises CannotLoad."""
     shape = shape_of(network, tower)
-    return Sizes(shape.patches * shape.width * shape.held, shape.adapter(rank) * ADAPTER)
+    return Sizes(
+        shape.patches * shape.width * shape.held, shape.adapter(rank) * ADAPTER[shape.dtype]
+    )
 
 
 def shape_of(network: Hub | TinyLlava, tower: VisionTower | None) -> Shape:

@@ -33,7 +33,7 @@ from remem.synthetic import questions
 from remem.training import shipped
 from remem.training.base_model import BaseRun
 from remem.training.inputs import FeaturesRun
-from remem.training.stage1 import Stage1Run
+from remem.training.stage1 import Stage1Run, Untrained
 from remem.training.stage2 import Model, Stage2Run
 from remem.training.vision_tower import TowerRun
 
@@ -76,9 +76,22 @@ class Counter:
         self._parts: dict[tuple[Data, tuple[str, ...]], dict[str, pd.DataFrame]] = {}
         self._lengths: dict[str, int] = {}
         self._asked_alike: dict[tuple, Work] = {}
+        self._computed: set[tuple[str, Data]] = set()
 
     def work(self, spec: Run) -> Work:
-        """What a run takes; of a kind that is not known here nothing but its name."""
+        """What a run takes; of a kind that is not known here nothing but its name. Features that
+        are not stored count for the first run that wants them."""
+        work, of = self._work(spec), getattr(spec, "of", spec)
+        if isinstance(of, Stage1Run | Stage2Run | Untrained):
+            data = getattr(spec, "data", None) or of.data
+            key = (_name(of.base), data)
+            if of.base.network.features == "computed" and key not in self._computed:
+                self._computed.add(key)
+                count = work.pictures + self._table(data)["image"].nunique()
+                return work._replace(pictures=count)
+        return work
+
+    def _work(self, spec: Run) -> Work:
         match spec:
             case SyntheticData():
                 pictures = self._table(spec)["image"].nunique()
@@ -189,12 +202,14 @@ class Counter:
         steps = usual if spec.updates is None else spec.updates
         share = optimiser.epochs * steps / max(1, usual)
         lengths = self._tokens(spec.base, rows)
-        adapter = of.adapter(rank) * ADAPTER
+        numbers = of.adapter(rank)
+        adapter = numbers * ADAPTER[of.dtype]
         longest = float(lengths.max()) if len(lengths) else 0.0
         at_once = min(optimiser.micro_batch, len(rows)) * longest
         activations = kinds * _activations(of, at_once, optimiser.checkpointing)
-        # With each trained number go its gradient and AdamW's two; stage 2 has a frozen copy.
-        memory = of.weights * of.held + adapter * (3 + kinds) + activations
+        # With each trained number go, in single precision, itself, its gradient and AdamW's two;
+        # stage 2 has a frozen copy.
+        memory = of.weights * of.held + 16 * numbers + kinds * adapter + activations
         return Work(
             part,
             spec.base,
@@ -202,7 +217,7 @@ class Counter:
             rows=round(len(rows) * share),
             trained=kinds * share * float(lengths.sum()),
             memory=memory,
-            disk=kept * adapter,
+            disk=kept * adapter * spec.kept,
         )
 
     def _features(self, spec: FeaturesRun) -> Work:
