@@ -184,7 +184,8 @@ class Counter:
         rows = self._views(spec.data, spec.forget)["forget"]
         kept = spec.optimiser.epochs if spec.checkpoints else 1
         # A retained or refusing row, and the reference's pass, beside each row: methods differ.
-        part = f"stage 2, {spec.method.name}"
+        everywhere = spec.method.fields.get("positions") == "all"
+        part = f"stage 2, {spec.method.name}{', all positions' * everywhere}"
         return self._trained(part, spec, rows, spec.optimiser, spec.start.rank, kinds=2, kept=kept)
 
     def _trained(

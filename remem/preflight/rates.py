@@ -90,7 +90,7 @@ class Rates:
             count * each if each is not None else operations / self._peak
             for count, each, operations in parts
         )
-        between = self._found("between runs, adapter", "adapter loaded")
+        between = self._found("between runs, base", "next run")
         return took + (self._shares.between if between is None else between) + _drawing(work)
 
     def _found(self, measure: str, quantity: str) -> float | None:

@@ -18,7 +18,7 @@ BENCH = """network,device,measure,quantity,value,unit
 "random weights, 7b","H100, torch 2",answers,seconds an answer,0.4,s
 "random weights, 7b","H100, torch 2",answers,"seconds an answer, all of its draft right",0.2,s
 "random weights, 7b","H100, torch 2",Exposure,seconds a row,0.5,s
-"random weights, 7b","H100, torch 2","between runs, adapter",adapter loaded,2,s
+"random weights, 7b","H100, torch 2","between runs, base",next run,2,s
 "random weights, 7b","H100, torch 2",features,does not fit,,
 """
 

@@ -62,11 +62,15 @@ def result(run, root) -> tuple[bytes, pd.DataFrame]:
     return weights, run.read(folder).drop(columns="seconds")
 
 
-@pytest.mark.parametrize("after", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("after", "dtype"), [(1, "float32"), (2, "float32"), (3, "float32"), (2, "bfloat16")]
+)
 def test_killed_after_an_epoch_it_ends_as_if_it_had_not_been(
-    small, stage1, tmp_path, monkeypatch, capsys, after
+    small, stage1, tmp_path, monkeypatch, capsys, after, dtype
 ):
-    stage1 = stage1.model_copy(update={"seed": 10 + after})
+    network = small.base_run.network.model_copy(update={"dtype": dtype})
+    base = small.base_run.model_copy(update={"network": network})
+    stage1 = stage1.model_copy(update={"seed": 10 + after, "base": base})
     runs.get_or_create(stage1.data, tmp_path)
     killed(stage1, tmp_path, after)
     state = Unfinished(stage1, tmp_path)
