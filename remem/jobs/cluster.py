@@ -63,14 +63,16 @@ class Nodes:
         self._ray.shutdown()
 
     def lost(self, error: BaseException) -> str | None:
-        """A run whose nodes were lost, as often as it may be begun again."""
+        """A run whose nodes were lost, as often as it may be begun again; or that none could read:
+        it is of a module that is not there."""
         if not isinstance(error, self._ray.exceptions.RayError):
             return None
-        tries = self._settings.retries + 1
-        said = str(error).strip().splitlines()
+        cluster, last = f"cluster {self._settings.address}", _last_line(error)
+        if isinstance(error, self._ray.exceptions.RayTaskError):
+            return f"{cluster}: a node cannot begin it, since something is not there: {last}"
         return (
-            f"cluster {self._settings.address}: the node that made it was lost, in {tries} tries "
-            f"({type(error).__name__}: {said[0] if said else ''})"
+            f"{cluster}: the node that made it was lost, in {self._settings.retries + 1} tries "
+            f"({type(error).__name__}: {last})"
         )
 
 
@@ -134,10 +136,9 @@ def _check(
             asked.append(look.options(num_cpus=0, scheduling_strategy=there).remote(str(file)))
         seen = ray.get(asked, timeout=ANSWER)
     except ray.exceptions.RayError as error:
-        last = str(error).strip().splitlines()[-1:]
         raise NoCluster(
             f"cluster {settings.address}: a node does not answer, or cannot load remem "
-            f"({type(error).__name__}: {''.join(last)}); it needs the same environment"
+            f"({type(error).__name__}: {_last_line(error)}); it needs the same environment"
         ) from error
     finally:
         file.unlink(missing_ok=True)
@@ -153,6 +154,10 @@ def _check(
                 f"cluster {settings.address}: the node {name} has another version of remem; "
                 "install the same one there"
             )
+
+
+def _last_line(error: BaseException) -> str:
+    return "".join(str(error).strip().splitlines()[-1:])
 
 
 def _look(file: str) -> tuple[bool, str]:

@@ -74,7 +74,7 @@ class Counter:
         self._root = Path(runs_root)
         self._rows: dict[Data, pd.DataFrame] = {}
         self._parts: dict[tuple[Data, tuple[str, ...]], dict[str, pd.DataFrame]] = {}
-        self._lengths: dict[str, int] = {}
+        self._lengths: dict[str, dict[str, int]] = {}
         self._asked_alike: dict[tuple, Work] = {}
         self._computed: set[tuple[str, Data]] = set()
 
@@ -84,7 +84,7 @@ class Counter:
         work, of = self._work(spec), getattr(spec, "of", spec)
         if isinstance(of, Stage1Run | Stage2Run | Untrained):
             data = getattr(spec, "data", None) or of.data
-            key = (_name(of.base), data)
+            key = (named(of.base), data)
             if of.base.network.features == "computed" and key not in self._computed:
                 self._computed.add(key)
                 count = work.pictures + self._table(data)["image"].nunique()
@@ -166,12 +166,11 @@ class Counter:
         tokenizer = _tokenizer(base, self._root)
         if tokenizer is None:
             return np.array([len(text) / LETTERS for text in texts])
-        new = [each for each in dict.fromkeys(texts) if (_name(base) + each) not in self._lengths]
+        known = self._lengths.setdefault(named(base), {})
+        new = [each for each in dict.fromkeys(texts) if each not in known]
         found = tokenizer.encode_batch(new, add_special_tokens=False)
-        self._lengths |= {
-            _name(base) + text: len(each.ids) for text, each in zip(new, found, strict=True)
-        }
-        return np.array([self._lengths[_name(base) + text] for text in texts], dtype=float)
+        known |= {text: len(each.ids) for text, each in zip(new, found, strict=True)}
+        return np.array([known[text] for text in texts], dtype=float)
 
     # ------------------------------------------------------------ training
 
@@ -235,7 +234,7 @@ class Counter:
     def _answers(self, spec: AnswerRun) -> Work:
         """What every model that is asked the same takes: methods, seeds and ratios share it."""
         of = spec.of
-        key = (of.data, of.subset, _name(of.base), spec.rows, spec.batch)
+        key = (of.data, of.subset, named(of.base), spec.rows, spec.batch)
         key += (spec.max_new_tokens, spec.exposure, spec.perplexity)
         if key not in self._asked_alike:
             self._asked_alike[key] = self._answers_of(spec)
@@ -380,6 +379,14 @@ def _tokenizer(base: BaseRun, root: Path):
     return Tokenizer.from_file(str(file)) if file.is_file() else None
 
 
+def named(spec: Run) -> str:
+    """runs.name, which takes milliseconds and is asked for again and again."""
+    try:
+        return _name(spec)
+    except TypeError:  # a method of the user's own has a list, say
+        return runs.name(spec)
+
+
 @functools.cache
-def _name(base: BaseRun) -> str:
-    return runs.name(base)
+def _name(spec: Run) -> str:
+    return runs.name(spec)

@@ -14,7 +14,7 @@ from remem import runs
 from remem.config.sections import Config
 from remem.experiments import setup
 from remem.jobs import workers
-from remem.preflight.counts import Counter, Work
+from remem.preflight.counts import Counter, Work, named
 from remem.preflight.planned import planned
 from remem.preflight.rates import Rates
 from remem.runs import Run
@@ -50,10 +50,10 @@ def estimate(config: Config, notebooks: Sequence[Path]) -> Estimate:
         work = counter.work(spec)
         if not work.told:
             unknown[spec.kind] = None
-        model = models.get(runs.name(work.base), "") if work.base is not None else ""
+        model = models.get(named(work.base), "") if work.base is not None else ""
         rate = rates.get(model) or next(iter(rates.values()))
         lines.append(_line(work, model, rate, runs.is_done(spec, root)))
-    table = _summed(pd.DataFrame(lines, columns=COLUMNS))
+    table = _summed(pd.DataFrame(lines, columns=COLUMNS), ["", *config.models])
     notes = [f"Rates of {rate.words}." for rate in rates.values()]
     if untold:
         notes.append(f"Not counted, since they hang on results: {', '.join(untold)}.")
@@ -70,7 +70,7 @@ def _runs(config: Config, notebooks: Sequence[Path]) -> tuple[list[Run], list[st
     untold = []
 
     def add(spec: Run) -> None:
-        if (name := runs.name(spec)) not in found:
+        if (name := named(spec)) not in found:
             for need in spec.needs():
                 add(need)
             found[name] = spec
@@ -106,10 +106,12 @@ def _line(work: Work, model: str, rates: Rates, done: bool) -> list[object]:
     ]
 
 
-def _summed(lines: pd.DataFrame) -> pd.DataFrame:
-    """A line for each part of each model, and one for all."""
+def _summed(lines: pd.DataFrame, models: Sequence[str]) -> pd.DataFrame:
+    """A line for each part of each of the models, in their order, and one for all."""
     most = dict.fromkeys(COLUMNS[2:], "sum") | {"peak GiB": "max"}
     table = lines.groupby(["model", "part"], sort=False, as_index=False).agg(most)
+    order = table["model"].map(list(models).index)
+    table = table.loc[order.sort_values(kind="stable").index]
     whole = lines.agg(most).to_frame().T.assign(model="", part="together")
     return pd.concat([table, whole], ignore_index=True)[COLUMNS].astype(
         dict.fromkeys(["runs", "done", *COUNTED], int)
@@ -137,15 +139,16 @@ def _compared(config: Config, table: pd.DataFrame, gpu: bool) -> tuple[str, list
         f"\n{_number(written)} GiB on the disk; {free:,.0f} GiB are free at {there}."
     )
     faults = []
-    if config.cluster is None and each * needed > memory:
-        row = table.iloc[table["peak GiB"][:-1].argmax()]
-        faults.append(
-            f"{called} has {memory:,.1f} GiB, and {row['part']} of {row['model']} takes about "
-            f"{needed:,.1f} GiB{f', {each} at once' * (each > 1)}: lower micro_batch, or set "
-            "checkpointing"
-        )
     if config.cluster is None and not gpu and not tiny:
         faults.append(f"there is no GPU here, and {', '.join(config.models)} want one")
+    elif config.cluster is None and each * needed > memory:
+        row = table.iloc[table["peak GiB"][:-1].argmax()]
+        trained = row["steps"] > 0
+        less = "micro_batch, or set checkpointing" if trained else "evaluate.batch"
+        faults.append(
+            f"{called} has {memory:,.0f} GiB, and {row['part']} of {row['model']} takes about "
+            f"{_number(needed)} GiB{f', {each} at once' * (each > 1)}: lower {less}"
+        )
     if written > free:
         faults.append(
             f"{free:,.1f} GiB are free at {there}, and {written:,.1f} GiB are to be written: make "

@@ -21,6 +21,7 @@ from remem.model.sizes import Shape
 from remem.preflight.counts import WRONG, Work, shape
 from remem.synthetic import faces
 
+WORDS = 60  # tokens of a question and its answer, beside the picture's
 CARD, PEAK = "NVIDIA H100", 989e12  # operations a second in bfloat16, dense: its data sheet
 
 Measured = Mapping[tuple[str, str], float]  # (measure, quantity) of a bench
@@ -64,21 +65,20 @@ class Rates:
             return work.whole / self._peak / self._shares.trained + _drawing(work)
         of = shape(work.base)
         trained, read, written = self._shares[:3]
-        length = (work.trained + work.answered + work.read) / max(1, work.rows + work.answers)
-        rank_free = _operations(of, length)
+        each = _operations(of, of.patches + WORDS)
         parts = [
-            (work.rows, self._trained(work), 2 * rank_free * work.trained / trained),
+            (work.rows, self._trained(work), 2 * each * work.trained / trained),
             (
                 work.answers,
                 self._answered(),
-                rank_free * work.answered / read + _operations(of, 1) * work.written / written,
+                each * work.answered / read + _operations(of, 1) * work.written / written,
             ),
             (
                 work.ranked,
                 self._found("Exposure", "seconds a row"),
-                rank_free * work.compared / read,
+                each * work.compared / read,
             ),
-            (work.read, self._read(), rank_free * work.read / read),
+            (work.read, self._read(), each * work.read / read),
             (
                 work.pictures,
                 self._found("features", "seconds a picture"),
@@ -87,8 +87,8 @@ class Rates:
             (0, None, work.whole / trained),
         ]
         took = sum(
-            count * each if each is not None else operations / self._peak
-            for count, each, operations in parts
+            count * known if known is not None else operations / self._peak
+            for count, known, operations in parts
         )
         between = self._found("between runs, base", "next run")
         return took + (self._shares.between if between is None else between) + _drawing(work)

@@ -24,8 +24,11 @@ def ray_cluster():
     import ray
     from ray.cluster_utils import Cluster as Local
 
-    local = Local(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    nodes = [local.add_node(num_cpus=1, num_gpus=1) for _ in range(2)]
+    head = {"num_cpus": 0, "include_dashboard": False}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{paths.ROOT}:{paths.ROOT / 'tests'}")  # where toy_runs is
+        local = Local(initialize_head=True, head_node_args=head)
+        nodes = [local.add_node(num_cpus=1, num_gpus=1) for _ in range(2)]
     local.wait_for_nodes()
     yield local, nodes
     ray.shutdown()

@@ -51,7 +51,7 @@ def test_scale_paper_is_told_without_its_weights(outputs):
         assert table.loc[(model, "stage 2, GA"), "rows"] == 5 * 5 * 400
         assert table.loc[(model, "answers"), "answers"] > 5 * 2560
     assert 26 < table.loc[("llava-1.5-13b", "stage 1"), "peak GiB"] < 80
-    assert 0.6 < table.loc[("llava-1.5-7b", "stage 1"), "disk GiB"] / 3 < 0.61
+    assert 0.29 < table.loc[("llava-1.5-7b", "stage 1"), "disk GiB"] / 3 < 0.31  # bfloat16
     assert any("there is no GPU here" in fault for fault in found.faults)
     assert "one NVIDIA H100" in str(found) and "GPU hours" in str(found)
     assert not outputs.exists()
@@ -63,7 +63,7 @@ def test_what_this_machine_lacks_is_told(monkeypatch):
     monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=2**10))
     found = estimate(load_config("smoke"), [notebook("03")])
     memory, disk = found.faults
-    assert "lower micro_batch" in memory and "set REMEM_OUTPUTS to a folder" in disk
+    assert "lower evaluate.batch" in memory and "set REMEM_OUTPUTS to a folder" in disk
     assert "Too little: " in str(found)
 
 

@@ -105,7 +105,7 @@ def test_only_what_the_jobs_need_is_run_and_what_hangs_on_results_is_told(config
     lines = NOTEBOOK.splitlines()
     assert [lines[number - 1].split(" =")[0].strip() for number in found.untold] == [
         "late",
-        "collect(experiments.unlearning(config, methods",
+        "collect(experiments.unlearning(config, methods=[name]))",
         "other",
     ]
 
