@@ -154,7 +154,7 @@ def test_what_is_imported_is_seen_wherever_it_stands(tmp_path):
         "    return 'remem.training.stage1:run'\n"
     )
     found = {module_of(name) for name in imports(tmp_path / "room.py")} - {None}
-    assert found == {"report.tables", "jobs", "data.dataset", "training.stage1"}
+    assert found == {"report.tables", "jobs.__init__", "data.dataset", "training.stage1"}
     assert module_of("remem.config.load_config") == "config.__init__"
 
 
