@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -78,14 +78,15 @@ class Counter:
         self._asked_alike: dict[tuple, Work] = {}
         self._computed: set[tuple[str, Data]] = set()
 
-    def work(self, spec: Run) -> Work:
+    def work(self, spec: Run, done: bool = False) -> Work:
         """What a run takes; of a kind that is not known here nothing but its name. Features that
-        are not stored count for the first run that wants them."""
+        are not stored count for the first run that wants them, and is not `done`."""
         work, of = self._work(spec), getattr(spec, "of", spec)
         if isinstance(of, Stage1Run | Stage2Run | Untrained):
             data = getattr(spec, "data", None) or of.data
             key = (named(of.base), data)
-            if of.base.network.features == "computed" and key not in self._computed:
+            computed = of.base.network.features == "computed"
+            if computed and not done and key not in self._computed:
                 self._computed.add(key)
                 count = work.pictures + self._table(data)["image"].nunique()
                 return work._replace(pictures=count)
@@ -328,10 +329,12 @@ class Counter:
         return work._replace(memory=of.weights * of.held + kept)
 
 
-@functools.cache
 def shape(base: BaseRun) -> Shape:
     """The shape of a base model. Raises CannotLoad."""
-    return sizes.shape_of(base.network, base.tower)
+    return _shape(base)
+
+
+_shape: Any = functools.cache(lambda base: sizes.shape_of(base.network, base.tower))
 
 
 def _activations(of: Shape, tokens: float, checkpointing: bool) -> float:
@@ -363,9 +366,8 @@ def _base(spec: BaseRun) -> Work:
     return Work("base", steps=tiny.steps, rows=rows, whole=whole, disk=disk)
 
 
-@functools.cache
-def _tokenizer(base: BaseRun, root: Path):
-    """That of a network, where it is here."""
+def _read_tokenizer(base: BaseRun, root: Path) -> Any:
+    """That of a network; None where it is not here."""
     from tokenizers import Tokenizer
 
     if isinstance(base.network, Hub):
@@ -379,6 +381,9 @@ def _tokenizer(base: BaseRun, root: Path):
     return Tokenizer.from_file(str(file)) if file.is_file() else None
 
 
+_tokenizer: Any = functools.cache(_read_tokenizer)
+
+
 def named(spec: Run) -> str:
     """runs.name, which takes milliseconds and is asked for again and again."""
     try:
@@ -387,6 +392,4 @@ def named(spec: Run) -> str:
         return runs.name(spec)
 
 
-@functools.cache
-def _name(spec: Run) -> str:
-    return runs.name(spec)
+_name: Any = functools.cache(runs.name)

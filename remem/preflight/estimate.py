@@ -41,18 +41,18 @@ class Estimate(NamedTuple):
 def estimate(config: Config, notebooks: Sequence[Path]) -> Estimate:
     """What these notebooks would make with these parameters. Nothing is made. Raises CannotLoad
     where a network is not here, nor known by its name."""
-    specs, untold = _runs(config, notebooks)
-    root, models = config.folders.runs, _models(config)
-    counter, gpu = Counter(root), bool(workers.gpus())
+    found, untold = _runs(config, notebooks)
+    models, gpu = _models(config), bool(workers.gpus())
+    counter = Counter(config.folders.runs)
     rates = {name: Rates(name, config.base.networks[name], gpu) for name in config.models}
     lines, unknown = [], dict[str, None]()
-    for spec in specs:
-        work = counter.work(spec)
+    for spec, done in found:
+        work = counter.work(spec, done)
         if not work.told:
             unknown[spec.kind] = None
         model = models.get(named(work.base), "") if work.base is not None else ""
         rate = rates.get(model) or next(iter(rates.values()))
-        lines.append(_line(work, model, rate, runs.is_done(spec, root)))
+        lines.append(_line(work, model, rate, done))
     table = _summed(pd.DataFrame(lines, columns=COLUMNS), ["", *config.models])
     notes = [f"Rates of {rate.words}." for rate in rates.values()]
     if untold:
@@ -63,17 +63,20 @@ def estimate(config: Config, notebooks: Sequence[Path]) -> Estimate:
     return Estimate(table, [made, *notes], faults)
 
 
-def _runs(config: Config, notebooks: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    """All runs of the notebooks, each once and after those that it needs; and the places of those
-    that cannot be told."""
-    found: dict[str, Run] = {}
-    untold = []
+def _runs(config: Config, notebooks: Sequence[Path]) -> tuple[list[tuple[Run, bool]], list[str]]:
+    """All runs of the notebooks, each once, and whether it is done; and the places of those that
+    cannot be told. What only a run needs that is done already will not be made, as in a sweep."""
+    found: dict[str, tuple[Run, bool]] = {}
+    untold, root = [], config.folders.runs
 
-    def add(spec: Run) -> None:
-        if (name := named(spec)) not in found:
-            for need in spec.needs():
-                add(need)
-            found[name] = spec
+    def add(spec: Run, wanted: bool = True) -> None:
+        if (name := named(spec)) in found:
+            return
+        done = runs.is_done(spec, root)
+        if wanted or done:
+            found[name] = spec, done
+        for need in spec.needs():
+            add(need, wanted and not done)
 
     for notebook in notebooks:
         of = planned(notebook, config)

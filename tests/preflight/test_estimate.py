@@ -25,7 +25,8 @@ def notebook(number: str):
 def test_the_runs_left_are_those_that_a_sweep_would_make(outputs):
     config = load_config("smoke")
     found = estimate(config, [notebook("02")])
-    specs, untold = module._runs(config, [notebook("02")])
+    pairs, untold = module._runs(config, [notebook("02")])
+    specs = [spec for spec, _ in pairs]
     whole = found.table.iloc[-1]
     assert untold == [] and (whole["runs"], whole["done"]) == (len(specs), 0)
     waiting = jobs.sweeps._waiting(jobs.Jobs(tuple(map(jobs.Job, specs)), config.folders.runs))
@@ -39,6 +40,18 @@ def test_the_runs_left_are_those_that_a_sweep_would_make(outputs):
     again = estimate(config, [notebook("02"), notebook("02")]).table.iloc[-1]
     assert (again["runs"], again["done"]) == (len(specs) - 1, 1)
     assert again["hours"] < whole["hours"] and again["disk GiB"] < whole["disk GiB"]
+
+
+def test_what_only_a_run_needs_that_is_done_will_not_be_made(monkeypatch):
+    config = load_config("smoke")
+    pairs, _ = module._runs(config, [notebook("02")])
+    answers = {runs.name(spec) for spec, _ in pairs if spec.kind == "answers"}
+    monkeypatch.setattr(runs, "is_done", lambda spec, root: runs.name(spec) in answers)
+    left, _ = module._runs(config, [notebook("02")])
+    kinds = {spec.kind for spec, done in left if not done}
+    assert {runs.name(spec) for spec, done in left if done} == answers
+    # The notebook shows the histories of stage 1 as well.
+    assert "stage1" in kinds and "answers" not in kinds
 
 
 def test_scale_paper_is_told_without_its_weights(outputs):
