@@ -22,6 +22,7 @@ from remem.experiments import unlearning
 from remem.model.memory import OutOfMemory
 
 COLUMNS = ("network", "device", "measure", "quantity", "value", "unit")
+LIBRARIES = ("peft", "transformers.models.llava.modeling_llava")  # imported once for all
 DOES_NOT_FIT, FAILED, NOT_REACHED = "does not fit", "failed", "not reached in the time given"
 
 
@@ -65,7 +66,7 @@ def apart(source: Source, name: str) -> list[Line]:
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
-        context.set_forkserver_preload([__name__])
+        context.set_forkserver_preload([__name__, *LIBRARIES])
     with ProcessPoolExecutor(1, mp_context=context, initializer=_one_thread) as pool:
         return pool.submit(measured, source, name).result()
 
