@@ -165,9 +165,12 @@ def bench(size: str, seconds: float, out: Path, say: Callable[[str], Any] = prin
     source, lines = paper_scale(size), list[Line]()
     say(f"{size}: {device()}")
     counts, started = table2(source), time.monotonic()
-    for found in session(source, names(source), seconds, say):
+
+    def timed(line: str) -> None:
+        say(f"{time.monotonic() - started:5.0f} s  {line}")
+
+    for found in session(source, names(source), seconds, timed):
         lines += found
-        say(f"({time.monotonic() - started:.0f} s)")
         keep(out / f"bench_{size}.csv", table(source, lines))
         keep(out / f"bench_{size}_table2.csv", hours(counts, lines))
     follows = hours(counts, lines).round(3).to_string(index=False)
