@@ -25,7 +25,7 @@ from remem.bench.subject import Subject
 from remem.config.sections import Config
 from remem.data import splits
 from remem.experiments import setup
-from remem.model import adapters, inference, tokens
+from remem.model import adapters, inference, resident, tokens
 from remem.model.features import image_features
 from remem.model.loading import Network
 from remem.training.loop import Examples, Step, fit
@@ -217,8 +217,6 @@ def adapter_files(subject: Subject) -> Found:
 def between_runs(subject: Subject) -> Found:
     """The base loaded from its folder, which the system has just read or written; and the way from
     one run to the next, for which it stays."""
-    from remem.model import resident
-
     clock, dtype = _clock(subject), str(subject.network.llava.dtype).removeprefix("torch.")
     with _scratch() as scratch:
         place = subject.base
@@ -364,20 +362,25 @@ def _both(clock: Clock, work: Callable[[], object]) -> tuple[float, Memory]:
 
 
 def _train(subject: Subject, count: int) -> pd.DataFrame:
-    return _some(subject.rows[subject.rows["split"] == "train"], count)
+    return _some(subject, subject.rows["split"] == "train", count)
 
 
 def _held_out(subject: Subject) -> pd.DataFrame:
-    return _some(subject.rows[subject.rows["split"] == "test"], ASKED)
+    return _some(subject, subject.rows["split"] == "test", ASKED)
 
 
 def _ranked(subject: Subject, count: int) -> pd.DataFrame:
-    rows = subject.rows[subject.rows["split"] == "train"]
-    return _some(rows[rows["attribute"].isin(splits.candidates(subject.rows))], count)
+    known = subject.rows["attribute"].isin(splits.candidates(subject.rows))
+    return _some(subject, known & (subject.rows["split"] == "train"), count)
 
 
-def _some(rows: pd.DataFrame, count: int) -> pd.DataFrame:
-    return rows.sample(min(count, len(rows)), random_state=0)
+def _some(subject: Subject, wanted: pd.Series, count: int) -> pd.DataFrame:
+    rows = subject.rows[wanted]
+    chosen = rows.sample(min(count, len(rows)), random_state=0)
+    # The features of their pictures are measured apart.
+    subject.features.prepare(list(chosen["image"]))
+    resident.release()
+    return chosen
 
 
 def _examples(subject: Subject, network: Network, method: Method) -> dict[str, Examples]:
