@@ -7,7 +7,7 @@ import importlib.metadata
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,8 @@ DOES_NOT_FIT, FAILED, NOT_REACHED = "does not fit", "failed", "not reached in th
 
 
 class Line(NamedTuple):
-    """One number, and what it is of; a measure that gave none has in `unit` why."""
+    """One number, and what it is of; a measure that did not come to its end has a last one without
+    a value, whose `quantity` says so, and `unit` why."""
 
     measure: str
     quantity: str
@@ -67,8 +68,12 @@ def apart(source: Source, name: str) -> list[Line]:
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
         context.set_forkserver_preload([__name__, *LIBRARIES])
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_one_thread) as pool:
-        return pool.submit(measured, source, name).result()
+    try:
+        with ProcessPoolExecutor(1, mp_context=context, initializer=_one_thread) as pool:
+            return pool.submit(measured, source, name).result()
+    except BrokenExecutor:
+        why = "its process was killed (out of memory?)"
+        return [Line(name, FAILED, float("nan"), why)]
 
 
 def session(
