@@ -33,11 +33,11 @@ class ComputedFeatures(Features):
         network: Callable[[], AbstractContextManager[Network]],
         name: str,
         folder: Path,
-        read: Callable[[Sequence[str]], Sequence[Image.Image]],
+        pictures: Callable[[Sequence[str]], Sequence[Image.Image]],
     ):
-        """`network` lends the network, and `name` changes when its weights do; `read` gives the
-        pictures of paths relative to `folder`, each when it is asked for."""
-        self.network, self.name, self.folder, self.read = network, name, folder, read
+        """`network` lends the network, and `name` changes when its weights do; `pictures` gives
+        those of paths relative to `folder`, each when it is asked for."""
+        self.network, self.name, self.folder, self.pictures = network, name, folder, pictures
         self._key = functools.cache(self._key_of)
 
     def prepare(self, paths: Sequence[str]) -> None:
@@ -58,7 +58,9 @@ class ComputedFeatures(Features):
             names += names[-1:] * (-len(names) % BATCH)
             with self.network() as network:
                 # A copy each, or the last of a batch would keep all of it.
-                new = [each.clone() for each in image_features(network, self.read(names), BATCH)]
+                new = [
+                    each.clone() for each in image_features(network, self.pictures(names), BATCH)
+                ]
             found |= dict(zip(missing, new, strict=False))
         _kept.update(found)  # behind the others
         if missing:
