@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from remem.model.features import Features, image_features
+from remem.model.features import SHARD, Features, image_features
 from remem.model.loading import Network
 
 BATCH = 64  # pictures; always as many, so that a picture's features do not depend on the others
@@ -33,11 +33,11 @@ class ComputedFeatures(Features):
         network: Callable[[], AbstractContextManager[Network]],
         name: str,
         folder: Path,
-        read: Callable[[Sequence[str]], Sequence[Image.Image]],
+        pictures: Callable[[Sequence[str]], Sequence[Image.Image]],
     ):
-        """`network` lends the network, and `name` changes when its weights do; `read` gives the
-        pictures of paths relative to `folder`, each when it is asked for."""
-        self.network, self.name, self.folder, self.read = network, name, folder, read
+        """`network` lends the network, and `name` changes when its weights do; `pictures` gives
+        those of paths relative to `folder`, each when it is asked for."""
+        self.network, self.name, self.folder, self.pictures = network, name, folder, pictures
         self._key = functools.cache(self._key_of)
 
     def prepare(self, paths: Sequence[str]) -> None:
@@ -57,9 +57,11 @@ class ComputedFeatures(Features):
             names = [wanted[key] for key in missing]
             names += names[-1:] * (-len(names) % BATCH)
             with self.network() as network:
-                # A copy each, or the last of a batch would keep all of it.
-                new = [each.clone() for each in image_features(network, self.read(names), BATCH)]
-            found |= dict(zip(missing, new, strict=False))
+                for first in range(0, len(names), SHARD):
+                    shown = self.pictures(names[first : first + SHARD])
+                    new = image_features(network, shown, BATCH)
+                    # A copy each, or the last of a batch would keep all of it.
+                    found |= {k: v.clone() for k, v in zip(missing[first:], new, strict=False)}
         _kept.update(found)  # behind the others
         if missing:
             size = sum(each.nbytes for each in _kept.values())
