@@ -1,4 +1,4 @@
-"""Seconds and bytes of a piece of work on the device that it runs on."""
+"""What a piece of work takes on the device that it runs on: seconds, and bytes."""
 
 from __future__ import annotations
 

@@ -19,13 +19,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from remem.bench import products, usual
+from remem.bench import products, states, usual
 from remem.bench.clock import Clock, Memory
 from remem.bench.subject import Subject
 from remem.config.sections import Config
 from remem.data import splits
 from remem.experiments import setup
-from remem.model import adapters, inference, tokens
+from remem.model import adapters, inference, resident, tokens
 from remem.model.features import image_features
 from remem.model.loading import Network
 from remem.training.loop import Examples, Step, fit
@@ -85,11 +85,11 @@ def stage1(subject: Subject, micro_batch: int | None = None, rows: int | None = 
     """An optimiser step of stage 1 as `fit` takes it, of the usual batch or of so many rows."""
     clock, optimiser = _clock(subject), subject.stage1
     chosen, micro_batch = (
-        _train(subject, rows or optimiser.batch),
+        states.train_rows(subject, rows or optimiser.batch),
         micro_batch or optimiser.micro_batch,
     )
     optimiser = optimiser.model_copy(update={"micro_batch": micro_batch})
-    with fresh(subject) as network:
+    with states.fresh(subject) as network:
         examples = {"train": Examples(network, chosen, subject.features)}
         lengths, loss = examples["train"].lengths, Counted(cross_entropy)
 
@@ -134,7 +134,7 @@ def stage2(subject: Subject, method: Method) -> Found:
     """Two micro-batches of rows unlearned by a method in all epochs, as `fit` does it: the
     reference's part is that of a whole run."""
     clock, optimiser = _clock(subject), subject.stage2
-    with continued(subject) as network:
+    with states.continued(subject) as network:
         examples = _examples(subject, network, method)
         count = len(examples["forget"].lengths)
         step: Step = {name: np.arange(count) for name in examples}
@@ -152,8 +152,8 @@ def stage2(subject: Subject, method: Method) -> Found:
 def answers(subject: Subject, batch: int) -> Found:
     """Held-out questions, answered token by token after the draft was read, and the reading alone:
     what lies between the two depends on how often the draft is what the network says."""
-    clock, rows = _clock(subject), _held_out(subject)
-    with asked(subject) as network:
+    clock, rows = _clock(subject), states.held_out_rows(subject, ASKED)
+    with states.asked(subject) as network:
         longest = _longest(network, rows)
 
         def work(some: pd.DataFrame, tokens: int) -> None:
@@ -175,9 +175,9 @@ def answers(subject: Subject, batch: int) -> Found:
 def exposure(subject: Subject, batch: int) -> Found:
     """Candidates ranked, as many of them in memory as the batch says."""
     clock, candidates = _clock(subject), splits.candidates(subject.rows)
-    rows = _ranked(subject, ASKED)
+    rows = states.ranked_rows(subject, ASKED)
     template = subject.config.evaluate.prefix_template
-    with asked(subject) as network:
+    with states.asked(subject) as network:
 
         def work(some: pd.DataFrame) -> None:
             inference.candidate_logps(network, some, subject.features, candidates, template, batch)
@@ -202,7 +202,7 @@ def features(subject: Subject) -> Found:
 def adapter_files(subject: Subject) -> Found:
     """An adapter written, and one taken up by a network that is there."""
     clock = _clock(subject)
-    with fresh(subject) as network, _scratch() as folder:
+    with states.fresh(subject) as network, _scratch() as folder:
         yield "adapter saved", clock.seconds(lambda: adapters.save_adapter(network, folder)), "s"
         size = sum(file.stat().st_size for file in folder.iterdir())
         yield "adapter on disk", size / 1e6, "MB"
@@ -217,8 +217,6 @@ def adapter_files(subject: Subject) -> Found:
 def between_runs(subject: Subject) -> Found:
     """The base loaded from its folder, which the system has just read or written; and the way from
     one run to the next, for which it stays."""
-    from remem.model import resident
-
     clock, dtype = _clock(subject), str(subject.network.llava.dtype).removeprefix("torch.")
     with _scratch() as scratch:
         place = subject.base
@@ -244,8 +242,8 @@ def between_runs(subject: Subject) -> Found:
 def stage1_usual(subject: Subject) -> Found:
     """An optimiser step of stage 1 on a few rows: see `usual`."""
     clock, optimiser = _clock(subject), subject.stage1
-    rows = _train(subject, max(MICRO_BATCHES))
-    with fresh(subject) as network:
+    rows = states.train_rows(subject, max(MICRO_BATCHES))
+    with states.fresh(subject) as network:
         step = functools.partial(usual.stage1_step, subject, network, optimiser=optimiser)
         step(rows=rows[: optimiser.micro_batch])
         seconds, memory = _both(clock, lambda: step(rows=rows))
@@ -256,8 +254,8 @@ def stage1_usual(subject: Subject) -> Found:
 def npo_usual(subject: Subject) -> Found:
     """An optimiser step of NPO on a few rows: see `usual`."""
     clock, optimiser = _clock(subject), subject.stage2
-    rows, beta = _train(subject, 2 * optimiser.micro_batch), NPO().beta
-    with continued(subject) as network:
+    rows, beta = states.train_rows(subject, 2 * optimiser.micro_batch), NPO().beta
+    with states.continued(subject) as network:
         step = functools.partial(
             usual.npo_step, subject, network, rows, optimiser=optimiser, beta=beta
         )
@@ -269,8 +267,8 @@ def npo_usual(subject: Subject) -> Found:
 
 def answers_usual(subject: Subject) -> Found:
     """Questions answered one by one: see `usual`."""
-    clock, rows = _clock(subject), _held_out(subject)[:FEW]
-    with asked(subject, merge=False) as network:
+    clock, rows = _clock(subject), states.held_out_rows(subject, ASKED)[:FEW]
+    with states.asked(subject, merge=False) as network:
         longest = _longest(network, rows)
         usual.answers(subject, network, rows[:1], 2)
         seconds = clock.seconds(lambda: usual.answers(subject, network, rows, longest))
@@ -281,9 +279,9 @@ def answers_usual(subject: Subject) -> Found:
 def exposure_usual(subject: Subject) -> Found:
     """Candidates scored one by one: see `usual`."""
     clock, candidates = _clock(subject), splits.candidates(subject.rows)
-    rows, template = _ranked(subject, FEW // 2), subject.config.evaluate.prefix_template
+    rows, template = states.ranked_rows(subject, FEW // 2), subject.config.evaluate.prefix_template
     ranked = functools.partial(usual.candidate_logps, subject)
-    with asked(subject, merge=False) as network:
+    with states.asked(subject, merge=False) as network:
         two = {name: values[:2] for name, values in candidates.items()}
         ranked(network, rows[:1], two, template)
         seconds = clock.seconds(lambda: ranked(network, rows, candidates, template))
@@ -307,46 +305,6 @@ class Counted:
 
 
 @contextmanager
-def fresh(subject: Subject) -> Iterator[Network]:
-    """The network with a fresh adapter, as stage 1 begins; without it afterwards."""
-    settings = subject.config.stage1
-    network = adapters.add_adapter(subject.network, settings.rank, settings.alpha, 0)
-    with _taken_off(network):
-        yield network
-
-
-@contextmanager
-def continued(subject: Subject) -> Iterator[Network]:
-    """The network with the adapter of stage 1 and the reference, as stage 2 begins."""
-    network = adapters.load_adapter(
-        subject.network, subject.adapter, trainable=True, reference=True
-    )
-    with _taken_off(network):
-        yield network
-
-
-@contextmanager
-def asked(subject: Subject, merge: bool = True) -> Iterator[Network]:
-    """The network with the adapter of stage 1, as questions are asked."""
-    network = adapters.load_adapter(subject.network, subject.adapter)
-    with _taken_off(network):
-        if merge:
-            adapters.merge_adapter(network)
-        yield network
-
-
-@contextmanager
-def _taken_off(network: Network) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        if any(getattr(module, "merged", False) for module in network.model.modules()):
-            network.model.unmerge_adapter()
-        network.model.unload()
-        network.llava.requires_grad_(False).eval()
-
-
-@contextmanager
 def _scratch() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="remem-bench-") as folder:
         yield Path(folder)
@@ -363,26 +321,9 @@ def _both(clock: Clock, work: Callable[[], object]) -> tuple[float, Memory]:
     return seconds[0], memory
 
 
-def _train(subject: Subject, count: int) -> pd.DataFrame:
-    return _some(subject.rows[subject.rows["split"] == "train"], count)
-
-
-def _held_out(subject: Subject) -> pd.DataFrame:
-    return _some(subject.rows[subject.rows["split"] == "test"], ASKED)
-
-
-def _ranked(subject: Subject, count: int) -> pd.DataFrame:
-    rows = subject.rows[subject.rows["split"] == "train"]
-    return _some(rows[rows["attribute"].isin(splits.candidates(subject.rows))], count)
-
-
-def _some(rows: pd.DataFrame, count: int) -> pd.DataFrame:
-    return rows.sample(min(count, len(rows)), random_state=0)
-
-
 def _examples(subject: Subject, network: Network, method: Method) -> dict[str, Examples]:
     """Rows of two micro-batches of stage 2, as its step has them."""
-    rows = _train(subject, 4 * subject.stage2.micro_batch)
+    rows = states.train_rows(subject, 4 * subject.stage2.micro_batch)
     half = len(rows) // 2
     forget, retain = rows[:half], rows[half : 2 * half]
     refusals: Sequence[str] = np.resize(list(method.refusal_pool), half).tolist()

@@ -7,7 +7,7 @@ import importlib.metadata
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,11 +22,13 @@ from remem.experiments import unlearning
 from remem.model.memory import OutOfMemory
 
 COLUMNS = ("network", "device", "measure", "quantity", "value", "unit")
+LIBRARIES = ("peft", "transformers.models.llava.modeling_llava")  # imported once for all
 DOES_NOT_FIT, FAILED, NOT_REACHED = "does not fit", "failed", "not reached in the time given"
 
 
 class Line(NamedTuple):
-    """One number, and what it is of; a measure that gave none has in `unit` why."""
+    """One number, and what it is of; a measure that did not come to its end has a last one without
+    a value, whose `quantity` says so, and `unit` why."""
 
     measure: str
     quantity: str
@@ -65,9 +67,13 @@ def apart(source: Source, name: str) -> list[Line]:
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
-        context.set_forkserver_preload([__name__])
-    with ProcessPoolExecutor(1, mp_context=context, initializer=_one_thread) as pool:
-        return pool.submit(measured, source, name).result()
+        context.set_forkserver_preload([__name__, *LIBRARIES])
+    try:
+        with ProcessPoolExecutor(1, mp_context=context, initializer=_one_thread) as pool:
+            return pool.submit(measured, source, name).result()
+    except BrokenExecutor:
+        why = "its process was killed (out of memory?)"
+        return [Line(name, FAILED, float("nan"), why)]
 
 
 def session(
@@ -164,9 +170,12 @@ def bench(size: str, seconds: float, out: Path, say: Callable[[str], Any] = prin
     source, lines = paper_scale(size), list[Line]()
     say(f"{size}: {device()}")
     counts, started = table2(source), time.monotonic()
-    for found in session(source, names(source), seconds, say):
+
+    def timed(line: str) -> None:
+        say(f"{time.monotonic() - started:5.0f} s  {line}")
+
+    for found in session(source, names(source), seconds, timed):
         lines += found
-        say(f"({time.monotonic() - started:.0f} s)")
         keep(out / f"bench_{size}.csv", table(source, lines))
         keep(out / f"bench_{size}_table2.csv", hours(counts, lines))
     follows = hours(counts, lines).round(3).to_string(index=False)

@@ -167,8 +167,8 @@ def random_network(
         LlavaForConditionalGeneration,
     )
 
-    tiny = TinyLlava(layers=1, width=4, mlp=4, heads=1)
-    tower = VisionTower(image_size=PIXELS, patch=PATCH)
+    tiny = TinyLlava.model_validate({"layers": 1, "width": 4, "mlp": 4, "heads": 1})
+    tower = VisionTower.model_validate({"image_size": PIXELS, "patch": PATCH})
     processor = base_model.build_processor(tiny, tower, texts)
     tokenizer = processor.tokenizer
     config = LlavaConfig(

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -181,7 +181,10 @@ def rows_of(data: Data, runs_root: Path) -> pd.DataFrame:
 def planned(data: Data, runs_root: Path) -> pd.DataFrame:
     """As `rows_of`, but of a dataset that is drawn its rows as they will be, and no picture is: for
     who counts what there is to do. Raises BadData."""
-    return _planned(data).copy() if isinstance(data, SyntheticData) else rows_of(data, runs_root)
+    if not isinstance(data, SyntheticData):
+        return rows_of(data, runs_root)
+    drawn: Any = data  # frozen, and so it has a hash
+    return _planned(drawn).copy()
 
 
 def people_of(data: SyntheticData) -> list[people.Profile]:

@@ -17,7 +17,8 @@ from remem.model.loading import Network
 
 SHARD = 512  # images per file of cached features
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @torch.no_grad()

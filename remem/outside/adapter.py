@@ -156,7 +156,8 @@ def _settings(file: Path) -> dict[str, Any]:
         )
     if content.get("bias", "none") != "none":
         raise CannotLoad(f"{file}: only plain LoRA is read, and this one has biases")
-    rank, alpha = content.get("r"), content.get("lora_alpha")
+    rank: Any = content.get("r")
+    alpha: Any = content.get("lora_alpha")
     for key, value in {"r": rank, "lora_alpha": alpha}.items():
         if type(value) not in (int, float) or not 0 < value < 2**16:
             raise CannotLoad(f"{file}: {key} is {value!r:.60}, and should be a number above 0")

@@ -160,7 +160,9 @@ def fit(
         adamw, functools.partial(rate, steps=steps, optimiser=optimiser)
     )
     if optimiser.checkpointing:
-        network.llava.activation_checkpointing_enable()
+        llava = network.llava  # whose releases of transformers 5 have the one name or both
+        name_now = "activation_checkpointing_enable"
+        getattr(llava, name_now, llava.gradient_checkpointing_enable)()
         model.enable_input_require_grads()
     unlikely = Unlikely(len(network.processor.tokenizer))
     done, history = (0, []) if unfinished is None else unfinished.take_up(adamw, schedule)

@@ -1,3 +1,5 @@
+import os
+
 import pandas as pd
 import pytest
 import torch
@@ -87,10 +89,13 @@ def test_rates_are_those_that_were_measured():
 
 
 @pytest.mark.slow
-def test_a_measure_apart_is_made_in_another_process_with_one_thread(source):
+def test_a_measure_apart_is_made_in_another_process(source, monkeypatch):
     assert session.names(source)[0] == "matrix products"
     [line] = session.apart(source, "matrix products")
     assert line.quantity == "operations a second" and line.value > 0
+    monkeypatch.setattr(session, "_one_thread", os.abort)
+    [line] = session.apart(source, "stage 1")
+    assert line.quantity == session.FAILED and "was killed" in line.unit
 
 
 @pytest.mark.slow

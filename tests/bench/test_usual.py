@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from remem.bench import measures, usual
+from remem.bench import states, usual
 from remem.data import splits
 from remem.model import inference
 from remem.training.loop import Examples, fit
@@ -18,10 +18,10 @@ def trained(network) -> list[torch.Tensor]:
 
 def test_a_step_of_stage_1(subject):
     rows, optimiser = subject.rows[:8], subject.stage1
-    with measures.fresh(subject) as network:
+    with states.fresh(subject) as network:
         value = usual.stage1_step(subject, network, rows, optimiser)
         theirs = [weight.detach().clone() for weight in trained(network)]
-    with measures.fresh(subject) as network:
+    with states.fresh(subject) as network:
         examples = {"train": Examples(network, rows, subject.features)}
         history = fit(network, examples, [[{"train": np.arange(8)}]], cross_entropy, optimiser)
         ours = [weight.detach().clone() for weight in trained(network)]
@@ -33,11 +33,11 @@ def test_a_step_of_stage_1(subject):
 
 def test_a_step_of_npo(subject):
     rows, optimiser = subject.rows[:8], subject.stage2
-    with measures.continued(subject) as network:
+    with states.continued(subject) as network:
         before = [weight.detach().clone() for weight in trained(network)]
         value = usual.npo_step(subject, network, rows, optimiser, beta=0.1)
         theirs = [weight.detach().clone() for weight in trained(network)]
-    with measures.continued(subject) as network:
+    with states.continued(subject) as network:
         examples = {"forget": Examples(network, rows, subject.features)}
         plan = [[{"forget": np.arange(8)}]]
         history = fit(network, examples, plan, NPO(beta=0.1).loss, optimiser)
@@ -51,7 +51,7 @@ def test_a_step_of_npo(subject):
 def test_answers_and_ranks(subject):
     rows = subject.rows[::40]
     candidates = splits.candidates(subject.rows)
-    with measures.asked(subject, merge=False) as network:
+    with states.asked(subject, merge=False) as network:
         theirs = usual.answers(subject, network, rows, 6)
         ours = inference.answers(network, rows, subject.features, batch=4, max_new_tokens=6)
         assert ours == theirs and len(set(ours)) > 1

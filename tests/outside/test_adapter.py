@@ -118,7 +118,7 @@ def test_other_than_plain_lora_is_refused(published, llava, tmp_path, keys, reas
     [
         (("q_proj.lora_A", "q_proj.lora_magnitude"), "is no matrix of a LoRA"),
         (("layers.1", "layers.7"), "is of a module that the network lacks"),
-        (("q_proj.lora_A", "gate_proj.lora_A"), r"q_proj are of the shapes \{'B'"),
+        (("q_proj.lora_A", "o_proj.lora_A"), r"q_proj are of the shapes \{'B'"),
     ],
 )
 def test_matrices_that_are_not_the_networks_are_refused(published, llava, tmp_path, names, reason):
