@@ -17,7 +17,7 @@ WEIGHTS = ".safetensors"
 KINDS = ("*.json", "*.jinja", "*.model", f"*{WEIGHTS}")  # the files that a network is made of
 
 
-HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(@\w[\w./-]*)?")  # and of which revision
 
 # The numbers of a configuration that are reckoned with before its weights are read, and the most
 # that each may be: a network is built, and memory taken, as they say.
@@ -39,9 +39,9 @@ class CannotLoad(ValueError):
 
 
 def find(where: str | Path) -> Path:
-    """The local folder of a network: `where` itself, or that of a Hub id, which is not downloaded
-    unless HF_HUB_OFFLINE=0. Raises CannotLoad where it is not there, is no whole LLaVA as it was
-    trained, or lacks files of its weights."""
+    """The local folder of a network: `where` itself, or that of a Hub id, or of its revision ("id",
+    "id@commit"), which is not downloaded unless HF_HUB_OFFLINE=0. Raises CannotLoad where it is not
+    there, is no whole LLaVA as it was trained, or lacks files of its weights."""
     if os.path.isdir(where):
         folder = Path(where)
     elif not HUB_ID.fullmatch(str(where)):
@@ -50,9 +50,11 @@ def find(where: str | Path) -> Path:
         from huggingface_hub import snapshot_download
 
         offline = os.environ.get("HF_HUB_OFFLINE", "1") != "0"
-        kinds = [*KINDS, "*.txt"]
+        kinds, (name, _, commit) = [*KINDS, "*.txt"], str(where).partition("@")
         try:
-            found = snapshot_download(str(where), allow_patterns=kinds, local_files_only=offline)
+            found = snapshot_download(
+                name, revision=commit or None, allow_patterns=kinds, local_files_only=offline
+            )
         except (OSError, ValueError) as error:
             raise CannotLoad(
                 f"{where}: its weights are not on this machine. Set HF_HUB_OFFLINE=0 to have them "
@@ -81,6 +83,17 @@ def find(where: str | Path) -> Path:
             f"{where}: no model{WEIGHTS} in {folder}; it is not a saved model{_instead(folder)}"
         )
     return folder
+
+
+def commit(where: str) -> str | None:
+    """The revision of a Hub id that is on this machine and would be loaded; None where there is
+    none, or nothing says which."""
+    try:
+        folder = find(where)
+    except CannotLoad:  # whoever loads it is told why
+        return None
+    known = folder.parent.name == "snapshots" and re.fullmatch("[0-9a-f]{40}", folder.name)
+    return folder.name if known else None
 
 
 def config(where: str | Path, folder: Path) -> Any:

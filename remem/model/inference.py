@@ -6,7 +6,8 @@ the columns are read that `remem.data.validation.COLUMNS` names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from remem.model import tokens
+from remem.model import memory, tokens
 from remem.model.features import Features, image_features
 from remem.model.loading import Network
 from remem.model.scores import Scores, image_inputs, score
 from remem.model.tokens import Encoded
 from remem.synthetic import questions
+
+LESS = "a network in half precision takes half as much, or take a smaller one"
 
 Spelled = tuple[tuple[int, ...], ...]  # the tokens of candidates
 
@@ -44,6 +47,8 @@ def answers(
     processor, tokenizer = network.processor, network.processor.tokenizer
     asked, images = list(rows["question"]), list(rows["image"])
     image_tokens = 0 if features is None else network.image_tokens
+    if features is not None:
+        features.prepare(images)
     prompts = tokens.encode_all(processor, asked, [None] * len(asked), image_tokens)
     said = [np.empty(0, dtype=np.int64)] * len(asked)
     if drafts is not None:
@@ -53,7 +58,8 @@ def answers(
     eos = tokenizer.eos_token_id
     going_on = [i for i, ids in enumerate(said) if len(ids) < max_new_tokens and eos not in ids]
     begun = [np.concatenate([prompts[i].ids, said[i]]) for i in going_on]
-    for part in _alike(begun, batch):
+
+    def go_on(part: Sequence[int]) -> None:
         chosen = [going_on[k] for k in part]
         ids, mask = _left_padded([begun[k] for k in part], tokenizer.pad_token_id)
         shown = None
@@ -70,6 +76,8 @@ def answers(
         )
         for i, new in zip(chosen, out[:, ids.shape[1] :].cpu().numpy(), strict=True):
             said[i] = np.concatenate([said[i], new])[:max_new_tokens]
+
+    memory.in_parts(_by_length(begun), batch, go_on, "sequences (batch)", LESS)
     return [tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in said]
 
 
@@ -82,35 +90,41 @@ def _agreed(
 ) -> list[np.ndarray]:
     """Of each draft the tokens that the network would have said itself, and what it says next."""
     said = [np.empty(0, dtype=np.int64)] * len(drafts)
-    for part, scores in _scored(network, drafts, images, features, batch):
+
+    def compare(part: Sequence[int], scores: Scores) -> None:
         lengths = scores.lengths().tolist()
         own = scores.logits.argmax(-1)
         alike = (own == scores.labels).cpu().split(lengths)
         for i, mine, same in zip(part, own.cpu().split(lengths), alike, strict=True):
             said[i] = mine[: int(same.cumprod(0).sum()) + 1].numpy()
+
+    _score_all(network, drafts, images, features, batch, compare)
     return said
 
 
-def _scored(
+def _score_all(
     network: Network,
     encoded: Sequence[Encoded],
     images: Sequence[str],
     features: Features | None,
     batch: int,
-) -> Iterator[tuple[list[int], Scores]]:
-    """The scores of all conversations, `batch` at a time, with their numbers."""
+    use: Callable[[Sequence[int], Scores], None],
+) -> None:
+    """Hand the scores of all conversations to `use`, `batch` at a time, with their numbers."""
     pad_id = network.processor.tokenizer.pad_token_id
-    for part in _alike([each.ids for each in encoded], batch):
+
+    def ask(part: Sequence[int]) -> None:
         shown = None if features is None else features[[images[i] for i in part]]
-        yield part, score(network, tokens.collate([encoded[i] for i in part], shown, pad_id))
+        use(part, score(network, tokens.collate([encoded[i] for i in part], shown, pad_id)))
+
+    order = _by_length([each.ids for each in encoded])
+    memory.in_parts(order, batch, ask, "sequences (batch)", LESS)
 
 
-def _alike(sequences: Sequence[np.ndarray], batch: int) -> Iterator[list[int]]:
-    """Their numbers, `batch` at a time: those of like length together, so that little is spent on
+def _by_length(sequences: Sequence[np.ndarray]) -> list[int]:
+    """Their numbers, the short ones first: with those of like length together, little is spent on
     padding."""
-    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-    for start in range(0, len(order), batch):
-        yield order[start : start + batch]
+    return sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
 
 
 def _left_padded(sequences: Sequence[np.ndarray], pad_id: int) -> tuple[Tensor, Tensor]:
@@ -142,16 +156,20 @@ def token_logps(
     """For each row the log-probabilities, in nats, of the tokens of its `answer` and of the
     end-of-sequence token (T,); or with `prefixes`, one for each row, of its `target` alone after
     the image and that prefix of the assistant's."""
+    features.prepare(list(rows["image"]))
     prompts = list(rows["question"]) if prefixes is None else [""] * len(rows)
     wanted = list(rows["answer"] if prefixes is None else rows["target"])
     encoded = tokens.encode_all(network.processor, prompts, wanted, network.image_tokens, prefixes)
     if prefixes is not None:
         encoded = [each._replace(ids=each.ids[:-1]) for each in encoded]
     result = [np.empty(0)] * len(rows)
-    for part, scores in _scored(network, encoded, list(rows["image"]), features, batch):
+
+    def keep(part: Sequence[int], scores: Scores) -> None:
         lengths = scores.lengths().tolist()
         for i, logps in zip(part, scores.logp.double().cpu().split(lengths), strict=True):
             result[i] = logps.numpy()
+
+    _score_all(network, encoded, list(rows["image"]), features, batch, keep)
     return result
 
 
@@ -189,7 +207,8 @@ def candidate_logps(
     attribute (K,), after the image alone and the assistant's prefix (`prefixes`).
 
     `candidates` are lists by attribute. A candidate is tokenised after a space, without
-    end-of-sequence; at most `batch` of them are in memory at once.
+    end-of-sequence. What stands before the candidates is read once a row, whatever the `batch`: as
+    many rows are in memory at once as make no more tokens than `batch` times that.
     """
     attributes, images = list(rows["attribute"]), list(rows["image"])
     prefills = prefixes(rows, prefix_template)
@@ -210,8 +229,8 @@ def reply_logps(
     batch: int,
 ) -> list[np.ndarray]:
     """For each row the log-probability, in nats, of each of its `replies` as the whole answer to
-    its `question` about its `image`, end-of-sequence included (as many numbers as replies). At most
-    `batch` replies are in memory at once."""
+    its `question` about its `image`, end-of-sequence included (as many numbers as replies). `batch`
+    as in `candidate_logps`."""
     asked = [question for question, own in zip(rows["question"], replies, strict=True) for _ in own]
     said = [reply for own in replies for reply in own]
     encoded = iter(tokens.encode_all(network.processor, asked, said, network.image_tokens))
@@ -237,25 +256,24 @@ def _means(
     batch: int,
 ) -> list[np.ndarray]:
     """For each row the mean log-probability per token, in nats, of each of its `values` (K,) after
-    the tokens in `starts`; at most `batch` values are in memory at once."""
+    the tokens in `starts`; `batch` as in `candidate_logps`."""
+    features.prepare(images)
     # Equally long starts before the same values need no padding, and one tree.
     groups: dict[tuple[int, Spelled], list[int]] = {}
     for i, (start, own) in enumerate(zip(starts, values, strict=True)):
         groups.setdefault((len(start), own), []).append(i)
     result: list[np.ndarray] = [np.empty(0)] * len(starts)
-    for (_, own), members in groups.items():
-        step = max(1, batch // len(own))
-        for first in range(0, len(members), step):
-            chosen = members[first : first + step]
-            ids = torch.from_numpy(np.stack([starts[i] for i in chosen]))
-            shown = features[[images[i] for i in chosen]]
-            parts = [
-                _mean_logps(network.llava, ids, shown, own[k : k + batch])
-                for k in range(0, len(own), batch)
-            ]
-            means = torch.cat(parts, dim=1)
-            for i, row in zip(chosen, means.double().cpu().numpy(), strict=True):
-                result[i] = row
+
+    def weigh(chosen: Sequence[int]) -> None:
+        ids = torch.from_numpy(np.stack([starts[i] for i in chosen]))
+        shown = features[[images[i] for i in chosen]]
+        means = _mean_logps(network.llava, ids, shown, values[chosen[0]])
+        for i, row in zip(chosen, means.double().cpu().numpy(), strict=True):
+            result[i] = row
+
+    for (width, own), members in groups.items():
+        together = max(1, batch * width // (width + len(_tree(own)) - 1))
+        memory.in_parts(members, together, weigh, "rows with all their candidates (batch)", LESS)
     return result
 
 
@@ -278,11 +296,7 @@ def _mean_logps(llava: Any, prefix: Tensor, shown: Tensor, values: Spelled) -> T
     there once, and a token sees the prefix and what leads to it, and nothing else.
     """
     rows, width = prefix.shape
-    # Whatever comes before a token of a candidate -> where the network has read it.
-    place: dict[tuple[int, ...], int] = {(): width - 1}
-    for value in values:
-        for k in range(1, len(value)):
-            place.setdefault(value[:k], width - 1 + len(place))
+    place = {before: width - 1 + number for number, before in enumerate(_tree(values))}
     nodes = list(place)[1:]
     total = width + len(nodes)
     sees = torch.ones(total, total, dtype=torch.bool).tril()
@@ -303,3 +317,10 @@ def _mean_logps(llava: Any, prefix: Tensor, shown: Tensor, values: Spelled) -> T
     before = [place[value[:k]] - width + 1 for value in values for k in range(len(value))]
     each = logp[:, before, [token for value in values for token in value]]
     return torch.stack([part.mean(1) for part in each.split([*map(len, values)], dim=1)], 1)
+
+
+@functools.lru_cache(64)
+def _tree(values: Spelled) -> tuple[tuple[int, ...], ...]:
+    """Whatever comes before a token of one of the `values`, once, the beginnings first; the first
+    is nothing, the end of what they all stand after."""
+    return tuple(dict.fromkeys(((), *(v[:k] for v in values for k in range(1, len(v))))))

@@ -14,7 +14,7 @@ from PIL import Image
 
 from remem import runs
 from remem.model import folder as folders
-from remem.model import tokens
+from remem.model import memory, tokens
 from remem.model.folder import CannotLoad
 
 PARTS = ("tokenizer", "image_processor", "image_token", "image_token_id")  # of a processor
@@ -60,8 +60,8 @@ _IMAGE_TOKENS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # of each LLaV
 
 
 def load(where: str | Path, device: str | None = None, dtype: str = "float32") -> Network:
-    """The network in a folder or behind a Hub id: eval mode, every weight frozen, padding left; a
-    tokenizer without a padding token pads with end-of-sequence.
+    """The network of `folders.find`: eval mode, every weight frozen, padding left; a tokenizer
+    without a padding token pads with end-of-sequence.
 
     Nothing is downloaded unless HF_HUB_OFFLINE=0. Raises CannotLoad when the weights are missing,
     incomplete, or with an allowance for activations larger than the free memory of the device; and
@@ -96,7 +96,7 @@ def load(where: str | Path, device: str | None = None, dtype: str = "float32") -
             f"the first is {missing[0]}"
         )
     # PEFT writes this name into an adapter's files: a folder's name, not its place on a disk.
-    name = folder.name if Path(where).is_dir() else str(where)
+    name = folder.name if Path(where).is_dir() else str(where).partition("@")[0]
     model.name_or_path = model.config.name_or_path = name
     return Network(model.requires_grad_(False).eval().to(device), processor)
 
@@ -255,12 +255,7 @@ def _check_memory(
     where: str | Path, folder: Path, device: str, dtype: str, copies: int = 1
 ) -> None:
     numbers = folders.parameters(where, folder)
-    if torch.device(device).type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        import psutil
-
-        free = psutil.virtual_memory().available
+    free = memory.free(device)
     need = numbers * getattr(torch, dtype).itemsize
     if copies * need * (1 + ALLOWANCE) > free:
         each = f" for each of {copies} workers" if copies > 1 else ""

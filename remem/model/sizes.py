@@ -1,4 +1,4 @@
-"""How many bytes the runs of a network take on a disk, told before there is one."""
+"""How large a network is, and what its runs take on a disk: told before there is one."""
 
 from __future__ import annotations
 
@@ -6,11 +6,67 @@ from typing import NamedTuple
 
 from remem.config.networks import Hub, TinyLlava, VisionTower
 from remem.model import folder as folders
+from remem.model.folder import CannotLoad
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
-# An adapter is trained and kept in single precision, whatever its network is held in.
-ADAPTER = BYTES["float32"]
+ADAPTER = BYTES | {"float16": 4}  # that of a network in float16 is kept in single precision
+
+
+class Tower(NamedTuple):
+    """The shape of a vision tower."""
+
+    layers: int
+    width: int
+    mlp: int
+
+    @property
+    def weights(self) -> int:
+        """In its layers."""
+        return self.layers * (4 * self.width**2 + 2 * self.width * self.mlp)
+
+
+class Shape(NamedTuple):
+    """The shape of a network: of its language model, the tokens of a picture, and the tower.
+    `queries` and `keys` are the widths of all heads together."""
+
+    layers: int
+    width: int
+    mlp: int
+    queries: int
+    keys: int
+    vocabulary: int
+    patches: int
+    tower: Tower
+    dtype: str
+
+    @property
+    def block(self) -> int:
+        """Weights in a layer of the language model: q and o, k and v; gate, up and down."""
+        return 2 * self.width * (self.queries + self.keys) + 3 * self.width * self.mlp
+
+    @property
+    def weights(self) -> int:
+        """All, but for norms, biases, positions and the projector."""
+        return self.layers * self.block + 2 * self.vocabulary * self.width + self.tower.weights
+
+    def adapter(self, rank: int) -> int:
+        """Numbers in an adapter (adapters.TARGETS): a matrix for either side of each weight."""
+        sides = 2 * (self.width + self.queries) + 2 * (self.width + self.keys)
+        return self.layers * rank * (sides + 3 * (self.width + self.mlp))
+
+    @property
+    def held(self) -> int:
+        """Bytes of a number."""
+        return BYTES[self.dtype]
+
+
+_CLIP = Tower(24, 1024, 4096)
+# Of networks that are not here yet, so that what they will take can be told before.
+KNOWN = {
+    "llava-hf/llava-1.5-7b-hf": (32, 4096, 11008, 4096, 4096, 32_064, 576, _CLIP),
+    "llava-hf/llava-1.5-13b-hf": (40, 5120, 13824, 5120, 5120, 32_064, 576, _CLIP),
+}
 
 
 class Sizes(NamedTuple):
@@ -23,23 +79,37 @@ class Sizes(NamedTuple):
 def of_network(network: Hub | TinyLlava, tower: VisionTower | None, rank: int) -> Sizes:
     """Those of a network, a little less than they are: without a class token, and without the heads
     of files. `tower` is that of a tiny one. Raises CannotLoad."""
+    shape = shape_of(network, tower)
+    return Sizes(
+        shape.patches * shape.width * shape.held, shape.adapter(rank) * ADAPTER[shape.dtype]
+    )
+
+
+def shape_of(network: Hub | TinyLlava, tower: VisionTower | None) -> Shape:
+    """The shape of a network; of one that is not here, where it is KNOWN. Raises CannotLoad."""
     if isinstance(network, TinyLlava):
         assert tower is not None
-        patches = (tower.image_size // tower.patch) ** 2
-        layers, width, mlp, dtype = network.layers, network.width, network.mlp, network.dtype
-        queries = keys = width
-    else:
-        config = folders.config(network.hub, folders.find(network.hub))
-        text, vision = config.text_config, config.vision_config
-        patches = (vision.image_size // vision.patch_size) ** 2
-        layers, width, mlp, dtype = (
-            text.num_hidden_layers,
-            text.hidden_size,
-            text.intermediate_size,
-            network.dtype,
-        )
-        head = getattr(text, "head_dim", None) or width // text.num_attention_heads
-        queries, keys = head * text.num_attention_heads, head * text.num_key_value_heads
-    # adapters.TARGETS: q and o, k and v; gate, up and down. Each has a matrix for either side.
-    sides = 2 * (width + queries) + 2 * (width + keys) + 3 * (width + mlp)
-    return Sizes(patches * width * BYTES[dtype], layers * sides * rank * ADAPTER)
+        patches, width = (tower.image_size // tower.patch) ** 2, network.width
+        seen = Tower(tower.layers, tower.width, 4 * tower.width)
+        words = network.vocabulary
+        sides = (network.layers, width, network.mlp, width, width, words, patches, seen)
+        return Shape(*sides, network.dtype)
+    try:
+        config = folders.config(network.where, folders.find(network.where))
+    except CannotLoad:
+        if network.hub not in KNOWN:
+            raise
+        return Shape(*KNOWN[network.hub], network.dtype)
+    text, vision = config.text_config, config.vision_config
+    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return Shape(
+        text.num_hidden_layers,
+        text.hidden_size,
+        text.intermediate_size,
+        head * text.num_attention_heads,
+        head * text.num_key_value_heads,
+        text.vocab_size,
+        (vision.image_size // vision.patch_size) ** 2,
+        Tower(vision.num_hidden_layers, vision.hidden_size, vision.intermediate_size),
+        network.dtype,
+    )

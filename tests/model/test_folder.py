@@ -121,3 +121,24 @@ def test_a_part_of_the_weights_that_is_missing_is_named(copy):
     (copy / "model.safetensors").unlink()
     index.write_text("{}")
     assert "should hold a weight_map" in told(copy)
+
+
+def test_a_commit_of_the_hub_is_asked_for_and_known_again(copy, tmp_path, monkeypatch):
+    commit, asked = "0123456789" * 4, []
+    snapshot = tmp_path / "models--a--llava" / "snapshots" / commit
+    snapshot.parent.mkdir(parents=True)
+    copy.rename(snapshot)
+
+    def download(name, revision, local_files_only, **_):
+        asked.append((name, revision, local_files_only))
+        if revision not in (None, commit):
+            raise OSError("not here")
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert folders.find("a/llava") == folders.find(f"a/llava@{commit}") == snapshot
+    assert asked == [("a/llava", None, True), ("a/llava", commit, True)]
+    assert folders.commit("a/llava") == commit
+    assert folders.commit("a/llava@" + "b" * 40) is None
+    assert folders.commit(str(snapshot)) == commit
+    assert f"a/llava@{'b' * 40}: its weights are not on this machine" in told("a/llava@" + "b" * 40)
