@@ -12,12 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from remem.model import kinds
 from remem.model.loading import CannotLoad, Network
-
-# LoRA goes on the language model's attention and MLP projections and nowhere else. A list of
-# bare suffixes ("q_proj") would also match inside the CLIP tower, as it does in other benchmarks.
-TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
-
 
 def add_adapter(network: Network, rank: int, alpha: int, seed: int) -> Network:
     """`network` with a new LoRA adapter "default", which is trainable and at first changes nothing.
@@ -25,7 +21,9 @@ def add_adapter(network: Network, rank: int, alpha: int, seed: int) -> Network:
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(seed)
-    settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=TARGETS)
+    settings = LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=kinds.targets(network.llava)
+    )
     return network._replace(model=get_peft_model(network.model, settings))
 
 

@@ -17,7 +17,8 @@ KINDS = ("*.json", "*.jinja", "*.model", f"*{WEIGHTS}")  # the files that a netw
 
 
 # The numbers of a configuration that are reckoned with before its weights are read, and the most
-# that each may be: a network is built, and memory taken, as they say.
+# that each may be: a network is built, and memory taken, as they say. Of a tower's, those that it
+# has: some towers take pictures of any size, and some name both sides.
 SIZES = {
     "text_config": {
         "vocab_size": 2**24,
@@ -37,8 +38,8 @@ class CannotLoad(ValueError):
 
 def find(where: str | Path) -> Path:
     """The local folder of a network: `where` itself, or that of a Hub id, which is not downloaded
-    unless HF_HUB_OFFLINE=0. Raises CannotLoad where it is not there, is no LLaVA, or lacks files of
-    its weights."""
+    unless HF_HUB_OFFLINE=0. Raises CannotLoad where it is not there, is of no kind that is read
+    here, or lacks files of its weights."""
     if os.path.isdir(where):
         folder = Path(where)
     else:
@@ -84,7 +85,8 @@ def find(where: str | Path) -> Path:
 
 
 def config(where: str | Path, folder: Path) -> Any:
-    """The `LlavaConfig` of a folder. No code of the folder's is run. Raises CannotLoad."""
+    """The configuration of a folder, such as a `LlavaConfig`. No code of the folder's is run.
+    Raises CannotLoad."""
     from transformers import AutoConfig
 
     try:
@@ -94,7 +96,10 @@ def config(where: str | Path, folder: Path) -> Any:
     for part, most in SIZES.items():
         for name, bound in most.items():
             size = getattr(getattr(found, part, None), name, None)
-            if not isinstance(size, int) or not 0 < size <= bound:
+            if part == "vision_config" and hasattr(found, part) and size is None:
+                continue
+            sides = size if isinstance(size, list | tuple) and size else [size]
+            if not all(isinstance(side, int) and 0 < side <= bound for side in sides):
                 raise CannotLoad(
                     f"{where}: config.json: {part}.{name} is {size!r:.60}, and should be a whole "
                     f"number from 1 to {bound:,}"
@@ -129,13 +134,16 @@ def parameters(where: str | Path, folder: Path) -> int:
 
 
 def _check_kind(where: str | Path, folder: Path) -> None:
-    known, wanted = _read(where, folder / "config.json"), "LlavaForConditionalGeneration"
-    kind, classes = known.get("model_type"), known.get("architectures") or [wanted]
-    if kind != "llava" or wanted not in classes:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    known = read(where, folder / "config.json")
+    kind, classes = known.get("model_type"), known.get("architectures")
+    wanted = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(kind) if isinstance(kind, str) else None
+    if wanted is None or wanted not in (classes or [wanted]):
         raise CannotLoad(
-            f"{where}: config.json says model_type {kind!r}, architectures {classes}. Only LLaVA "
-            f"(llava, {wanted}) is read here, in the Hub's format, as "
-            "llava-hf/llava-1.5-7b-hf has it"
+            f"{where}: config.json says model_type {kind!r}, architectures {classes}. Vision-language "
+            "models are read here that transformers loads with AutoModelForImageTextToText, in the "
+            "Hub's format, as llava-hf/llava-1.5-7b-hf has it"
         )
 
 
@@ -144,7 +152,7 @@ def _weights(where: str | Path, folder: Path) -> list[Path]:
     whole, index = folder / f"model{WEIGHTS}", folder / f"model{WEIGHTS}.index.json"
     if whole.is_file() or not index.is_file():
         return [whole] if whole.is_file() else sorted(folder.glob(f"*{WEIGHTS}"))
-    names = _read(where, index).get("weight_map")
+    names = read(where, index).get("weight_map")
     if not isinstance(names, dict):
         raise CannotLoad(f"{where}: {index} should hold a weight_map")
     files = sorted(set(map(str, names.values())))
@@ -153,7 +161,8 @@ def _weights(where: str | Path, folder: Path) -> list[Path]:
     return [folder / name for name in files]
 
 
-def _read(where: str | Path, file: Path) -> dict[str, Any]:
+def read(where: str | Path, file: Path) -> dict[str, Any]:
+    """A JSON file of a network's folder. Raises CannotLoad where it holds no keys and values."""
     try:
         found = runs.read_json(file)
     except (OSError, ValueError) as error:

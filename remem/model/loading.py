@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
 
 import torch
-from PIL import Image
 
 from remem import runs
 from remem.model import folder as folders
-from remem.model import tokens
+from remem.model import kinds, processors
 from remem.model.folder import CannotLoad
-
-PARTS = ("tokenizer", "image_processor", "image_token", "image_token_id")  # of a processor
+from remem.model.kinds import Kind
 
 ALLOWANCE = 0.1  # memory that activations need at the least, as a share of the weights'
 
@@ -26,10 +22,10 @@ warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", F
 
 
 class Network(NamedTuple):
-    """A LLaVA and its processor, which belong together.
+    """A vision-language model and its processor, which belong together.
 
-    `model` is a `LlavaForConditionalGeneration`, or the `PeftModel` around one that has an
-    adapter; `processor` is its `LlavaProcessor`.
+    `model` is what `AutoModelForImageTextToText` loads, such as a `LlavaForConditionalGeneration`,
+    or the `PeftModel` around one that has an adapter.
     """
 
     model: Any
@@ -37,26 +33,31 @@ class Network(NamedTuple):
 
     @property
     def llava(self) -> Any:
-        """The `LlavaForConditionalGeneration`, whether or not an adapter is around it."""
+        """The vision-language model itself, whether or not an adapter is around it."""
         adapted = hasattr(self.model, "get_base_model")
         return self.model.get_base_model() if adapted else self.model
 
     @property
+    def language_model(self) -> Any:
+        """The part that reads embeddings of words and pictures: the transformer without its head."""
+        return self.llava.get_decoder()
+
+    @property
+    def head(self) -> Any:
+        """What makes logits of the language model's hidden states."""
+        return self.llava.get_output_embeddings()
+
+    @property
+    def kind(self) -> Kind:
+        """How it takes pictures. A blank one is tried, once."""
+        return kinds.of(self.llava, self.processor)
+
+    @property
     def image_tokens(self) -> int:
-        """Tokens that a picture takes: as many features as the tower gives of it. A blank one is
-        tried, once: towers differ in what comes beside the patches (CLIP has a class token, SigLIP
-        none), whatever the strategy then leaves out."""
-        llava = self.llava
-        if llava not in _IMAGE_TOKENS:
-            blank = Image.new("RGB", (64, 64))
-            pixels = self.processor.image_processor([blank], return_tensors="pt")["pixel_values"]
-            with torch.no_grad():
-                found = llava.get_image_features(pixels.to(llava.device, llava.dtype))
-            _IMAGE_TOKENS[llava] = len(found.pooler_output[0])
-        return _IMAGE_TOKENS[llava]
-
-
-_IMAGE_TOKENS: WeakKeyDictionary[Any, int] = WeakKeyDictionary()  # of each LLaVA that was asked
+        """Tokens that a small square picture takes: as many features as the tower gives of it.
+        Towers differ in what comes beside the patches (CLIP has a class token, SigLIP none),
+        whatever the strategy then leaves out."""
+        return self.kind.blank.count
 
 
 def load(where: str | Path, device: str | None = None, dtype: str = "float32") -> Network:
@@ -74,7 +75,7 @@ def load(where: str | Path, device: str | None = None, dtype: str = "float32") -
     device = device or _device()
     folder = folders.find(where)
     _check_memory(where, folder, device, dtype)
-    processor = _processor(where, folder)
+    processor = processors.load(where, folder)
     try:
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             folder,
@@ -86,7 +87,7 @@ def load(where: str | Path, device: str | None = None, dtype: str = "float32") -
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         reason = folders.reason(error)
-        raise CannotLoad(f"{where}: cannot be loaded as a LLaVA: {reason}") from error
+        raise CannotLoad(f"{where}: cannot be loaded: {reason}") from error
     model, report = loaded
     if report["missing_keys"] or report["mismatched_keys"]:
         missing = sorted(map(str, (*report["missing_keys"], *report["mismatched_keys"])))
@@ -110,7 +111,7 @@ def faults(where: str | Path, dtype: str = "float32", copies: int = 1) -> list[C
     found = []
     for check in (
         lambda: _check_memory(where, folder, _device(), dtype, copies),
-        lambda: _processor(where, folder),
+        lambda: processors.load(where, folder),
     ):
         try:
             check()
@@ -129,95 +130,6 @@ def content_of(folder: str | Path) -> str:
 
 def _device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _processor(where: str | Path, folder: Path) -> Any:
-    """The `LlavaProcessor` of a folder: its tokenizer pads, and its conversations and pictures are
-    such as the network of that folder reads. Raises CannotLoad with all that is not so."""
-    from transformers import LlavaProcessor
-
-    config = folders.config(where, folder)
-    try:
-        # Not AutoProcessor, which forgets on one of its ways that no code may be run.
-        # backend="pil": with torchvision installed the default would be another preprocessor,
-        # and two machines would see different pixels.
-        processor = LlavaProcessor.from_pretrained(
-            folder, backend="pil", local_files_only=True, trust_remote_code=False
-        )
-    except Exception as error:  # anybody's files, read by several libraries
-        raise CannotLoad(
-            f"{where}: its processor cannot be loaded: {folders.reason(error)}\n(where tokenizer "
-            "and processor were not saved with the weights, copy them from the model that those "
-            "began from)"
-        ) from error
-    lacking = [part for part in PARTS if not hasattr(processor, part)]
-    if lacking:
-        raise CannotLoad(f"{where}: it has a {type(processor).__name__}, and no LlavaProcessor")
-    try:
-        tokenizer = processor.tokenizer
-        tokenizer.padding_side = "left"
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        processor.chat_template = _template(processor)
-        wrong = [*_wrong(processor, config)] or [*_wrong_together(processor)]
-    except Exception as error:  # what these libraries made of anybody's files
-        raise CannotLoad(f"{where}: its processor cannot be used: {error}") from error
-    if wrong:
-        raise CannotLoad(f"{where}: {'; '.join(wrong)}")
-    return processor
-
-
-def _template(processor: Any) -> str | None:
-    """The chat template; older releases left it with the tokenizer. Several have names."""
-    found = processor.chat_template or processor.tokenizer.chat_template
-    if isinstance(found, dict):
-        alone = next(iter(found.values())) if len(found) == 1 else None
-        return found.get("default", alone)
-    return found
-
-
-def _wrong(processor: Any, config: Any) -> Iterator[str]:
-    """What a network of that configuration cannot be used with."""
-    tokenizer, token, number = processor.tokenizer, processor.image_token, processor.image_token_id
-    if tokenizer.eos_token_id is None:
-        yield (
-            "its tokenizer has no eos_token, with which every answer ends: name it in "
-            "tokenizer_config.json"
-        )
-    if not processor.chat_template:
-        yield (
-            "it has no chat template in chat_template.jinja, nor where older releases kept it: put "
-            "there the one that it was trained with (LLaVA-1.5's comes with "
-            "llava-hf/llava-1.5-7b-hf)"
-        )
-    if number != config.image_token_id or tokenizer.convert_ids_to_tokens(number) != token:
-        yield (
-            f"its tokenizer reads the image token {token!r} as number {number}, and config.json "
-            f"has {config.image_token_id} for it: they do not belong together"
-        )
-    if len(tokenizer) > config.text_config.vocab_size:
-        yield (
-            f"its tokenizer knows {len(tokenizer):,} tokens, and the network "
-            f"{config.text_config.vocab_size:,}: they do not belong together"
-        )
-    picture, side = Image.new("RGB", (64, 48)), config.vision_config.image_size
-    shape = processor.image_processor([picture], return_tensors="pt")["pixel_values"].shape
-    if tuple(shape[-2:]) != (side, side):
-        yield (
-            f"its processor makes pictures of {shape[-1]} x {shape[-2]} pixels, and its tower "
-            f"takes {side} x {side}: they do not belong together"
-        )
-
-
-def _wrong_together(processor: Any) -> Iterator[str]:
-    """What is wrong with a conversation of one picture, one question and one answer."""
-    try:
-        said = tokens.encode(processor, "Who is in the image?", "It is Ann.", 1).ids
-    except Exception as error:  # a template is a program
-        yield f"a conversation cannot be written with its chat template or tokenizer: {error}"
-    else:
-        if (count := int((said == processor.image_token_id).sum())) != 1:
-            yield f"its chat template writes {count} image tokens for a picture, where one belongs"
 
 
 def _check_memory(

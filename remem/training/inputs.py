@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import pandas as pd
-import torch
-from safetensors.torch import save_file
 
 from remem import runs
 from remem.data import validation
 from remem.data.dataset import Data, RowsRun, folder_of, rows_of
 from remem.data.subset import TrainSubset
-from remem.model import loading
-from remem.model.features import SHARD, Features, image_features
+from remem.model import features, loading
+from remem.model.features import SHARD, Features
 from remem.runs import Run
 from remem.training.base_model import BaseRun, base_needs, place
 
@@ -46,14 +44,16 @@ class FeaturesRun(Run):
         if self.subset is not None:
             rows = self.subset.eval_rows(rows, validation.SPLITS)
         network = loading.load(place(self.base, runs_root), dtype=self.base.network.dtype)
-        names = sorted(set(rows["image"]))
+        names, layouts = sorted(set(rows["image"])), []
         for number, start in enumerate(range(0, len(names), SHARD)):
-            shown = names[start : start + SHARD]
-            parts = [
-                image_features(network, validation.load_images(folder, shown[k : k + BATCH]), BATCH)
-                for k in range(0, len(shown), BATCH)
-            ]
-            save_file({"features": torch.cat(parts)}, out / f"features-{number:04d}.safetensors")
+            shown, found = names[start : start + SHARD], []
+            for k in range(0, len(shown), BATCH):
+                images = validation.load_images(folder, shown[k : k + BATCH])
+                seen = features.look(network, images, BATCH)
+                found += seen.features
+                layouts += seen.layouts
+            features.write_shard(out, number, found)
+        features.write_layouts(out, network, layouts)
         (out / "images.json").write_text(json.dumps(names, indent=0), "utf-8")
 
     def read(self, folder: Path) -> pd.DataFrame:
@@ -73,8 +73,8 @@ class Inputs(NamedTuple):
 def inputs(base: BaseRun, data: Data, runs_root: Path, subset: TrainSubset | None = None) -> Inputs:
     """What a run on `base` and `data` starts from, made first where it is not there. Raises BadData
     and CannotLoad."""
-    features = runs.get_or_create(_features_run(base, data, subset), runs_root)
-    return Inputs(place(base, runs_root), rows_of(data, runs_root), _features(features))
+    found = runs.get_or_create(_features_run(base, data, subset), runs_root)
+    return Inputs(place(base, runs_root), rows_of(data, runs_root), _features(found))
 
 
 def inputs_needs(base: BaseRun, data: Data, subset: TrainSubset | None = None) -> tuple[Run, ...]:

@@ -40,7 +40,7 @@ class Examples:
         """rows: with question, image, and answer unless `answers` are given in its place."""
         given = list(rows["answer"] if answers is None else answers)
         self.encoded = tokens.encode_all(
-            network.processor, list(rows["question"]), given, network.image_tokens
+            network.processor, list(rows["question"]), given, features.layouts(list(rows["image"]))
         )
         self.images, self.features = list(rows["image"]), features
         self.pad_id = network.processor.tokenizer.pad_token_id
