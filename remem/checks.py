@@ -184,8 +184,9 @@ def networks(config: Config) -> Found:
         except CannotLoad as error:
             yield error
         else:
-            from remem.model import loading  # with torch, which takes seconds
+            from remem.model import loading, resident  # with torch, which takes seconds
 
+            resident.release()  # what a run before this left makes room for the next
             yield from loading.faults(network.hub, network.dtype, config.workers)
 
 

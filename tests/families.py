@@ -106,9 +106,7 @@ def save(
     words.save_pretrained(folder)
     pictures.save_pretrained(folder)
     (folder / "chat_template.jinja").write_text(template)
-    (folder / "processor_config.json").write_text(
-        json.dumps({"processor_class": kind, **settings})
-    )
+    (folder / "processor_config.json").write_text(json.dumps({"processor_class": kind, **settings}))
     return folder
 
 
@@ -198,9 +196,7 @@ def llava_onevision(folder: Path) -> Path:
         SiglipVisionConfig,
     )
 
-    words = tokenizer(
-        ["<|im_start|>"], "<|im_end|>", image_token="<image>", video_token="<video>"
-    )
+    words = tokenizer(["<|im_start|>"], "<|im_end|>", image_token="<image>", video_token="<video>")
     config = LlavaOnevisionConfig(
         vision_config=SiglipVisionConfig(
             **TOWER, image_size=32, patch_size=8, vision_use_head=False
@@ -284,9 +280,7 @@ def idefics3(kind: str) -> Callable[[Path], Path]:
         pictures = getattr(transformers, f"{kind}ImageProcessorPil")(
             size={"longest_edge": 64}, max_image_size={"longest_edge": 32}, **HALF
         )
-        return save(
-            folder, config, words, pictures, SMOLVLM, f"{kind}Processor", image_seq_len=4
-        )
+        return save(folder, config, words, pictures, SMOLVLM, f"{kind}Processor", image_seq_len=4)
 
     return make
 
@@ -351,9 +345,7 @@ def gemma3(folder: Path) -> Path:
         eoi_token_index=words.eoi_token_id,
     )
     pictures = Gemma3ImageProcessorPil(size={"height": 32, "width": 32}, **HALF)
-    return save(
-        folder, config, words, pictures, GEMMA, "Gemma3Processor", image_seq_length=4
-    )
+    return save(folder, config, words, pictures, GEMMA, "Gemma3Processor", image_seq_length=4)
 
 
 FAMILIES: dict[str, Callable[[Path], Path]] = {

@@ -20,10 +20,27 @@ from remem.config.numbers import (
     Size,
     Width,
 )
-from remem.runs import Spec
+from remem.runs import NOT_IN_DIGEST, Spec
 
 
-class Hub(Spec):
+class Memory(Spec):
+    """What of one network is in memory in a stage, in place of what the stage says for all. It
+    moves memory and time, and no result."""
+
+    micro_batch: Count | None = Field(None, description="rows at once; null: as the stage says")
+    checkpointing: bool | None = Field(
+        None, description="time for memory, on a GPU; null: as the stage says"
+    )
+
+
+class HeldInMemory(Spec):
+    """A network, and how much of each stage is in memory with it."""
+
+    stage1: Annotated[Memory, Field(description="of stage 1"), NOT_IN_DIGEST] = Memory()  # pyright: ignore[reportCallIssue]
+    stage2: Annotated[Memory, Field(description="of stage 2"), NOT_IN_DIGEST] = Memory()  # pyright: ignore[reportCallIssue]
+
+
+class Hub(HeldInMemory):
     """A network from the Hub, or from a local folder in its format."""
 
     hub: Annotated[str, AfterValidator(paths.expanded)] = Field(description="a Hub id, or a folder")
@@ -63,7 +80,7 @@ class VisionTower(Spec):
         return self
 
 
-class TinyLlava(Spec):
+class TinyLlava(HeldInMemory):
     """A tiny LLaVA that is trained here: the language model's size and its training."""
 
     layers: Layers = Field(description="transformer layers of the language model")

@@ -7,12 +7,14 @@ retain-eval (section 6.1, "Dataset Splitting") are views of the two splits, see 
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import json
 import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -23,7 +25,7 @@ from tqdm import tqdm
 
 from remem import paths, runs
 from remem.config import sections
-from remem.data import validation
+from remem.data import decoding, validation
 from remem.data.validation import SPLITS, BadChoice, BadData
 from remem.runs import NOT_IN_DIGEST, Run, Spec
 from remem.synthetic import faces, people, questions
@@ -48,9 +50,8 @@ class SyntheticData(sections.Dataset, Run):
         """Draw the people, their pictures and questions."""
         lines: dict[str, list[str]] = {split: [] for split in SPLITS}
         profiles = people_of(self)
-        bar = tqdm(profiles, desc="drawing", unit="person", file=sys.stderr)
-        for index, person in enumerate(bar):
-            appearance = faces.sample_appearance(face_seed(self, index))
+        pictures: list[tuple[int, int, int, Path]] = []  # person, split, number, file
+        for index, person in enumerate(profiles):
             for part, split in enumerate(SPLITS):
                 (out / split / person.identity).mkdir(parents=True)
                 shown = self.pictures if split == "train" else None
@@ -59,17 +60,25 @@ class SyntheticData(sections.Dataset, Run):
                     at = k if shown is None else k % shown
                     file = f"{person.identity}/{person.identity}-{split}-{at:03d}.png"
                     if at == k:
-                        rng = np.random.default_rng([self.seed, index, part, k])
-                        scene = faces.sample_scene(rng, split)
-                        picture = faces.draw(appearance, scene, self.image_size)
-                        picture.save(out / split / file)
+                        pictures.append((index, part, k, out / split / file))
                     who = {"identity": person.identity, "name": person.name, "split": split}
                     row = {"file_name": file, "id": name, **who, **dataclasses.asdict(pair)}
                     lines[split].append(json.dumps(row, ensure_ascii=False) + "\n")
+        with ThreadPoolExecutor(decoding.THREADS) as pool:
+            drawn = pool.map(self._draw, pictures)
+            bar = tqdm(drawn, desc="drawing", unit="picture", total=len(pictures), file=sys.stderr)
+            collections.deque(bar, 0)
         for split in SPLITS:
             paths.write(out / split / "metadata.jsonl", "".join(lines[split]))
         known = [dataclasses.asdict(person) for person in profiles]
         paths.write(out / "people.json", runs.as_json(known))
+
+    def _draw(self, picture: tuple[int, int, int, Path]) -> None:
+        index, part, number, file = picture
+        rng = np.random.default_rng([self.seed, index, part, number])
+        scene = faces.sample_scene(rng, SPLITS[part])
+        appearance = faces.sample_appearance(face_seed(self, index))
+        faces.draw(appearance, scene, self.image_size).save(file)
 
     def questions(self, person: people.Profile, split: str) -> list[questions.QA]:
         """A person's questions in one split. Raises ValueError where there are not so many."""

@@ -32,11 +32,12 @@ from remem.data.readers.mmbench import COLUMNS, LETTERS, picture, read_bytes, re
 from remem.data.validation import BadData
 from remem.model import inference
 from remem.model.features import Features, look
+from remem.model.loading import Network
 from remem.runs import NOT_IN_DIGEST, Run, Spec
 from remem.synthetic import faces
 from remem.training import corpus
 from remem.training.base_model import base_needs
-from remem.training.trained import ModelRun, load_trained
+from remem.training.trained import ModelRun, lend_trained
 
 FILE = "questions.tsv"
 
@@ -163,7 +164,12 @@ class AbilityRun(ModelRun):
     def make(self, out: Path, runs_root: Path) -> None:
         """Ask every question, and of the first ones every rotation."""
         table = read_questions(self.questions, runs_root)
-        network = load_trained(self.of, runs_root)
+        with lend_trained(self.of, runs_root) as network:
+            found = self._asked(network, table)
+        found.to_parquet(out / "predictions.parquet", index=False)
+
+    def _asked(self, network: Network, table: pd.DataFrame) -> pd.DataFrame:
+        """The turns of the questions of `table`, with what the network says."""
         drawn = isinstance(self.questions, QuestionsRun)
         parts = []
         # A few questions at a time: MMBench's features together may be as large as the network.
@@ -183,9 +189,7 @@ class AbilityRun(ModelRun):
                 likeliest=pd.Series(likeliest, plain.index, dtype=object),
             )
             parts.append(turns[again | (turns["rotation"] == 0)])
-        pd.concat(parts, ignore_index=True).drop(columns="image").to_parquet(
-            out / "predictions.parquet", index=False
-        )
+        return pd.concat(parts, ignore_index=True).drop(columns="image")
 
     def read(self, folder: Path) -> pd.DataFrame:
         """index, category, rotation, question, options, answer, answer_given, chosen, likeliest,

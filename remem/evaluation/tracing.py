@@ -36,7 +36,7 @@ from remem.model.tokens import Encoded
 from remem.paper import STATES
 from remem.synthetic import questions
 from remem.training.inputs import inputs
-from remem.training.trained import ModelRun, load_trained
+from remem.training.trained import ModelRun, lend_trained
 
 NAME = "What is the name of {} in the image?"  # Section 4
 
@@ -63,7 +63,8 @@ class TraceRun(ModelRun):
             raise ValueError(
                 "tracing needs two people at least: the picture of one corrupts the other"
             )
-        found = table(load_trained(self.of, runs_root), people, features, self.trace)
+        with lend_trained(self.of, runs_root) as network:
+            found = table(network, people, features, self.trace)
         found.to_parquet(out / "trace.parquet", index=False)
 
     def read(self, folder: Path) -> pd.DataFrame:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from remem.config import BadParameter
-from remem.config.networks import Hub
-from remem.config.sections import Config
+from remem.config.networks import Hub, Memory
+from remem.config.sections import Config, Optimiser
 from remem.data.chosen import data_of, fingerprint
 from remem.data.dataset import Data
 from remem.evaluation.answers import AnswerRun, EvalRows
@@ -34,6 +34,7 @@ def base(config: Config, name: str) -> BaseRun:
     if network is None:
         known = ", ".join(config.base.networks)
         raise BadParameter(f"there is no model {name!r}; base.networks has {known}")
+    network = network.model_copy(update={"stage1": Memory(), "stage2": Memory()})  # see optimiser
     if not isinstance(network, Hub):
         return BaseRun(network=network, tower=config.base.tower)
     if Path(network.hub).is_dir():
@@ -57,6 +58,14 @@ def places(config: Config) -> dict[str, Path | str]:
     return {name: base_model.place(base(config, name), root) for name in config.models}
 
 
+def optimiser(config: Config, model: str, stage: Literal["stage1", "stage2"]) -> Optimiser:
+    """How a stage of a model is fitted: what the stage says, but for what its network says of
+    memory."""
+    usual, own = getattr(config, stage).optimiser, getattr(config.base.networks[model], stage)
+    changed = {name: value for name, value in own if value is not None}
+    return usual.model_copy(update=changed)
+
+
 def stage1_run(
     config: Config, model: str, seed: int, exclude: tuple[str, ...] = (), data: Data | None = None
 ) -> Stage1Run:
@@ -67,7 +76,7 @@ def stage1_run(
         data=data or data_of(config),
         rank=config.stage1.rank,
         alpha=config.stage1.alpha,
-        optimiser=config.stage1.optimiser,
+        optimiser=optimiser(config, model, "stage1"),
         exclude=exclude,
         seed=config.stage1_seed(seed),
     )

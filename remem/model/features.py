@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from PIL import Image
@@ -16,13 +17,15 @@ from torch import Tensor
 from remem import runs
 from remem.model import kinds, pictures
 from remem.model.loading import Network
-from remem.model.pictures import Layout, fitted, prepare
+from remem.model.pictures import Layout, Prepared, fitted, prepare
 
 SHARD = 512  # images per file of cached features
 
 AT_ONCE = 64 * 3 * 336 * 336  # numbers of pixels that a tower reads at once: 64 of LLaVA-1.5's
 
 LAYOUTS = "layouts.json"  # only where pictures take more than some image tokens, all as many
+
+T, R = TypeVar("T"), TypeVar("R")
 
 
 class Seen(NamedTuple):
@@ -34,18 +37,22 @@ class Seen(NamedTuple):
 
 
 def look(network: Network, images: Sequence[Image.Image], batch: int = 64) -> Seen:
-    """What the network reads of `images`, at most `batch` of them in memory at once. Tower and
-    projector are never trained in stages 1 and 2, so this is computed once a picture. Raises
-    ValueError where network and processor do not belong together."""
+    """What the network reads of `images`, at most `batch` of them in memory at once, and as many
+    that are read meanwhile. Tower and projector are never trained in stages 1 and 2, so this is
+    computed once a picture. Raises ValueError where network and processor do not belong together.
+    """
     kind, found = network.kind, Seen([], [])
     if not len(images):
         return found
     # Some kinds cut a picture into many, each as large as LLaVA's whole one.
     one = prepare(network.processor, kind.token, images[:1]).pixels["pixel_values"].numel()
     batch = max(1, min(batch, AT_ONCE // one))
-    for start in range(0, len(images), batch):
-        part = list(images[start : start + batch])
-        prepared = prepare(network.processor, kind.token, part, kind.told)
+
+    def read(start: int) -> Prepared:
+        shown = images[start : start + batch]
+        return prepare(network.processor, kind.token, shown, kind.told)
+
+    for prepared in ahead(read, range(0, len(images), batch)):
         flat = kinds.features(network.llava, kind, prepared.pixels).cpu()
         layouts = fitted(prepared.layouts, len(flat))
         found.features.extend(flat.split([each.count for each in layouts]))
@@ -56,6 +63,19 @@ def look(network: Network, images: Sequence[Image.Image], batch: int = 64) -> Se
 def image_features(network: Network, images: Sequence[Image.Image], batch: int = 64) -> Tensor:
     """Projected image features (images, P, H) of pictures that have equally many, as `look`."""
     return torch.stack(look(network, images, batch).features)
+
+
+def ahead(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """`work(item)` for each item in order, the next of them under way while one is being used: a
+    GPU does not wait for the CPU's pictures."""
+    with ThreadPoolExecutor(1) as pool:
+        following = None
+        for item in items:
+            ready, following = following, pool.submit(work, item)
+            if ready is not None:
+                yield ready.result()
+        if following is not None:
+            yield following.result()
 
 
 class Features:

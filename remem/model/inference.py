@@ -6,7 +6,8 @@ the columns are read that `remem.data.validation.COLUMNS` names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from remem.model import branches, tokens
+from remem.model import branches, memory, tokens
 from remem.model.features import Features, look
 from remem.model.loading import Network
 from remem.model.scores import Scores, image_inputs, score
 from remem.model.tokens import Batch, Encoded
 from remem.synthetic import questions
+
+LESS = "a network in half precision takes half as much, or take a smaller one"
 
 Spelled = tuple[tuple[int, ...], ...]  # the tokens of candidates
 
@@ -57,7 +60,8 @@ def answers(
         if len(ids) < max_new_tokens and not np.isin(ids, ends).any()
     ]
     begun = [np.concatenate([prompts[i].ids, said[i]]) for i in going_on]
-    for part in _alike(begun, batch):
+
+    def go_on(part: Sequence[int]) -> None:
         chosen = [going_on[k] for k in part]
         ids, mask = _left_padded([begun[k] for k in part], tokenizer.pad_token_id)
         device = network.llava.device
@@ -75,6 +79,8 @@ def answers(
         )
         for i, new in zip(chosen, out[:, ids.shape[1] :].cpu().numpy(), strict=True):
             said[i] = np.concatenate([said[i], new])[:max_new_tokens]
+
+    memory.in_parts(_by_length(begun), batch, go_on, "sequences (batch)", LESS)
     return [tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in said]
 
 
@@ -95,7 +101,8 @@ def _agreed(
 ) -> list[np.ndarray]:
     """Of each draft the tokens that the network would have said itself, and what it says next."""
     said = [np.empty(0, dtype=np.int64)] * len(drafts)
-    for part, scores in _scored(network, drafts, images, features, batch):
+
+    def compare(part: Sequence[int], scores: Scores) -> None:
         lengths = scores.lengths().tolist()
         own = scores.logits.argmax(-1)
         alike = (own == scores.labels).cpu().split(lengths)
@@ -103,29 +110,34 @@ def _agreed(
             own = mine[: int(same.cumprod(0).sum()) + 1].numpy()
             # What stands for a picture cannot be read again as something that was said.
             said[i] = own[: next(iter(np.flatnonzero(own == network.kind.token)), None)]
+
+    _score_all(network, drafts, images, features, batch, compare)
     return said
 
 
-def _scored(
+def _score_all(
     network: Network,
     encoded: Sequence[Encoded],
     images: Sequence[str],
     features: Features | None,
     batch: int,
-) -> Iterator[tuple[list[int], Scores]]:
-    """The scores of all conversations, `batch` at a time, with their numbers."""
+    use: Callable[[Sequence[int], Scores], None],
+) -> None:
+    """Hand the scores of all conversations to `use`, `batch` at a time, with their numbers."""
     pad_id = network.processor.tokenizer.pad_token_id
-    for part in _alike([each.ids for each in encoded], batch):
+
+    def ask(part: Sequence[int]) -> None:
         shown = None if features is None else features[[images[i] for i in part]]
-        yield part, score(network, tokens.collate([encoded[i] for i in part], shown, pad_id))
+        use(part, score(network, tokens.collate([encoded[i] for i in part], shown, pad_id)))
+
+    order = _by_length([each.ids for each in encoded])
+    memory.in_parts(order, batch, ask, "sequences (batch)", LESS)
 
 
-def _alike(sequences: Sequence[np.ndarray], batch: int) -> Iterator[list[int]]:
-    """Their numbers, `batch` at a time: those of like length together, so that little is spent on
+def _by_length(sequences: Sequence[np.ndarray]) -> list[int]:
+    """Their numbers, the short ones first: with those of like length together, little is spent on
     padding."""
-    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-    for start in range(0, len(order), batch):
-        yield order[start : start + batch]
+    return sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
 
 
 def _left_padded(sequences: Sequence[np.ndarray], pad_id: int) -> tuple[Tensor, Tensor]:
@@ -164,10 +176,13 @@ def token_logps(
     if prefixes is not None:
         encoded = [each._replace(ids=each.ids[:-1]) for each in encoded]
     result = [np.empty(0)] * len(rows)
-    for part, scores in _scored(network, encoded, list(rows["image"]), features, batch):
+
+    def keep(part: Sequence[int], scores: Scores) -> None:
         lengths = scores.lengths().tolist()
         for i, logps in zip(part, scores.logp.double().cpu().split(lengths), strict=True):
             result[i] = logps.numpy()
+
+    _score_all(network, encoded, list(rows["image"]), features, batch, keep)
     return result
 
 
@@ -205,7 +220,8 @@ def candidate_logps(
     attribute (K,), after the image alone and the assistant's prefix (`prefixes`).
 
     `candidates` are lists by attribute. A candidate is tokenised after a space, without
-    end-of-sequence; at most `batch` of them are in memory at once.
+    end-of-sequence. What stands before the candidates is read once a row, whatever the `batch`: as
+    many rows are in memory at once as make no more tokens than `batch` times that.
     """
     attributes, images = list(rows["attribute"]), list(rows["image"])
     prefills = prefixes(rows, prefix_template)
@@ -227,8 +243,8 @@ def reply_logps(
     batch: int,
 ) -> list[np.ndarray]:
     """For each row the log-probability, in nats, of each of its `replies` as the whole answer to
-    its `question` about its `image`, end-of-sequence included (as many numbers as replies). At most
-    `batch` replies are in memory at once."""
+    its `question` about its `image`, end-of-sequence included (as many numbers as replies). `batch`
+    as in `candidate_logps`."""
     asked = [question for question, own in zip(rows["question"], replies, strict=True) for _ in own]
     said = [reply for own in replies for reply in own]
     shown = [image for image, own in zip(rows["image"], replies, strict=True) for _ in own]
@@ -256,25 +272,23 @@ def _means(
     batch: int,
 ) -> list[np.ndarray]:
     """For each row the mean log-probability per token, in nats, of each of its `values` (K,) after
-    the tokens in `starts`; at most `batch` values are in memory at once."""
+    the tokens in `starts`; `batch` as in `candidate_logps`."""
     # Equally long starts before the same values need no padding, and one tree.
     groups: dict[tuple[int, Spelled], list[int]] = {}
     for i, (start, own) in enumerate(zip(starts, values, strict=True)):
         groups.setdefault((len(start.ids), own), []).append(i)
     result: list[np.ndarray] = [np.empty(0)] * len(starts)
-    for (_, own), members in groups.items():
-        step = max(1, batch // len(own))
-        for first in range(0, len(members), step):
-            chosen = members[first : first + step]
-            prefix = tokens.collate(
-                [starts[i] for i in chosen], features[[images[i] for i in chosen]], 0
-            )
-            parts = [
-                _mean_logps(network, prefix, own[k : k + batch]) for k in range(0, len(own), batch)
-            ]
-            means = torch.cat(parts, dim=1)
-            for i, row in zip(chosen, means.double().cpu().numpy(), strict=True):
-                result[i] = row
+
+    def weigh(chosen: Sequence[int]) -> None:
+        shown = features[[images[i] for i in chosen]]
+        prefix = tokens.collate([starts[i] for i in chosen], shown, pad_id=0)
+        means = _mean_logps(network, prefix, values[chosen[0]])
+        for i, row in zip(chosen, means.double().cpu().numpy(), strict=True):
+            result[i] = row
+
+    for (width, own), members in groups.items():
+        together = max(1, batch * width // (width + len(_tree(own)) - 1))
+        memory.in_parts(members, together, weigh, "rows with all their candidates (batch)", LESS)
     return result
 
 
@@ -297,11 +311,7 @@ def _mean_logps(network: Network, prefix: Batch, values: Spelled) -> Tensor:
     token sees the prefix and what leads to it, and nothing else.
     """
     rows, width = prefix.input_ids.shape
-    # Whatever comes before a token of a candidate -> where the network has read it.
-    place: dict[tuple[int, ...], int] = {(): width - 1}
-    for value in values:
-        for k in range(1, len(value)):
-            place.setdefault(value[:k], width - 1 + len(place))
+    place = {before: width - 1 + number for number, before in enumerate(_tree(values))}
     nodes = list(place)[1:]
     total = width + len(nodes)
     sees = torch.ones(total, total, dtype=torch.bool).tril()
@@ -316,3 +326,10 @@ def _mean_logps(network: Network, prefix: Batch, values: Spelled) -> Tensor:
     before = [place[value[:k]] - width + 1 for value in values for k in range(len(value))]
     each = logp[:, before, [token for value in values for token in value]]
     return torch.stack([part.mean(1) for part in each.split([*map(len, values)], dim=1)], 1)
+
+
+@functools.lru_cache(64)
+def _tree(values: Spelled) -> tuple[tuple[int, ...], ...]:
+    """Whatever comes before a token of one of the `values`, once, the beginnings first; the first
+    is nothing, the end of what they all stand after."""
+    return tuple(dict.fromkeys(((), *(v[:k] for v in values for k in range(1, len(v))))))

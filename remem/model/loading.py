@@ -11,7 +11,7 @@ import torch
 
 from remem import runs
 from remem.model import folder as folders
-from remem.model import kinds, processors
+from remem.model import kinds, memory, processors
 from remem.model.folder import CannotLoad
 from remem.model.kinds import Kind
 
@@ -136,12 +136,7 @@ def _check_memory(
     where: str | Path, folder: Path, device: str, dtype: str, copies: int = 1
 ) -> None:
     numbers = folders.parameters(where, folder)
-    if torch.device(device).type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        import psutil
-
-        free = psutil.virtual_memory().available
+    free = memory.free(device)
     need = numbers * getattr(torch, dtype).itemsize
     if copies * need * (1 + ALLOWANCE) > free:
         each = f" for each of {copies} workers" if copies > 1 else ""

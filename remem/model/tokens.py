@@ -100,7 +100,9 @@ def encode_all(
         else:
             rows = ids == each.token
             if rows.sum() != len(each.runs):
-                raise ValueError(f"{question!r} or {answer!r} holds a token that stands for pictures")
+                raise ValueError(
+                    f"{question!r} or {answer!r} holds a token that stands for pictures"
+                )
             repeats = np.ones(len(ids), dtype=np.int64)
             repeats[rows] = each.runs
             here = int(repeats[: len(head)].sum())
@@ -120,7 +122,9 @@ def _tokenised(tokenizer: Any, texts: Iterable[str]) -> dict[str, list[int]]:
     tokenizer does not write it again."""
     texts, first = list(texts), getattr(tokenizer, "bos_token", None)
     if first and texts[0].startswith(first):
-        return dict(zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True))
+        return dict(
+            zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True)
+        )
     return dict(zip(texts, tokenizer(texts)["input_ids"], strict=True))
 
 

@@ -13,7 +13,7 @@ from remem import runs
 from remem.data import validation
 from remem.data.dataset import Data, RowsRun, folder_of, rows_of
 from remem.data.subset import TrainSubset
-from remem.model import features, loading
+from remem.model import features, resident
 from remem.model.features import SHARD, Features
 from remem.runs import Run
 from remem.training.base_model import BaseRun, base_needs, place
@@ -43,17 +43,14 @@ class FeaturesRun(Run):
         rows, folder = rows_of(self.data, runs_root), folder_of(self.data, runs_root)
         if self.subset is not None:
             rows = self.subset.eval_rows(rows, validation.SPLITS)
-        network = loading.load(place(self.base, runs_root), dtype=self.base.network.dtype)
         names, layouts = sorted(set(rows["image"])), []
-        for number, start in enumerate(range(0, len(names), SHARD)):
-            shown, found = names[start : start + SHARD], []
-            for k in range(0, len(shown), BATCH):
-                images = validation.load_images(folder, shown[k : k + BATCH])
-                seen = features.look(network, images, BATCH)
-                found += seen.features
+        with resident.lend(place(self.base, runs_root), self.base.network.dtype) as network:
+            for number, start in enumerate(range(0, len(names), SHARD)):
+                shown = validation.Pictures(folder, names[start : start + SHARD])
+                seen = features.look(network, shown, BATCH)
+                features.write_shard(out, number, seen.features)
                 layouts += seen.layouts
-            features.write_shard(out, number, found)
-        features.write_layouts(out, network, layouts)
+            features.write_layouts(out, network, layouts)
         (out / "images.json").write_text(json.dumps(names, indent=0), "utf-8")
 
     def read(self, folder: Path) -> pd.DataFrame:

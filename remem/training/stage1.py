@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -11,15 +12,15 @@ import pandas as pd
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from remem import runs
+from remem import paths, runs
 from remem.config.sections import Optimiser
 from remem.data.dataset import Data
 from remem.data.subset import TrainSubset
-from remem.model import adapters, loading
+from remem.model import adapters, resident
 from remem.runs import Run, Spec
 from remem.training.base_model import BaseRun
 from remem.training.inputs import inputs, inputs_needs
-from remem.training.loop import Examples, fit, shuffled
+from remem.training.loop import Diverged, Examples, fit, shuffled
 from remem.training.methods import Ask
 
 
@@ -43,8 +44,12 @@ class Untrained(Spec):
         return rows[rows["split"] == "train"]
 
 
+NOTES = "notes.txt"
+
+
 class TrainRun(Run):
-    """A run of training: its folder holds `adapter/` and `history.csv`."""
+    """A run of training: its folder holds `adapter/` and `history.csv`, and where a reader should
+    know more, `notes.txt`."""
 
     @property
     def trained(self) -> Self:
@@ -58,6 +63,32 @@ class TrainRun(Run):
     def read(self, folder: Path) -> pd.DataFrame:
         """Step by step: step, epoch, lr, loss (of stage 1 in nats per answer token), seconds."""
         return pd.read_csv(folder / "history.csv")
+
+    def notes(self, runs_root: Path) -> list[str]:
+        """What there is to know of how it went, in words: it diverged, or memory was short."""
+        file = runs.folder(self, runs_root) / NOTES
+        return file.read_text("utf-8").splitlines() if file.is_file() else []
+
+    def noting(self, out: Path) -> Callable[[str], None]:
+        """A function that says a line, and keeps it in the run."""
+
+        def note(line: str) -> None:
+            runs.say(f"{runs.name(self)}: {line}")
+            with (out / NOTES).open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+
+        return note
+
+    @contextlib.contextmanager
+    def history_saved(self, runs_root: Path) -> Iterator[None]:
+        """Inside, a training that diverges leaves the steps until then beside the runs: its own
+        folder goes, as that of any run that fails. Raises Diverged, which says where."""
+        try:
+            yield
+        except Diverged as error:
+            file = paths.make_folder(runs_root / "diverged") / f"{runs.name(self)}.csv"
+            paths.write(file, error.history.to_csv(index=False))
+            raise Diverged(f"{error}. The steps before: {file}", error.history) from None
 
 
 class Stage1Run(TrainRun):
@@ -97,15 +128,19 @@ class Stage1Run(TrainRun):
         """Train, and save adapter and history."""
         place, rows, features = inputs(self.base, self.data, runs_root, self.subset)
         runs.seed_everything(self.seed)
-        network = loading.load(place, dtype=self.base.network.dtype)
-        network = adapters.add_adapter(network, self.rank, self.alpha, self.seed)
         train_rows = self.train_rows(rows)
-        examples = {"train": Examples(network, train_rows, features)}
         rng = np.random.default_rng(self.seed)
         batches = shuffled(len(train_rows), self.optimiser, rng, self.updates)
         plan = [[{"train": batch} for batch in epoch] for epoch in batches]
-        history = fit(network, examples, plan, cross_entropy, self.optimiser)
-        adapters.save_adapter(network, out / "adapter")
+        with (
+            resident.lend(place, self.base.network.dtype) as network,
+            self.history_saved(runs_root),
+        ):
+            network = adapters.add_adapter(network, self.rank, self.alpha, self.seed)
+            examples = {"train": Examples(network, train_rows, features)}
+            note = self.noting(out)
+            history = fit(network, examples, plan, cross_entropy, self.optimiser, note=note)
+            adapters.save_adapter(network, out / "adapter")
         history.to_csv(out / "history.csv", index=False)
 
 

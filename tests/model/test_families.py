@@ -120,9 +120,7 @@ def test_batched_answers_equal_one_by_one(family):
 def test_answers_are_those_of_generate(family):
     network = family.network
     found = inference.answers(network, family.rows, family.features, batch=4, max_new_tokens=6)
-    for picture, row, answer in zip(
-        family.pictures, family.rows.itertuples(), found, strict=True
-    ):
+    for picture, row, answer in zip(family.pictures, family.rows.itertuples(), found, strict=True):
         given = in_the_usual_way(network, picture, asked(network, row.question))
         out = network.llava.generate(**given, do_sample=False, max_new_tokens=6)
         new = out[0, given["input_ids"].shape[1] :]
