@@ -16,7 +16,7 @@ from torch import Tensor
 
 from remem import runs
 from remem.model import kinds, pictures
-from remem.model.loading import Network
+from remem.model.network import Network
 from remem.model.pictures import Layout, Prepared, fitted, prepare
 
 SHARD = 512  # images per file of cached features

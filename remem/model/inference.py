@@ -6,7 +6,6 @@ the columns are read that `remem.data.validation.COLUMNS` names.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,15 +16,14 @@ from PIL import Image
 from torch import Tensor
 
 from remem.model import branches, memory, tokens
+from remem.model.branches import Spelled
 from remem.model.features import Features, look
 from remem.model.loading import Network
 from remem.model.scores import Scores, image_inputs, score
-from remem.model.tokens import Batch, Encoded
+from remem.model.tokens import Encoded
 from remem.synthetic import questions
 
 LESS = "a network in half precision takes half as much, or take a smaller one"
-
-Spelled = tuple[tuple[int, ...], ...]  # the tokens of candidates
 
 
 @torch.inference_mode()
@@ -282,12 +280,12 @@ def _means(
     def weigh(chosen: Sequence[int]) -> None:
         shown = features[[images[i] for i in chosen]]
         prefix = tokens.collate([starts[i] for i in chosen], shown, pad_id=0)
-        means = _mean_logps(network, prefix, values[chosen[0]])
+        means = branches.mean_logps(network, prefix, values[chosen[0]])
         for i, row in zip(chosen, means.double().cpu().numpy(), strict=True):
             result[i] = row
 
     for (width, own), members in groups.items():
-        together = max(1, batch * width // (width + len(_tree(own)) - 1))
+        together = max(1, batch * width // (width + len(branches.tree(own)) - 1))
         memory.in_parts(members, together, weigh, "rows with all their candidates (batch)", LESS)
     return result
 
@@ -302,34 +300,3 @@ def _spell(
     encoded = tokens.encode_all(processor, [""] * len(flat), values, 0, prefills)
     tails = iter(tuple(e.ids[e.n_prompt : -1].tolist()) for e in encoded)  # no end-of-sequence
     return {(a, p): tuple(next(tails) for _ in candidates[a]) for a, p in wanted}
-
-
-def _mean_logps(network: Network, prefix: Batch, values: Spelled) -> Tensor:
-    """(R, K) from prefixes of R rows, equally long, and the tokens of K candidates.
-
-    After the prefix stand the candidates as a tree: what several begin with is there once, and a
-    token sees the prefix and what leads to it, and nothing else.
-    """
-    rows, width = prefix.input_ids.shape
-    place = {before: width - 1 + number for number, before in enumerate(_tree(values))}
-    nodes = list(place)[1:]
-    total = width + len(nodes)
-    sees = torch.ones(total, total, dtype=torch.bool).tril()
-    sees[width:, width:] = False
-    for node in nodes:
-        sees[place[node], [place[node[:k]] for k in range(1, len(node) + 1)]] = True
-    tree = torch.tensor([node[-1] for node in nodes], dtype=prefix.input_ids.dtype)
-    position = torch.tensor([*range(width), *(width - 1 + len(node) for node in nodes)])
-    read = branches.in_one_pass if branches.is_plain(network, total) else branches.after_prefix
-    state = read(network, prefix, tree.expand(rows, -1), position, sees)
-    logp = network.head(state).float().log_softmax(-1)  # (R, 1 + nodes, V)
-    before = [place[value[:k]] - width + 1 for value in values for k in range(len(value))]
-    each = logp[:, before, [token for value in values for token in value]]
-    return torch.stack([part.mean(1) for part in each.split([*map(len, values)], dim=1)], 1)
-
-
-@functools.lru_cache(64)
-def _tree(values: Spelled) -> tuple[tuple[int, ...], ...]:
-    """Whatever comes before a token of one of the `values`, once, the beginnings first; the first
-    is nothing, the end of what they all stand after."""
-    return tuple(dict.fromkeys(((), *(v[:k] for v in values for k in range(1, len(v))))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Collection
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -50,6 +51,16 @@ def features(llava: Any, kind: Kind, pixels: dict[str, Tensor]) -> Tensor:
     found = _pooled(llava, kind.takes, pixels)
     parts = found if not isinstance(found, Tensor) else [found]
     return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts])
+
+
+def placed(llava: Any, pixels: dict[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    """Those of `pixels` that are named, as the network takes them: on its device, in its precision
+    where they are no whole numbers."""
+    return {
+        name: values.to(llava.device, llava.dtype if values.is_floating_point() else None)
+        for name, values in pixels.items()
+        if name in names
+    }
 
 
 def marks(kind: Kind, ids: Tensor) -> dict[str, Tensor]:
@@ -117,9 +128,4 @@ def _tried(llava: Any, processor: Any) -> Kind:
 
 @torch.no_grad()
 def _pooled(llava: Any, takes: frozenset[str], pixels: dict[str, Tensor]) -> Any:
-    given = {
-        name: values.to(llava.device, llava.dtype if values.is_floating_point() else None)
-        for name, values in pixels.items()
-        if name in takes
-    }
-    return llava.get_image_features(**given).pooler_output
+    return llava.get_image_features(**placed(llava, pixels, takes)).pooler_output

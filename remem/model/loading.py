@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from remem import runs
 from remem.model import folder as folders
-from remem.model import kinds, memory, processors
+from remem.model import memory, precision, processors, trial
 from remem.model.folder import CannotLoad
-from remem.model.kinds import Kind
+from remem.model.network import Network
 
 ALLOWANCE = 0.1  # memory that activations need at the least, as a share of the weights'
 
@@ -21,52 +21,14 @@ ALLOWANCE = 0.1  # memory that activations need at the least, as a share of the 
 warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 
-class Network(NamedTuple):
-    """A vision-language model and its processor, which belong together.
-
-    `model` is what `AutoModelForImageTextToText` loads, such as a `LlavaForConditionalGeneration`,
-    or the `PeftModel` around one that has an adapter.
-    """
-
-    model: Any
-    processor: Any
-
-    @property
-    def llava(self) -> Any:
-        """The vision-language model itself, whether or not an adapter is around it."""
-        adapted = hasattr(self.model, "get_base_model")
-        return self.model.get_base_model() if adapted else self.model
-
-    @property
-    def language_model(self) -> Any:
-        """The part that reads embeddings of words and pictures: the transformer without its head."""
-        return self.llava.get_decoder()
-
-    @property
-    def head(self) -> Any:
-        """What makes logits of the language model's hidden states."""
-        return self.llava.get_output_embeddings()
-
-    @property
-    def kind(self) -> Kind:
-        """How it takes pictures. A blank one is tried, once."""
-        return kinds.of(self.llava, self.processor)
-
-    @property
-    def image_tokens(self) -> int:
-        """Tokens that a small square picture takes: as many features as the tower gives of it.
-        Towers differ in what comes beside the patches (CLIP has a class token, SigLIP none),
-        whatever the strategy then leaves out."""
-        return self.kind.blank.count
-
-
 def load(where: str | Path, device: str | None = None, dtype: str = "float32") -> Network:
     """The network in a folder or behind a Hub id: eval mode, every weight frozen, padding left; a
     tokenizer without a padding token pads with end-of-sequence.
 
     Nothing is downloaded unless HF_HUB_OFFLINE=0. Raises CannotLoad when the weights are missing,
-    incomplete, or with an allowance for activations larger than the free memory of the device; and
-    when tokenizer, chat template or pictures do not go with the network.
+    incomplete, or with an allowance for activations larger than the free memory of the device;
+    when tokenizer, chat template or pictures do not go with the network; and when it is of a kind
+    that cannot be trained or asked here. `dtype` is one of precision.BYTES.
     """
     from transformers import AutoModelForImageTextToText
     from transformers.utils import logging
@@ -76,10 +38,11 @@ def load(where: str | Path, device: str | None = None, dtype: str = "float32") -
     folder = folders.find(where)
     _check_memory(where, folder, device, dtype)
     processor = processors.load(where, folder)
+    outline = trial.outline(where, folder)
     try:
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             folder,
-            dtype=getattr(torch, dtype),
+            **precision.settings(where, outline, dtype, device),
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,
@@ -98,7 +61,10 @@ def load(where: str | Path, device: str | None = None, dtype: str = "float32") -
     # PEFT writes this name into an adapter's files: a folder's name, not its place on a disk.
     name = folder.name if Path(where).is_dir() else str(where)
     model.name_or_path = model.config.name_or_path = name
-    return Network(model.requires_grad_(False).eval().to(device), processor)
+    model = model.requires_grad_(False).eval()
+    network = Network(model if dtype == precision.NF4 else model.to(device), processor)
+    trial.run(where, network)
+    return network
 
 
 def faults(where: str | Path, dtype: str = "float32", copies: int = 1) -> list[CannotLoad]:
@@ -112,6 +78,8 @@ def faults(where: str | Path, dtype: str = "float32", copies: int = 1) -> list[C
     for check in (
         lambda: _check_memory(where, folder, _device(), dtype, copies),
         lambda: processors.load(where, folder),
+        lambda: trial.outline(where, folder),
+        lambda: precision.check(where, dtype),
     ):
         try:
             check()
@@ -137,7 +105,7 @@ def _check_memory(
 ) -> None:
     numbers = folders.parameters(where, folder)
     free = memory.free(device)
-    need = numbers * getattr(torch, dtype).itemsize
+    need = numbers * precision.BYTES[dtype]
     if copies * need * (1 + ALLOWANCE) > free:
         each = f" for each of {copies} workers" if copies > 1 else ""
         raise CannotLoad(

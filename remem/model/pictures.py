@@ -79,7 +79,7 @@ def fitted(layouts: Sequence[Layout], count: int) -> list[Layout]:
 
 
 def as_json(layouts: Sequence[Layout]) -> dict[str, Any]:
-    """Layouts as JSON keeps them: `layouts`, those that differ, and `of`, which each picture has."""
+    """Layouts as JSON keeps them: `layouts`, those that differ, and `of`, which one each has."""
     different = list(dict.fromkeys(layouts))
     place = {each: number for number, each in enumerate(different)}
     return {"layouts": [each._asdict() for each in different], "of": [place[x] for x in layouts]}

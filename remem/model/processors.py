@@ -38,8 +38,8 @@ def load(where: str | Path, folder: Path) -> Any:
         ) from error
     if lacking := [part for part in PARTS if getattr(processor, part, None) is None]:
         raise CannotLoad(
-            f"{where}: its {type(processor).__name__} has no {' and no '.join(lacking)}, with which "
-            "pictures are put into a conversation here"
+            f"{where}: its {type(processor).__name__} has no {' and no '.join(lacking)}, which put "
+            "pictures into a conversation here"
         )
     try:
         tokenizer = processor.tokenizer

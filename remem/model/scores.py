@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from remem.model import kinds
-from remem.model.loading import Network
+from remem.model.network import Network
 from remem.model.tokens import Batch, Tensors
 
 
