@@ -207,7 +207,7 @@ def disk(config: Config, rows: pd.DataFrame | None, calls: Collection[str]) -> F
     need = 0
     for name in config.models:
         network = config.base.networks[name]
-        size = sizes.of_network(network, config.base.tower, config.stage1.rank)
+        size = sizes.of_network(network, config.base.tower, config.stage1.rank, own.image_size)
         need += pictures * size.picture + adapters * size.adapter
     root = config.folders.runs
     there = next(folder for folder in (root, *root.parents) if folder.exists())

@@ -44,8 +44,8 @@ class Hub(HeldInMemory):
     """A network from the Hub, or from a local folder in its format."""
 
     hub: Annotated[str, AfterValidator(paths.expanded)] = Field(description="a Hub id, or a folder")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "bfloat16", description="precision in which the network is held"
+    dtype: Literal["float32", "bfloat16", "float16", "nf4"] = Field(
+        "bfloat16", description="precision in which the network is held; nf4: 4 bits (remem[quant])"
     )
     content: str | None = Field(None, description="of a folder: SHA-256, filled in by itself")
 

@@ -141,9 +141,9 @@ def _check_kind(where: str | Path, folder: Path) -> None:
     wanted = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(kind) if isinstance(kind, str) else None
     if wanted is None or wanted not in (classes or [wanted]):
         raise CannotLoad(
-            f"{where}: config.json says model_type {kind!r}, architectures {classes}. Vision-language "
-            "models are read here that transformers loads with AutoModelForImageTextToText, in the "
-            "Hub's format, as llava-hf/llava-1.5-7b-hf has it"
+            f"{where}: config.json says model_type {kind!r}, architectures {classes}. What is read "
+            "here are vision-language models that transformers loads with "
+            "AutoModelForImageTextToText, in the Hub's format, as llava-hf/llava-1.5-7b-hf has it"
         )
 
 

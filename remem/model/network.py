@@ -26,7 +26,7 @@ class Network(NamedTuple):
 
     @property
     def language_model(self) -> Any:
-        """The part that reads embeddings of words and pictures: the transformer without its head."""
+        """The part that reads embeddings of words and pictures, without its head."""
         return self.llava.get_decoder()
 
     @property

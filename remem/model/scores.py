@@ -109,3 +109,29 @@ def score(network: Network, batch: Batch, positions: str = "answer") -> Scores:
     labels, row = batch.input_ids[:, 1:][wanted], wanted.nonzero()[:, 0]
     total = batch.tokens_total if positions == "answer" else batch.positions_total
     return Scores(logits, labels, row, batch, total)
+
+
+class _Entered(Exception):
+    """The language model was reached."""
+
+
+def entering(network: Network, batch: Batch) -> dict[str, Any]:
+    """What enters the language model for a batch: `inputs_embeds` (B, T, H), the tokens' embeddings
+    with features in the places of pictures, and `attention_mask` and `position_ids` as the network
+    makes them of the whole."""
+    taken: dict[str, Any] = {}
+
+    def take(module: Any, given: Any, named: dict[str, Any]) -> None:
+        taken.update(named)
+        raise _Entered
+
+    batch = batch.to(network.llava.device)
+    shown = image_inputs(network, batch.input_ids, batch.features, batch.inputs)
+    hook = network.language_model.register_forward_pre_hook(take, with_kwargs=True)
+    try:
+        network.llava.model(input_ids=batch.input_ids, use_cache=False, **shown)
+    except _Entered:
+        pass
+    finally:
+        hook.remove()
+    return {name: taken.get(name) for name in ("inputs_embeds", "attention_mask", "position_ids")}
