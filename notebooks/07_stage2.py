@@ -91,7 +91,7 @@ made = sweep(prefixes + ability + control + curves + jobs, "stage 2")
 # %%
 rows = collect(jobs)
 rows = judge.score(rows, config.judge, config.account, rows["view"] == "forget")
-print(f"{len(jobs)} models, {len(rows):,} answers")
+print(f"{len(jobs)} models, {len(rows):,} answers", *experiments.notes(jobs), sep="\n")
 
 # %% [markdown]
 # ## Some questions, every model

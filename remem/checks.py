@@ -208,7 +208,8 @@ def disk(config: Config, rows: pd.DataFrame | None, calls: Collection[str]) -> F
     for name in config.models:
         network = config.base.networks[name]
         size = sizes.of_network(network, config.base.tower, config.stage1.rank, own.image_size)
-        need += pictures * size.picture + adapters * size.adapter
+        stored = pictures * (network.features == "stored")
+        need += stored * size.picture + adapters * size.adapter
     root = config.folders.runs
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     free, held = shutil.disk_usage(there).free, sum(_sizes(root))

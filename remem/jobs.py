@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
 from dataclasses import dataclass, field
@@ -184,9 +185,19 @@ def _submit(spec: Run, runs_root: Path, workers: int) -> Future[Path]:
         try:
             future.set_result(_make(spec, runs_root))
         except Exception as error:
+            _forget_frames(error)
             future.set_exception(error)
         return future
     return _executor(workers).submit(_make_in_worker, spec, runs_root)
+
+
+def _forget_frames(error: BaseException) -> None:
+    """An error is kept until all runs have ended, and with it the frames that it came through: what
+    they hold, such as a network and all that it has computed, is not."""
+    found: BaseException | None = error
+    while found is not None:
+        traceback.clear_frames(found.__traceback__)
+        found = found.__cause__ or found.__context__
 
 
 def _executor(workers: int):

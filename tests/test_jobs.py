@@ -1,11 +1,13 @@
 """jobs: every run once, each after those it needs, whatever fails or is killed."""
 
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -297,6 +299,42 @@ def test_a_killed_worker_is_told_and_the_next_sweep_has_new_ones(tmp_path):
         jobs.sweep(several(tmp_path, Toy(name="killed"), Toy(name="a"), workers=2))
     jobs.sweep(several(tmp_path, Toy(name="a"), Toy(name="b"), workers=2))
     assert {"a", "b"} <= {*calls(tmp_path)}
+
+
+class Much:
+    """What is held, such as a network."""
+
+
+class Holding(runs.Run):
+    """Fails in a frame below its own, and holds something in both."""
+
+    kind: ClassVar[str] = "holding"
+    number: int
+
+    def make(self, out: Path, runs_root: Path) -> None:
+        held = Much()
+        HELD.append(weakref.ref(held))
+        try:
+            self.deeper()
+        except ZeroDivisionError as error:
+            raise ValueError("it failed") from error
+
+    def deeper(self) -> None:
+        held = Much()
+        HELD.append(weakref.ref(held))
+        raise ZeroDivisionError
+
+
+HELD: list[weakref.ref] = []
+
+
+def test_what_a_failed_run_held_is_free_though_its_error_is_kept(tmp_path):
+    HELD.clear()
+    with pytest.raises(FailedRuns, match="ValueError: it failed") as told:
+        jobs.sweep(several(tmp_path, Holding(number=1), Holding(number=2)))
+    assert told.value.__cause__ is not None and len(HELD) == 4
+    gc.collect()
+    assert [each() for each in HELD] == [None] * 4
 
 
 def test_a_damaged_run_is_told(tmp_path):

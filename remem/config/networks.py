@@ -33,14 +33,16 @@ class Memory(Spec):
     )
 
 
-class HeldInMemory(Spec):
-    """A network, and how much of each stage is in memory with it."""
+ImageFeatures = Annotated[
+    Literal["stored", "computed"],
+    Field(description="of pictures: stored on the disk, or computed by each process and kept"),
+    NOT_IN_DIGEST,
+]
+OfStage1 = Annotated[Memory, Field(description="of stage 1"), NOT_IN_DIGEST]
+OfStage2 = Annotated[Memory, Field(description="of stage 2"), NOT_IN_DIGEST]
 
-    stage1: Annotated[Memory, Field(description="of stage 1"), NOT_IN_DIGEST] = Memory()  # pyright: ignore[reportCallIssue]
-    stage2: Annotated[Memory, Field(description="of stage 2"), NOT_IN_DIGEST] = Memory()  # pyright: ignore[reportCallIssue]
 
-
-class Hub(HeldInMemory):
+class Hub(Spec):
     """A network from the Hub, or from a local folder in its format."""
 
     hub: Annotated[str, AfterValidator(paths.expanded)] = Field(description="a Hub id, or a folder")
@@ -48,6 +50,9 @@ class Hub(HeldInMemory):
         "bfloat16", description="precision in which the network is held; nf4: 4 bits (remem[quant])"
     )
     content: str | None = Field(None, description="of a folder: SHA-256, filled in by itself")
+    features: ImageFeatures = "stored"
+    stage1: OfStage1 = Memory()
+    stage2: OfStage2 = Memory()
 
     def not_in_digest(self) -> set[str]:
         """Where the folder lies, once its content is known."""
@@ -80,7 +85,7 @@ class VisionTower(Spec):
         return self
 
 
-class TinyLlava(HeldInMemory):
+class TinyLlava(Spec):
     """A tiny LLaVA that is trained here: the language model's size and its training."""
 
     layers: Layers = Field(description="transformer layers of the language model")
@@ -96,6 +101,9 @@ class TinyLlava(HeldInMemory):
     examined: Few = Field(240, description="questions for each ability afterwards")
     dtype: Literal["float32"] = Field("float32", description="precision, in training too")
     seed: Seed = Field(0, description="of weights and corpus")
+    features: ImageFeatures = "stored"
+    stage1: OfStage1 = Memory()
+    stage2: OfStage2 = Memory()
 
     @model_validator(mode="after")
     def _divides(self):

@@ -247,6 +247,9 @@ class Experiments(Spec):
     trace: Trace
     controls: Controls
     ability: Ability
+    keep_adapters: bool = Field(
+        True, description="also of lessons and forget ratios, whose answers alone are read"
+    )
     curves: Curves
     sensitivity: Sensitivity
     ratios: Ratios

@@ -81,6 +81,7 @@ class AnswerRun(ModelRun):
         with lend_trained(self.of, runs_root) as network:
             found = self._asked(network, rows, features)
         keep_answers(found, out, splits.longer_values(rows))
+        self.of.drop_adapter(runs_root)
 
     def _asked(self, network: Network, rows: pd.DataFrame, features: Features) -> pd.DataFrame:
         """The rows to answer, of all rows of the data, with what the network says."""

@@ -18,7 +18,7 @@ from remem.model import loading
 from remem.training import base_model
 from remem.training.base_model import BaseRun
 from remem.training.methods import BadMethod, Method, method
-from remem.training.stage1 import Stage1Run, Untrained
+from remem.training.stage1 import NOTES, Stage1Run, TrainRun, Untrained
 from remem.training.stage2 import Model
 
 
@@ -102,6 +102,18 @@ def answers(config: Config, of: Model, rows: EvalRows | None = None, **changed: 
 def jobs(config: Config, found: Iterable[Job]) -> Jobs:
     """Jobs whose runs lie where `config` has them."""
     return Jobs(tuple(found), config.folders.runs, config.workers)
+
+
+def notes(found: Jobs, shown: int = 5) -> list[str]:
+    """What the training behind these jobs, once it is made, has noted (TrainRun.notes), each with
+    its labels: the first lines, and how many more there are."""
+    lines = []
+    for job in found.training():
+        if isinstance(job.spec, TrainRun):
+            labels = ", ".join(f"{key} {value}" for key, value in job.labels.items())
+            lines += [f"{labels}: {line}" for line in job.spec.notes(found.runs_root)]
+    more = len(lines) - shown
+    return [*lines[:shown], *[f"{more} more such lines are in {NOTES} of the runs"] * (more > 0)]
 
 
 def methods(config: Config, given: Sequence[Method | str] | None = None) -> dict[str, Method]:

@@ -98,6 +98,7 @@ def sensitivity(config: Config) -> Jobs:
         for varied, setting in settings:
             other = dataclasses.replace(method, **{varied: setting})
             of = stages.stage2(model, start, other, forget, seed)
+            of = of.model_copy(update={"kept": config.experiments.keep_adapters})
             rows = EvalRows(forget=forget, views=("forget", "retain_eval"))
             spec = asked.get(runs.name(of)) or setup.answers(config, of, rows)
             labels = {"varied": varied, "setting": str(setting)}
@@ -139,6 +140,8 @@ def _ratios(stages: _Stages, model: str, how: Draws, control: str) -> Iterator[J
             for label, method in setup.methods(config).items():
                 equal = control == paper.UPDATES and not shared
                 of = stages.stage2(model, start, method, forget, seed, updates if equal else None)
+                if not shared:
+                    of = of.model_copy(update={"kept": config.experiments.keep_adapters})
                 named[label] = of, EvalRows(forget=forget, views=() if shared else RATIO_VIEWS)
             for label, (of, rows) in named.items():
                 labels = _labels(config, model, label, seed)

@@ -125,6 +125,9 @@ class Features:
             return len(self.shards[0][0])
         return [self._layouts[path] for path in paths]
 
+    def prepare(self, paths: Sequence[str]) -> None:
+        """They are there."""
+
     def __getitem__(self, paths: Sequence[str]) -> Tensor | list[Tensor]:
         """Those of several pictures, (len(paths), P, H), or a list of (P, H) where they have not
         equally many. Raises KeyError, naming one that has none."""
@@ -132,12 +135,12 @@ class Features:
             places = [self.place[path] for path in paths]
         except KeyError as error:
             raise KeyError(f"no cached features of the image {error.args[0]!r}") from error
-        return _together([self.shards[shard][i] for shard, i in places])
+        return together([self.shards[shard][i] for shard, i in places])
 
 
 def write_shard(folder: Path, number: int, features: Sequence[Tensor]) -> None:
     """Write the features of SHARD or fewer pictures, as `Features.read` wants them."""
-    together = _together(features)
+    together = together(features)
     together = torch.cat(together) if isinstance(together, list) else together
     save_file({"features": together}, folder / f"features-{number:04d}.safetensors")
 
@@ -151,6 +154,7 @@ def write_layouts(folder: Path, network: Network, layouts: Sequence[Layout]) -> 
         (folder / LAYOUTS).write_text(kept, "utf-8")
 
 
-def _together(features: Sequence[Tensor]) -> Tensor | list[Tensor]:
+def together(features: Sequence[Tensor]) -> Tensor | list[Tensor]:
+    """Features (P, H) of pictures as one tensor (pictures, P, H), where they have equally many."""
     alike = len({each.shape for each in features}) == 1
     return torch.stack(list(features)) if alike else list(features)

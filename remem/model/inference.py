@@ -44,7 +44,10 @@ def answers(
     """
     processor, tokenizer = network.processor, network.processor.tokenizer
     asked, images = list(rows["question"]), list(rows["image"])
-    layouts = 0 if features is None else features.layouts(images)
+    layouts = 0
+    if features is not None:
+        features.prepare(images)
+        layouts = features.layouts(images)
     prompts = tokens.encode_all(processor, asked, [None] * len(asked), layouts)
     said = [np.empty(0, dtype=np.int64)] * len(asked)
     if drafts is not None:
@@ -167,6 +170,7 @@ def token_logps(
     """For each row the log-probabilities, in nats, of the tokens of its `answer` and of the
     end-of-sequence token (T,); or with `prefixes`, one for each row, of its `target` alone after
     the image and that prefix of the assistant's."""
+    features.prepare(list(rows["image"]))
     prompts = list(rows["question"]) if prefixes is None else [""] * len(rows)
     wanted = list(rows["answer"] if prefixes is None else rows["target"])
     layouts = features.layouts(list(rows["image"]))
@@ -271,6 +275,7 @@ def _means(
 ) -> list[np.ndarray]:
     """For each row the mean log-probability per token, in nats, of each of its `values` (K,) after
     the tokens in `starts`; `batch` as in `candidate_logps`."""
+    features.prepare(images)
     # Equally long starts before the same values need no padding, and one tree.
     groups: dict[tuple[int, Spelled], list[int]] = {}
     for i, (start, own) in enumerate(zip(starts, values, strict=True)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ class _Resident(NamedTuple):
 
 
 _resident: list[_Resident] = []  # one at the most, and none while it is lent
+_lent: list[_Resident] = []
 
 
 @contextlib.contextmanager
@@ -40,20 +40,29 @@ def lend(where: str | Path, dtype: str = "float32") -> Iterator[Network]:
         release()
         network = loading.load(where, dtype=dtype)
     before = _state(network.model)
+    _lent.append(_Resident(key, network))
     try:
         yield network
-    except BaseException as error:
-        # Frames of a traceback hold what was computed in them, and somebody holds the traceback.
-        found: BaseException | None = error
-        while found is not None:
-            traceback.clear_frames(found.__traceback__)
-            found = found.__context__
-        raise
-    _put_back(network.model, before)
-    if _resident:  # of one who asked meanwhile
-        release()
-    _resident.append(_Resident(key, network))
-    memory.release()
+    finally:
+        _lent.pop()
+        _put_back(network.model, before)
+        if _resident:  # of one who asked meanwhile
+            release()
+        _resident.append(_Resident(key, network))
+        memory.release()
+
+
+@contextlib.contextmanager
+def lent(where: str | Path, dtype: str) -> Iterator[Network]:
+    """The network that is lent at the moment, with whatever adapters are beside it, for what does
+    not depend on them; where it is not lent, as `lend`."""
+    key = (_files(folders.find(where)), str(dtype))
+    for each in _lent:
+        if each.key == key:
+            yield each.network
+            return
+    with lend(where, dtype) as network:
+        yield network
 
 
 def release() -> None:

@@ -11,8 +11,7 @@ from remem.model.precision import COMPUTED
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
-# An adapter is trained and kept in single precision, whatever its network is held in.
-ADAPTER = BYTES["float32"]
+ADAPTER = BYTES | {"float16": 4}  # that of a network in float16 is kept in single precision
 
 
 class Sizes(NamedTuple):
@@ -47,7 +46,7 @@ def of_network(
         queries, keys = head * text.num_attention_heads, head * text.num_key_value_heads
     # kinds.targets of most: q and o, k and v; gate, up and down. Each has a matrix for either side.
     sides = 2 * (width + queries) + 2 * (width + keys) + 3 * (width + mlp)
-    return Sizes(patches * width * BYTES[dtype], layers * sides * rank * ADAPTER)
+    return Sizes(patches * width * BYTES[dtype], layers * sides * rank * ADAPTER[dtype])
 
 
 def _features(where: str | Path, folder: Path, config: Any, side: int) -> int:

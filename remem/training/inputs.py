@@ -14,6 +14,7 @@ from remem.data import validation
 from remem.data.dataset import Data, RowsRun, folder_of, rows_of
 from remem.data.subset import TrainSubset
 from remem.model import features, resident
+from remem.model.computed_features import ComputedFeatures
 from remem.model.features import SHARD, Features
 from remem.runs import Run
 from remem.training.base_model import BaseRun, base_needs, place
@@ -70,19 +71,29 @@ class Inputs(NamedTuple):
 def inputs(base: BaseRun, data: Data, runs_root: Path, subset: TrainSubset | None = None) -> Inputs:
     """What a run on `base` and `data` starts from, made first where it is not there. Raises BadData
     and CannotLoad."""
-    found = runs.get_or_create(_features_run(base, data, subset), runs_root)
-    return Inputs(place(base, runs_root), rows_of(data, runs_root), _features(found))
+    where, rows = place(base, runs_root), rows_of(data, runs_root)
+    if base.network.features == "computed":
+        found = _computed(where, base.network.dtype, folder_of(data, runs_root))
+    else:
+        found = _features(runs.get_or_create(_features_run(base, data, subset), runs_root))
+    return Inputs(where, rows, found)
 
 
 def inputs_needs(base: BaseRun, data: Data, subset: TrainSubset | None = None) -> tuple[Run, ...]:
     """The runs that `inputs` reads, for the `needs` of others."""
-    return (*base_needs(base), RowsRun(data=data), _features_run(base, data, subset))
+    stored = base.network.features == "stored"
+    return (*base_needs(base), RowsRun(data=data), *[_features_run(base, data, subset)] * stored)
 
 
 def _features_run(base: BaseRun, data: Data, subset: TrainSubset | None) -> FeaturesRun:
     """Subsets share the features of all pictures, but where they show a few of many."""
     few = subset if subset is not None and subset.pictures is not None else None
     return FeaturesRun(base=base, data=data, subset=few)
+
+
+@functools.lru_cache(16)
+def _computed(where: Path | str, dtype: str, folder: Path) -> Features:
+    return ComputedFeatures(where, dtype, folder, functools.partial(validation.Pictures, folder))
 
 
 @functools.lru_cache(16)  # files that stay on disk until they are touched

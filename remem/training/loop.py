@@ -53,6 +53,7 @@ class Examples:
         )
         self.ids = list(rows["id"])
         self.images, self.features = list(rows["image"]), features
+        features.prepare(self.images)
         self.pad_id = network.processor.tokenizer.pad_token_id
         self.lengths = np.array([len(e.ids) for e in self.encoded])
         self.prompts = np.array([e.n_prompt for e in self.encoded])

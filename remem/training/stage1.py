@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,8 @@ from remem.config.sections import Optimiser
 from remem.data.dataset import Data
 from remem.data.subset import TrainSubset
 from remem.model import adapters, resident
-from remem.runs import Run, Spec
+from remem.model.loading import Network
+from remem.runs import NOT_IN_DIGEST, Run, Spec
 from remem.training.base_model import BaseRun
 from remem.training.inputs import inputs, inputs_needs
 from remem.training.loop import Diverged, Examples, fit, shuffled
@@ -39,6 +41,9 @@ class Untrained(Spec):
     def adapter(self, runs_root: Path) -> None:
         """It has no adapter."""
 
+    def drop_adapter(self, runs_root: Path) -> None:
+        """There is nothing to delete."""
+
     def train_rows(self, rows: pd.DataFrame) -> pd.DataFrame:
         """The training rows of its data, though it never saw them."""
         return rows[rows["split"] == "train"]
@@ -49,7 +54,13 @@ NOTES = "notes.txt"
 
 class TrainRun(Run):
     """A run of training: its folder holds `adapter/` and `history.csv`, and where a reader should
-    know more, `notes.txt`."""
+    know more, `notes.txt`.
+
+    An adapter that is not `kept` lies beside the runs until the answers that it is for are there
+    (`drop_adapter`): of hundreds of lessons the answers alone are read.
+    """
+
+    kept: Annotated[bool, NOT_IN_DIGEST] = True
 
     @property
     def trained(self) -> Self:
@@ -57,8 +68,36 @@ class TrainRun(Run):
         return self
 
     def adapter(self, runs_root: Path) -> Path:
-        """The folder of its adapter."""
-        return runs.folder(self, runs_root) / "adapter"
+        """The folder of its adapter, which is trained again where it was not kept."""
+        inside, beside = runs.folder(self, runs_root) / "adapter", self._beside(runs_root)
+        if inside.is_dir():
+            return inside
+        if not beside.is_dir():
+            lock = paths.make_folder(Path(runs_root) / ".locks") / f"adapter-{runs.name(self)}"
+            with runs.locked(lock), paths.scratch_folder() as scratch:
+                if not beside.is_dir():
+                    self.model_copy(update={"kept": False}).make(scratch, runs_root)
+        return beside
+
+    def save_adapter(self, network: Network, out: Path, runs_root: Path) -> None:
+        """Write the adapter to where it belongs, as the last thing of `make`, whose `out` is."""
+        if self.kept:
+            adapters.save_adapter(network, out / "adapter")
+            return
+        beside = self._beside(runs_root)
+        part = paths.make_folder(beside.parent) / f".{beside.name}.part"
+        for old in (part, beside):
+            shutil.rmtree(old, ignore_errors=True)
+        adapters.save_adapter(network, part)
+        part.rename(beside)
+
+    def drop_adapter(self, runs_root: Path) -> None:
+        """Delete it, if it is not kept."""
+        if not self.kept:
+            shutil.rmtree(self._beside(runs_root), ignore_errors=True)
+
+    def _beside(self, runs_root: Path) -> Path:
+        return Path(runs_root) / "adapters" / runs.name(self)
 
     def read(self, folder: Path) -> pd.DataFrame:
         """Step by step: step, epoch, lr, loss (of stage 1 in nats per answer token), seconds."""
@@ -140,7 +179,7 @@ class Stage1Run(TrainRun):
             examples = {"train": Examples(network, train_rows, features)}
             note = self.noting(out)
             history = fit(network, examples, plan, cross_entropy, self.optimiser, note=note)
-            adapters.save_adapter(network, out / "adapter")
+            self.save_adapter(network, out, runs_root)
         history.to_csv(out / "history.csv", index=False)
 
 

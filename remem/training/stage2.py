@@ -77,11 +77,11 @@ class Stage2Run(TrainRun):
         refusals = rng.choice(self.method.refusal_pool, size=len(views["forget"]))
         steps = plan(len(views["forget"]), len(views["retain"]), self.optimiser, rng, self.updates)
 
+        start = self.start.adapter(runs_root)
         with (
             resident.lend(place, self.base.network.dtype) as network,
             self.history_saved(runs_root),
         ):
-            start = self.start.adapter(runs_root)
             network = adapters.load_adapter(network, start, trainable=True, reference=True)
             examples = {
                 "forget": Examples(network, views["forget"], features),
@@ -103,7 +103,7 @@ class Stage2Run(TrainRun):
                 name=f"the loss of {self.method.name}",
                 note=self.noting(out),
             )
-            adapters.save_adapter(network, out / "adapter")
+            self.save_adapter(network, out, runs_root)
         history.to_csv(out / "history.csv", index=False)
 
 

@@ -39,3 +39,18 @@ def test_a_local_network_is_known_by_its_content_wherever_it_lies(monkeypatch, t
     assert runs.digest(Hub(hub="a/llava")) != runs.digest(Hub(hub="b/llava"))
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Hub(hub="~/llava").hub == str(tmp_path / "llava")
+
+
+def test_what_a_network_has_in_memory_moves_no_digest():
+    memory = {"stage1": {"micro_batch": 2}, "stage2": {"checkpointing": True}}
+    memory |= {"features": "computed"}
+    kinds = TypeAdapter(Network)
+    for fields in ({"hub": "a/llava"}, SIZES):
+        plain, own = (kinds.validate_python(fields | more) for more in ({}, memory))
+        assert own.stage1.micro_batch == 2 and plain.stage1.micro_batch is None
+        assert runs.digest(own) == runs.digest(plain)
+    # written down: a change of these makes every run of every user be made again
+    assert runs.digest(Hub(hub="a/llava")) == "13d730e9e13d"
+    assert runs.digest(TinyLlava(**SIZES)) == "1989c30f5ff7"
+    with pytest.raises(ValidationError, match="micro_batch"):
+        kinds.validate_python({"hub": "a/llava", "stage1": {"micro_batch": 0}})

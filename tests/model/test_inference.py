@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from remem.data import splits, validation
-from remem.model import inference, scores, tokens
+from remem.model import inference, memory, scores, tokens
 from remem.synthetic import questions
 
 
@@ -88,6 +88,56 @@ def test_candidates_do_not_depend_on_the_batch(small, adapted, features):
     )
     for few, many in zip(small_batch, large_batch, strict=True):
         np.testing.assert_allclose(few, many, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 19, 200])
+def test_what_stands_before_candidates_is_read_once_a_row(small, adapted, features, batch):
+    rows, candidates, read = small.rows[::7], splits.candidates(small.rows), []
+    adapted.llava.model.register_forward_pre_hook(
+        lambda module, given, named: read.append(tuple(named["input_ids"].shape)), with_kwargs=True
+    )
+    inference.candidate_logps(adapted, rows, features, candidates, "plain", batch)
+    assert sum(count for count, _ in read) == len(rows)
+    shortest = min(width for _, width in read)
+    assert len(read) == len(rows) if batch == 1 else len(read) < len(rows)
+    assert all(count == 1 or count * width <= batch * shortest for count, width in read)
+
+
+def test_where_memory_is_short_less_is_asked_at_once_and_nothing_changes(
+    small, adapted, features, monkeypatch, capsys
+):
+    rows, candidates = small.rows[::9], splits.candidates(small.rows)
+
+    def asked():
+        return (
+            inference.answers(adapted, rows, features, 12, 6, list(rows["answer"])),
+            inference.token_logps(adapted, rows, features, 12),
+            inference.candidate_logps(adapted, rows, features, candidates, "plain", 40),
+        )
+
+    usual = asked()
+    forward = type(adapted.llava.model).forward
+
+    def small_memory(self, *args, **kwargs):
+        if len(kwargs["input_ids"]) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(type(adapted.llava.model), "forward", small_memory)
+    said, logps, ranked = asked()
+    assert said == usual[0]
+    for found, before in zip([*logps, *ranked], [*usual[1], *usual[2]], strict=True):
+        np.testing.assert_allclose(found, before, atol=1e-4)
+    told = capsys.readouterr().err
+    assert "sequences (batch): 12 at a time do not fit into memory; 6 from here on" in told
+    assert "candidates (batch): " in told
+
+    def none(self, *args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(type(adapted.llava.model), "forward", none)
+    with pytest.raises(memory.OutOfMemory, match=r"\(batch\): one at a time does not fit"):
+        asked()
 
 
 @pytest.mark.parametrize("named", [False, True])
