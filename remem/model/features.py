@@ -140,9 +140,9 @@ class Features:
 
 def write_shard(folder: Path, number: int, features: Sequence[Tensor]) -> None:
     """Write the features of SHARD or fewer pictures, as `Features.read` wants them."""
-    together = together(features)
-    together = torch.cat(together) if isinstance(together, list) else together
-    save_file({"features": together}, folder / f"features-{number:04d}.safetensors")
+    shard = together(features)
+    shard = torch.cat(shard) if isinstance(shard, list) else shard
+    save_file({"features": shard}, folder / f"features-{number:04d}.safetensors")
 
 
 def write_layouts(folder: Path, network: Network, layouts: Sequence[Layout]) -> None:

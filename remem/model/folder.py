@@ -53,7 +53,7 @@ def find(where: str | Path) -> Path:
             raise CannotLoad(
                 f"{where}: its weights are not on this machine. Set HF_HUB_OFFLINE=0 to have them "
                 "downloaded (a 7B needs about 16 GiB of disk and a GPU with at least 24 GiB, a 13B "
-                "twice that), or use scale: tiny, which needs neither."
+                "twice that, a smaller one less), or use scale: tiny, which needs neither."
             ) from error
         folder = Path(found)
     adapter = (folder / "adapter_config.json").is_file()
