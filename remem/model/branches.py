@@ -1,4 +1,4 @@
-"""What a network reads of a prefix and of the branches of a tree that goes on from it.
+"""Candidates as the branches of a tree: what a network reads of a prefix, and of them after it.
 
 A token of a branch sees the prefix and what leads to it, and nothing else; it stands at the
 position that it would have if its branch were alone.

@@ -81,22 +81,24 @@ def _kind(where: str | Path, folder: Path, config: Any) -> type:
 def _read(kind: Any, folder: Path) -> Any:
     # backend="pil": with torchvision installed the default would be another preprocessor,
     # and two machines would see different pixels.
-    ours = {"local_files_only": True, "trust_remote_code": False}
+    pil: dict[str, Any] = {"backend": "pil", "local_files_only": True}
     if "video_processor" not in kind.get_attributes():
-        return kind.from_pretrained(folder, backend="pil", **ours)
+        return kind.from_pretrained(folder, **pil, trust_remote_code=False)
     from transformers import AutoImageProcessor, AutoTokenizer
 
     kind = _without_videos(kind)
     parts = {
-        "image_processor": lambda: AutoImageProcessor.from_pretrained(
-            folder, backend="pil", **ours
+        "image_processor": AutoImageProcessor.from_pretrained(
+            folder, **pil, trust_remote_code=False
         ),
-        "tokenizer": lambda: AutoTokenizer.from_pretrained(folder, **ours),
-        "video_processor": lambda: None,
+        "tokenizer": AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        ),
+        "video_processor": None,
     }
-    wanted = [name for name in inspect.signature(kind).parameters if name in parts]
+    wanted = [parts[name] for name in inspect.signature(kind).parameters if name in parts]
     settings, _ = kind.get_processor_dict(folder, local_files_only=True)
-    return kind.from_args_and_dict([parts[name]() for name in wanted], settings)
+    return kind.from_args_and_dict(wanted, settings)
 
 
 def _without_videos(kind: Any) -> Any:

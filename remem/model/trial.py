@@ -1,4 +1,4 @@
-"""Whether a network is of a kind that can be trained and asked here: told when it is loaded."""
+"""Whether a network can be used here: told when it is loaded."""
 
 from __future__ import annotations
 
