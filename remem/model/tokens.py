@@ -79,10 +79,10 @@ def encode_all(
     turns = dict(zip(turns, rendered, strict=True))
     prefills = prefills if prefills is not None else [None] * len(questions)
     prompts = [
-        _after(turns[q] if each is None else turns[q].replace(image, each.text), prefill or None)
+        after(turns[q] if each is None else turns[q].replace(image, each.text), prefill or None)
         for q, prefill, each in zip(questions, prefills, layouts, strict=True)
     ]
-    wholes = [_after(p, a) for p, a in zip(prompts, answers, strict=True)]
+    wholes = [after(p, a) for p, a in zip(prompts, answers, strict=True)]
     lookup = _tokenised(tokenizer, dict.fromkeys(prompts + wholes))
     encoded = []
     for question, prompt, whole, answer, each in zip(
@@ -110,22 +110,25 @@ def encode_all(
     return encoded
 
 
-def _after(text: str, more: str | None) -> str:
+def after(text: str, more: str | None) -> str:
     """`text` and `more`, with white space between the two; `text` alone where `more` is None."""
     if more is None:
         return text
     return f"{text}{more}" if text[-1:].isspace() else f"{text} {more}"
 
 
+def begun(tokenizer: Any, text: str) -> bool:
+    """Whether a chat template has written the first token of a sequence itself: the tokenizer then
+    does not write it again."""
+    first = getattr(tokenizer, "bos_token", None)
+    return bool(first) and text.startswith(first)
+
+
 def _tokenised(tokenizer: Any, texts: Iterable[str]) -> dict[str, list[int]]:
-    """The ids of each text. Where a chat template writes the first token of a sequence itself, the
-    tokenizer does not write it again."""
-    texts, first = list(texts), getattr(tokenizer, "bos_token", None)
-    if first and texts[0].startswith(first):
-        return dict(
-            zip(texts, tokenizer(texts, add_special_tokens=False)["input_ids"], strict=True)
-        )
-    return dict(zip(texts, tokenizer(texts)["input_ids"], strict=True))
+    """The ids of each text."""
+    texts = list(texts)
+    more = {"add_special_tokens": False} if begun(tokenizer, texts[0]) else {}
+    return dict(zip(texts, tokenizer(texts, **more)["input_ids"], strict=True))
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,6 @@ TESTED = frozenset(
     )
 )
 
-WORDS = ("input_ids", "attention_mask")  # what a processor makes of text
-
 # The mean error of numbers as a share of their mean size: what rounding makes, and no more.
 ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 0.05, torch.float16: 0.02}
 
@@ -94,14 +92,15 @@ def _wrong(network: Network, kind: kinds.Kind) -> Iterator[str]:
     prepared = pictures.prepare(network.processor, kind.token, [picture], kind.told)
     flat = kinds.features(network.llava, kind, prepared.pixels)
     [layout] = pictures.fitted(prepared.layouts, len(flat))
-    values = ["Ann Bell of Oslo", "Ann Bell of Rome", "a judge"]
-    ask = [tokens.encode(network.processor, "Who is it?", value, layout) for value in values]
-    batch = tokens.collate(ask[:1], [flat], pad_id=0)
-    found = scores.score(network, batch, "all").logits
-    ids = batch.input_ids.to(network.llava.device)
-    taken = {*inspect.signature(network.llava.forward).parameters} - {*WORDS, kind.types}
-    pixels = kinds.placed(network.llava, prepared.pixels, taken)
-    whole = network.llava(input_ids=ids, **kinds.marks(kind, ids), **pixels).logits[0, :-1]
+    question, values = "Who is it?", ["Ann Bell of Oslo", "Ann Bell of Rome", "a judge"]
+    ask = [tokens.encode(network.processor, question, value, layout) for value in values]
+    made = _in_the_usual_way(network.processor, picture, question, values[0])
+    if made["input_ids"][0].tolist() != ask[0].ids[:-1].tolist():  # without end-of-sequence
+        yield "its processor writes a conversation in other tokens than are written here"
+        return
+    taken = {*inspect.signature(network.llava.forward).parameters} - {"attention_mask"}
+    whole = network.llava(**kinds.placed(network.llava, made, taken)).logits[0]
+    found = scores.score(network, tokens.collate(ask[:1], [flat], 0), "all").logits
     if not _alike(found, whole, network):
         yield (
             "its logits for a picture are not those that its own forward gives of the pixels: it "
@@ -116,6 +115,16 @@ def _wrong(network: Network, kind: kinds.Kind) -> Iterator[str]:
             "Exposure's candidates, read together, are not read as each is alone: some of its "
             "layers pass over the mask of attention"
         )
+
+
+def _in_the_usual_way(processor: Any, picture: Image.Image, question: str, answer: str) -> Any:
+    """What a processor makes of a conversation, with the picture in it."""
+    content = [{"type": "image"}, {"type": "text", "text": question}]
+    turns = [{"role": "user", "content": content}]
+    text = processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
+    text = tokens.after(text, answer)
+    more = {"add_special_tokens": False} if tokens.begun(processor.tokenizer, text) else {}
+    return dict(processor(images=[[picture]], text=[text], return_tensors="pt", **more))
 
 
 def _alike(found: Tensor, wanted: Tensor, network: Network) -> bool:

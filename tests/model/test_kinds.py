@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 import torch
 from torch import nn
@@ -18,9 +20,13 @@ def test_a_kind_is_found_out_once_without_a_random_number(llava, monkeypatch):
     kinds._KINDS.pop(llava.llava, None)
     before, asked = torch.get_rng_state(), []
     real = llava.llava.get_image_features
-    monkeypatch.setattr(
-        llava.llava, "get_image_features", lambda **given: (asked.append(given), real(**given))[1]
-    )
+
+    @functools.wraps(real)
+    def asking(**given):
+        asked.append(given)
+        return real(**given)
+
+    monkeypatch.setattr(llava.llava, "get_image_features", asking)
     assert network.kind is network.kind is llava.kind and len(asked) == 1
     assert torch.equal(torch.get_rng_state(), before)
 

@@ -27,10 +27,10 @@ def test_an_outline_has_no_weights_and_draws_no_number(small):
 def test_a_network_that_takes_pixels_only_is_refused_before_its_weights_are_read(tmp_path):
     text = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "vocab_size": 64}
     text |= {"num_attention_heads": 4, "num_key_value_heads": 2, "cross_attention_layers": [1]}
-    text |= {"pad_token_id": 0}
+    text |= {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
     vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "image_size": 32}
     vision |= {"num_global_layers": 1, "attention_heads": 2, "vision_output_dim": 64}
-    vision |= {"patch_size": 8, "intermediate_layers_indices": [1], "max_num_tiles": 1}
+    vision |= {"patch_size": 8, "intermediate_layers_indices": [1], "max_num_tiles": 4}
     MllamaConfig(text_config=text, vision_config=vision).save_pretrained(tmp_path)
     with pytest.raises(CannotLoad, match=r"MllamaFor\w+ cannot be used here: .*get_image_features"):
         trial.outline(tmp_path, tmp_path)

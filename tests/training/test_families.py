@@ -41,12 +41,12 @@ def test_a_family_memorises_unlearns_and_is_asked(
     base = BaseRun(network=Hub(hub=str(folder), dtype="float32", features=features))
     rows = dataset.rows_of(DATA, root)
     optimiser = small.optimiser.model_copy(
-        update={"batch": 8, "micro_batch": 3, "epochs": 4, "lr": 1e-2}
+        update={"batch": 8, "micro_batch": 3, "epochs": 4, "lr": 3e-2}
     )
     stage1 = Stage1Run(base=base, data=DATA, rank=4, alpha=8, optimiser=optimiser, seed=1)
     memorised = runs.get_or_create(stage1, root)
     losses = stage1.read(memorised)["loss"]
-    assert losses.iloc[-1] < 0.9 * losses.iloc[0]
+    assert losses.iloc[-2:].max() < losses.iloc[:2].min()
     weights = load_file(memorised / "adapter" / "adapter_model.safetensors")
     assert len(weights) == 2 * 2 * 7  # layers, A and B, projections
     assert all(".layers." in key and "vision" not in key for key in weights)
