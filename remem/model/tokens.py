@@ -99,7 +99,7 @@ def encode_all(
             encoded.append(Encoded(ids, len(head)))
         else:
             rows = ids == each.token
-            if rows.sum() != len(each.runs):
+            if len(each.runs) > 1 and rows.sum() != len(each.runs):
                 raise ValueError(
                     f"{question!r} or {answer!r} holds a token that stands for pictures"
                 )
