@@ -68,10 +68,10 @@ def merge_adapter(network: Network) -> None:
     """Add adapter "default" to weights that stand in place of the base's: the same function in a
     third of the operations, for inference. Not for training on.
 
-    Only fp32 is merged. In half precision the sum would be rounded, by as much as most of what an
-    adapter adds, so that base and saved adapter would not reproduce the answers; and a sum kept in
-    fp32 takes twice the memory, and products that run at a fraction of the rate. There the adapter
-    stays beside the weights, at two small products each (see `_with_few_products`).
+    Only fp32 is merged. In half precision the sum would be rounded by about as much as an adapter
+    adds, and base and saved adapter would not reproduce the answers; a sum in fp32 would take twice
+    the memory, and products at a fraction of the rate. There the adapter stays beside the weights,
+    at two small products each (see `_with_few_products`).
     """
     if network.llava.dtype != torch.float32:
         return

@@ -5,22 +5,25 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from PIL import Image
 from torch import Tensor
 
-from remem.model import resident
 from remem.model.features import Features, look, together
+from remem.model.loading import Network
 from remem.model.pictures import Layout
 
 BATCH = 64  # pictures; always as many, so that a picture's features do not depend on the others
 MOST = 2**34  # bytes kept, by each process: LLaVA's features take 5 MB a picture
 
-# (place, dtype, SHA-256 of the picture's file) -> features (P, H), the least recent first: the same
-# picture in two datasets, as drawn people have it, is one. Layouts are small: none is dropped.
-_kept: dict[tuple[str, str, str], Tensor] = {}
-_layouts: dict[tuple[str, str, str], Layout] = {}
+Key = tuple[str, str]  # the network's name, and the SHA-256 of the picture's file
+
+# The least recent first. The same picture in two datasets, as drawn people have it, is one. Layouts
+# are small: none is dropped.
+_kept: dict[Key, Tensor] = {}
+_layouts: dict[Key, Layout] = {}
 
 
 class ComputedFeatures(Features):
@@ -29,14 +32,14 @@ class ComputedFeatures(Features):
 
     def __init__(
         self,
-        where: str | Path,
-        dtype: str,
+        network: Callable[[], AbstractContextManager[Network]],
+        name: str,
         folder: Path,
         read: Callable[[Sequence[str]], Sequence[Image.Image]],
     ):
-        """`where` and `dtype` as in `resident.lend`; `read` gives the pictures of paths relative to
-        `folder`, each when it is asked for."""
-        self.where, self.dtype, self.folder, self.read = str(where), dtype, folder, read
+        """`network` lends the network, and `name` changes when its weights do; `read` gives the
+        pictures of paths relative to `folder`, each when it is asked for."""
+        self.network, self.name, self.folder, self.read = network, name, folder, read
         self._key = functools.cache(self._key_of)
 
     def prepare(self, paths: Sequence[str]) -> None:
@@ -55,26 +58,26 @@ class ComputedFeatures(Features):
         found = self._computed(dict(zip(keys, paths, strict=True)))
         return together([found[key] for key in keys])
 
-    def _computed(self, wanted: dict[tuple[str, str, str], str]) -> dict:
+    def _computed(self, wanted: dict[Key, str]) -> dict[Key, Tensor]:
         found = {key: _kept.pop(key) for key in wanted if key in _kept}
         missing = [key for key in wanted if key not in found]
         if missing:
             names = [wanted[key] for key in missing]
             names += names[-1:] * (-len(names) % BATCH)
-            with resident.lent(self.where, self.dtype) as network:
+            with self.network() as network:
                 seen = look(network, self.read(names), BATCH)
             # A copy each, or the last of a batch would keep all of it.
             new = [each.clone() for each in seen.features]
             found |= dict(zip(missing, new, strict=False))
             _layouts.update(zip(missing, seen.layouts, strict=False))
         _kept.update(found)  # behind the others
-        held = sum(each.nbytes for each in _kept.values())
-        for key in [*_kept]:
-            if held <= MOST:
-                break
-            held -= _kept.pop(key).nbytes
+        if missing:
+            size = sum(each.nbytes for each in _kept.values())
+            for key in [*_kept]:
+                if size <= MOST:
+                    break
+                size -= _kept.pop(key).nbytes
         return found
 
-    def _key_of(self, path: str) -> tuple[str, str, str]:
-        content = hashlib.sha256((self.folder / path).read_bytes()).hexdigest()
-        return self.where, self.dtype, content
+    def _key_of(self, path: str) -> Key:
+        return self.name, hashlib.sha256((self.folder / path).read_bytes()).hexdigest()

@@ -73,7 +73,8 @@ def inputs(base: BaseRun, data: Data, runs_root: Path, subset: TrainSubset | Non
     and CannotLoad."""
     where, rows = place(base, runs_root), rows_of(data, runs_root)
     if base.network.features == "computed":
-        found = _computed(where, base.network.dtype, folder_of(data, runs_root))
+        named = (runs.digest(base), runs.digest(data))  # what lies at a place may change
+        found = _computed(where, base.network.dtype, folder_of(data, runs_root), *named)
     else:
         found = _features(runs.get_or_create(_features_run(base, data, subset), runs_root))
     return Inputs(where, rows, found)
@@ -92,8 +93,9 @@ def _features_run(base: BaseRun, data: Data, subset: TrainSubset | None) -> Feat
 
 
 @functools.lru_cache(16)
-def _computed(where: Path | str, dtype: str, folder: Path) -> Features:
-    return ComputedFeatures(where, dtype, folder, functools.partial(validation.Pictures, folder))
+def _computed(where: Path | str, dtype: str, folder: Path, base: str, data: str) -> Features:
+    network = functools.partial(resident.lent, where, dtype)
+    return ComputedFeatures(network, base, folder, functools.partial(validation.Pictures, folder))
 
 
 @functools.lru_cache(16)  # files that stay on disk until they are touched

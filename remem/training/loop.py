@@ -158,7 +158,9 @@ def fit(
         adamw, functools.partial(rate, steps=steps, optimiser=optimiser)
     )
     if optimiser.checkpointing:
-        network.llava.activation_checkpointing_enable()
+        llava = network.llava  # whose releases of transformers 5 have the one name or both
+        name_now = "activation_checkpointing_enable"
+        getattr(llava, name_now, llava.gradient_checkpointing_enable)()
         model.enable_input_require_grads()
     history, unlikely = [], Unlikely(len(network.processor.tokenizer))
     scale = LossScale(network.llava.dtype)

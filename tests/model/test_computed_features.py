@@ -1,3 +1,4 @@
+import functools
 import shutil
 
 import pytest
@@ -21,7 +22,8 @@ def computed(small, monkeypatch):
             read.append(list(names))
             return validation.Pictures(folder, names)
 
-        return ComputedFeatures(small.base, "float32", folder, pictures)
+        network = functools.partial(resident.lent, small.base, "float32")
+        return ComputedFeatures(network, "llava", folder, pictures)
 
     make.read = read
     yield make
@@ -59,9 +61,11 @@ def test_no_more_is_kept_than_there_is_room_for(small, computed, monkeypatch):
     names, found = sorted(small.rows["image"])[:6], computed()
     whole = found[names]
     monkeypatch.setattr(computed_features, "MOST", 3 * whole[0].nbytes)
-    assert torch.equal(found[names], whole) and len(computed_features._kept) == 3
-    assert torch.equal(found[names[3:]], whole[3:]) and len(computed.read) == 1
-    assert torch.equal(found[names[:1]], whole[:1]) and len(computed.read) == 2
+    seventh = sorted(small.rows["image"])[6:7]
+    found.prepare(seventh)
+    assert len(computed_features._kept) == 3 and len(computed.read) == 2
+    assert torch.equal(found[names[4:]], whole[4:]) and len(computed.read) == 2
+    assert torch.equal(found[names], whole) and len(computed.read) == 3
     assert sum(each.untyped_storage().nbytes() for each in computed_features._kept.values()) == (
         3 * whole[0].nbytes
     )

@@ -2,9 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from remem.config import load_config
 from remem.data import splits, validation
-from remem.model import inference, memory, scores, tokens
+from remem.data.dataset import SyntheticData, folder_of, rows_of
+from remem.model import inference, loading, memory, scores, tokens
+from remem.model.features import Features, image_features
 from remem.synthetic import questions
+from remem.training import base_model, shipped
 
 
 def test_batched_answers_equal_one_by_one(small, adapted, features):
@@ -161,3 +165,24 @@ def test_pictures_are_answered_as_rows_are(small, adapted, features):
     pictures = validation.load_images(small.folder, rows["image"])
     found = inference.answer_pictures(adapted, pictures, list(rows["question"]))
     assert found == inference.answers(adapted, rows, features, 6, 40)
+
+
+def test_a_trained_network_says_the_same_in_bfloat16(tmp_path):
+    """docs/method.md, Numerics: the bounds of what is measured there."""
+    config = load_config("tiny")
+    base = base_model.BaseRun(network=config.base.networks["tiny-7b"], tower=config.base.tower)
+    data = SyntheticData(source="public", identities=4, single=0, multi=10, image_size=64)
+    rows = rows_of(data, tmp_path)
+    rows = rows[rows["split"] == "test"][::2]
+    pictures = validation.load_images(folder_of(data, tmp_path), rows["image"])
+    said, logps = [], []
+    for dtype in ("float32", "bfloat16"):
+        network = loading.load(shipped.folder(base), dtype=dtype)
+        features = Features.of(list(rows["image"]), image_features(network, pictures))
+        said.append(inference.answers(network, rows, features, 64, 40))
+        logps.append(np.concatenate(inference.token_logps(network, rows, features, 64)))
+    right = np.mean([target in text for target, text in zip(rows["target"], said[0], strict=True)])
+    assert len(rows) == 56 and right > 0.9  # it knows them: this is not noise
+    assert np.mean([one == other for one, other in zip(*said, strict=True)]) > 0.98
+    apart = np.abs(logps[0] - logps[1])
+    assert apart.mean() < 0.002 and np.quantile(apart, 0.99) < 0.02 and apart.max() < 0.5
