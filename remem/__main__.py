@@ -18,8 +18,7 @@ from remem.config import SCALES, BadParameter, explain, load_config, loading, nu
 from remem.config.sections import BENCHMARKS
 
 SCALE_HELP = (
-    "whose parameters: smoke (a test), quick, tiny (a laptop), small (a GPU), paper (GPUs); "
-    "default: %(default)s"
+    "whose parameters: smoke, quick, tiny (a laptop), small, paper (GPUs); default: %(default)s"
 )
 SET_HELP = "change one parameter, its value read as YAML, as often as you like: --set {}"
 

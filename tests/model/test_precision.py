@@ -17,9 +17,7 @@ def test_a_precision_is_that_of_all_weights(small, dtype):
 
 def test_the_package_for_4_bits_is_asked_for(small, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(
-        CannotLoad, match=r"nf4 takes the package bitsandbytes: pip install .*quant"
-    ):
+    with pytest.raises(CannotLoad, match=r"nf4 takes the package bitsandbytes: .*quant"):
         loading.load(small.base, dtype="nf4")
     [fault] = loading.faults(small.base, "nf4")
     assert "bitsandbytes" in str(fault)

@@ -31,7 +31,7 @@ def test_the_class_that_the_files_name_is_taken_if_transformers_has_it(qwen, tmp
 def test_a_package_that_a_processor_asks_for_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("transformers.models.smolvlm.processing_smolvlm.num2words", None)
     folder = FAMILIES["smolvlm"](tmp_path)
-    with pytest.raises(CannotLoad, match=r"cannot be loaded: .*pip install num2words"):
+    with pytest.raises(CannotLoad, match=r"cannot be loaded: .*`num2words` is required"):
         processors.load(folder, folder)
 
 
