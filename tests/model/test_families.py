@@ -9,6 +9,7 @@ import torch
 from families import FAMILIES
 from PIL import Image
 
+from remem.evaluation import base_abilities
 from remem.model import adapters, inference, loading, scores, tokens
 from remem.model.features import Features, look
 
@@ -150,3 +151,19 @@ def test_exposure_equals_a_plain_forward_per_candidate(family):
         assert given.tolist() == pytest.approx(plain, abs=1e-4)
         assert by_two.tolist() == pytest.approx(plain, abs=1e-4)
         assert np.std(plain) > 0.01
+
+
+def test_what_enters_the_language_model_is_what_it_reads(family):
+    network, row = family.network, family.rows.iloc[2]
+    layouts = family.features.layouts([row.image])
+    encoded = tokens.encode_all(network.processor, ["Who?"], ["Ann."], layouts)
+    batch = tokens.collate(encoded, family.features[[row.image]], pad_id=0)
+    shown = scores.image_inputs(network, batch.input_ids, batch.features, batch.inputs)
+    with torch.no_grad():
+        entering = scores.entering(network, batch)
+        found = network.language_model(**entering, use_cache=False).last_hidden_state
+        whole = network.llava.model(input_ids=batch.input_ids, use_cache=False, **shown)
+    torch.testing.assert_close(found, whole.last_hidden_state)
+    size = base_abilities.size(network)
+    assert size["width"] == 32 and size["layers"] == 2
+    assert size["parameters, language model"] < size["parameters, all"]
