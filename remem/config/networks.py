@@ -27,9 +27,11 @@ class Memory(Spec):
     """What of one network is in memory in a stage, in place of what the stage says for all. It
     moves memory and time, and no result."""
 
-    micro_batch: Count | None = Field(None, description="rows at once; null: as the stage says")
+    micro_batch: Count | None = Field(
+        default=None, description="rows at once; null: as the stage says"
+    )
     checkpointing: bool | None = Field(
-        None, description="time for memory, on a GPU; null: as the stage says"
+        default=None, description="time for memory, on a GPU; null: as the stage says"
     )
 
 

@@ -186,7 +186,7 @@ class Pictures(Sequence[Image.Image]):
         """One of them, or a list. Raises BadData."""
         if isinstance(place, slice):
             return load_images(self.folder, self.names[place])
-        return load_image(self.folder, self.names[place])
+        return load_image(self.folder, str(self.names[place]))
 
 
 def parse_row(line: bytes, split: str) -> tuple[dict[str, str], list[str]]:

@@ -139,7 +139,7 @@ def _few_products() -> type:
             return out.view(*x.shape[:-1], -1)
 
         def _plain(self, name: str) -> bool:
-            return (
+            return bool(
                 name not in self.lora_variant
                 and not self.lora_bias[name]
                 and isinstance(self.lora_dropout[name], nn.Identity)

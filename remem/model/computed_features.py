@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from remem.model.features import Features, look, together
+from remem.model.features import SHARD, Features, look, together
 from remem.model.loading import Network
 from remem.model.pictures import Layout
 
@@ -35,11 +35,11 @@ class ComputedFeatures(Features):
         network: Callable[[], AbstractContextManager[Network]],
         name: str,
         folder: Path,
-        read: Callable[[Sequence[str]], Sequence[Image.Image]],
+        pictures: Callable[[Sequence[str]], Sequence[Image.Image]],
     ):
-        """`network` lends the network, and `name` changes when its weights do; `read` gives the
-        pictures of paths relative to `folder`, each when it is asked for."""
-        self.network, self.name, self.folder, self.read = network, name, folder, read
+        """`network` lends the network, and `name` changes when its weights do; `pictures` gives
+        those of paths relative to `folder`, each when it is asked for."""
+        self.network, self.name, self.folder, self.pictures = network, name, folder, pictures
         self._key = functools.cache(self._key_of)
 
     def prepare(self, paths: Sequence[str]) -> None:
@@ -65,11 +65,12 @@ class ComputedFeatures(Features):
             names = [wanted[key] for key in missing]
             names += names[-1:] * (-len(names) % BATCH)
             with self.network() as network:
-                seen = look(network, self.read(names), BATCH)
-            # A copy each, or the last of a batch would keep all of it.
-            new = [each.clone() for each in seen.features]
-            found |= dict(zip(missing, new, strict=False))
-            _layouts.update(zip(missing, seen.layouts, strict=False))
+                for first in range(0, len(names), SHARD):
+                    shown = self.pictures(names[first : first + SHARD])
+                    seen, own = look(network, shown, BATCH), missing[first:]
+                    # A copy each, or the last of a batch would keep all of it.
+                    found |= {k: v.clone() for k, v in zip(own, seen.features, strict=False)}
+                    _layouts.update(zip(own, seen.layouts, strict=False))
         _kept.update(found)  # behind the others
         if missing:
             size = sum(each.nbytes for each in _kept.values())

@@ -25,7 +25,8 @@ AT_ONCE = 64 * 3 * 336 * 336  # numbers of pixels that a tower reads at once: 64
 
 LAYOUTS = "layouts.json"  # only where pictures take more than some image tokens, all as many
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Seen(NamedTuple):

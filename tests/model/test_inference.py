@@ -116,7 +116,7 @@ def test_where_memory_is_short_less_is_asked_at_once_and_nothing_changes(
         return (
             inference.answers(adapted, rows, features, 12, 6, list(rows["answer"])),
             inference.token_logps(adapted, rows, features, 12),
-            inference.candidate_logps(adapted, rows, features, candidates, "plain", 40),
+            inference.candidate_logps(adapted, small.rows, features, candidates, "plain", 400),
         )
 
     usual = asked()
