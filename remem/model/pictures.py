@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from PIL import Image
@@ -99,9 +99,8 @@ def from_json(kept: Mapping[str, Any]) -> list[Layout]:
     return [different[number] for number in kept["of"]]
 
 
-def _short(text: str, word: str, token: int) -> Iterator[Any]:
+def _short(text: str, word: str, token: int) -> tuple[str, int, tuple[int, ...]]:
     """Layout's first three fields, of what a processor writes for a picture."""
     rows = re.compile(f"(?:{re.escape(word)})+")
-    yield rows.sub(lambda _: word, text)
-    yield token
-    yield tuple(len(row) // len(word) for row in rows.findall(text))
+    runs = tuple(len(row) // len(word) for row in rows.findall(text))
+    return rows.sub(lambda _: word, text), token, runs

@@ -57,7 +57,7 @@ def load(where: str | Path, folder: Path) -> Any:
     return processor
 
 
-def _kind(where: str | Path, folder: Path, config: Any) -> type:
+def _kind(where: str | Path, folder: Path, config: Any) -> Any:
     """The processor's class: the one that its files name, if transformers has it, else the one that
     belongs to the configuration. Not AutoProcessor's choice, which forgets on one of its ways that
     no code may be run, and wants torchvision for videos."""
