@@ -244,7 +244,7 @@ def disk(config: Config, rows: pd.DataFrame | None, calls: Collection[str]) -> F
     need = 0
     for name in config.models:
         network = config.base.networks[name]
-        size = sizes.of_network(network, config.base.tower, config.stage1.rank)
+        size = sizes.of_network(network, config.base.tower, config.stage1.rank, own.image_size)
         stored = pictures * (network.features == "stored")
         need += stored * size.picture + adapters * size.adapter
     root = config.folders.runs

@@ -12,6 +12,7 @@ import four_rows
 import loopback
 import mmbench_file
 import pytest
+from families import FAMILIES
 
 from remem import checks, experiments, paths
 from remem.config import load_config
@@ -230,6 +231,22 @@ def test_a_network_is_looked_at_and_not_loaded(small, tmp_path, monkeypatch):
     with pytest.raises(CannotLoad, match=r"weights are not on this machine"):
         config = {"models": ["llava-1.5-7b"], "experiments.ability.source": "synthetic"}
         checks.ready(load_config("paper", config), ["ability"])
+
+
+def test_what_scale_small_asks_for_is_checked(tmp_path, monkeypatch):
+    """With networks of the same kinds in the places of those of the Hub."""
+    config = load_config("small")
+    with pytest.raises(CannotLoad, match=r"SmolVLM-500M-Instruct: its weights are not on this"):
+        checks.ready(config, EVERYTHING)
+    kinds = {"smolvlm-500m": "idefics3", "qwen-vl-3b": "qwen2.5-vl"}
+    kinds |= {"llava-1.5-4bit-7b": "llava-clip-default"}
+    assert kinds.keys() == config.base.networks.keys()
+    places = {name: str(FAMILIES[kind](tmp_path / name)) for name, kind in kinds.items()}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())  # bitsandbytes, too
+    networks = {name: {"hub": place, "features": "stored"} for name, place in places.items()}
+    config = load_config("small", {"models": [*kinds], "base": {"networks": networks}})
+    told = checks.ready(config, EVERYTHING)
+    assert all("judge" in line or "GOOGLE" in line for line in told)
 
 
 def test_too_little_room_on_the_disk_is_told(monkeypatch, outputs):

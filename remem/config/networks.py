@@ -51,8 +51,8 @@ class Hub(Spec):
     """A network from the Hub, or from a local folder in its format."""
 
     hub: Place = Field(description="a Hub id, or a folder")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "bfloat16", description="precision in which the network is held"
+    dtype: Literal["float32", "bfloat16", "float16", "nf4"] = Field(
+        "bfloat16", description="precision in which the network is held; nf4: 4 bits (remem[quant])"
     )
     commit: str | None = Field(
         None,

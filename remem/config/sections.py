@@ -36,7 +36,7 @@ from remem.config.stages import Optimiser as Optimiser
 from remem.config.stages import Stage1, Stage2
 from remem.runs import NOT_IN_DIGEST, Spec
 
-SCALES = ("smoke", "quick", "tiny", "paper")
+SCALES = ("smoke", "quick", "tiny", "small", "paper")
 MADE = ("synthetic", "public")  # sources of a dataset that are no folder
 BENCHMARKS = {
     "remem": paper.REMEM,
@@ -293,7 +293,7 @@ class Benchmark(Spec):
 class Config(Spec):
     """Everything that can be set: what a notebook, a script or the command line starts from."""
 
-    scale: Literal["smoke", "quick", "tiny", "paper"]
+    scale: Literal["smoke", "quick", "tiny", "small", "paper"]
     outputs: str | None = Field(
         None, description="folder below outputs/ for tables and figures; null: the scale's name"
     )

@@ -31,7 +31,7 @@ from remem.data.readers import mmbench as reader
 from remem.data.readers.mmbench import COLUMNS, LETTERS, picture, read_bytes, read_mmbench
 from remem.data.validation import BadData
 from remem.model import inference
-from remem.model.features import Features, image_features
+from remem.model.features import Features, look
 from remem.model.loading import Network
 from remem.runs import NOT_IN_DIGEST, Run, Spec
 from remem.synthetic import faces
@@ -174,8 +174,8 @@ class AbilityRun(ModelRun):
         # A few questions at a time: MMBench's features together may be as large as the network.
         for first in tqdm(range(0, len(table), self.batch), desc="questions", leave=False):
             part = table[first : first + self.batch]
-            shown = image_features(network, [picture(cell) for cell in part["image"]])
-            features = Features.of(list(part["index"]), shown)
+            seen = look(network, [picture(cell) for cell in part["image"]])
+            features = Features.of(list(part["index"]), *seen)
             turns = rotations(part, self.instruction)
             again = turns["index"].isin(table["index"][: self.generated])
             spoken, plain = turns[again], turns[turns["rotation"] == 0]

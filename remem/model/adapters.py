@@ -12,11 +12,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from remem.model import kinds
 from remem.model.loading import CannotLoad, Network
-
-# LoRA goes on the language model's attention and MLP projections and nowhere else. A list of
-# bare suffixes ("q_proj") would also match inside the CLIP tower, as it does in other benchmarks.
-TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
 
 
 def add_adapter(network: Network, rank: int, alpha: int, seed: int) -> Network:
@@ -26,7 +23,9 @@ def add_adapter(network: Network, rank: int, alpha: int, seed: int) -> Network:
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(seed)
-    settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=TARGETS)
+    settings = LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=kinds.targets(network.llava)
+    )
     peft = get_peft_model(network.model, settings, autocast_adapter_dtype=not _in_bf16(network))
     return _with_few_products(network._replace(model=peft))
 

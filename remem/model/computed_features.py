@@ -8,20 +8,22 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import torch
 from PIL import Image
 from torch import Tensor
 
-from remem.model.features import SHARD, Features, image_features
+from remem.model.features import SHARD, Features, look, together
 from remem.model.loading import Network
+from remem.model.pictures import Layout
 
 BATCH = 64  # pictures; always as many, so that a picture's features do not depend on the others
 MOST = 2**34  # bytes kept, by each process: LLaVA's features take 5 MB a picture
 
 Key = tuple[str, str]  # the network's name, and the SHA-256 of the picture's file
 
-# The least recent first. The same picture in two datasets, as drawn people have it, is one.
+# The least recent first. The same picture in two datasets, as drawn people have it, is one. Layouts
+# are small: none is dropped.
 _kept: dict[Key, Tensor] = {}
+_layouts: dict[Key, Layout] = {}
 
 
 class ComputedFeatures(Features):
@@ -44,11 +46,17 @@ class ComputedFeatures(Features):
         """Compute those that are wanted, as far as they are not there."""
         self._computed({self._key(path): path for path in paths})
 
-    def __getitem__(self, paths: Sequence[str]) -> Tensor:
-        """Those of several pictures, (len(paths), P, H)."""
+    def layouts(self, paths: Sequence[str]) -> list[Layout]:
+        """What stands for several pictures in conversations."""
+        keys = {path: self._key(path) for path in paths}
+        self._computed({key: path for path, key in keys.items() if key not in _layouts})
+        return [_layouts[keys[path]] for path in paths]
+
+    def __getitem__(self, paths: Sequence[str]) -> Tensor | list[Tensor]:
+        """Those of several pictures, as `Features` gives them."""
         keys = [self._key(path) for path in paths]
         found = self._computed(dict(zip(keys, paths, strict=True)))
-        return torch.stack([found[key] for key in keys])
+        return together([found[key] for key in keys])
 
     def _computed(self, wanted: dict[Key, str]) -> dict[Key, Tensor]:
         found = {key: _kept.pop(key) for key in wanted if key in _kept}
@@ -59,9 +67,10 @@ class ComputedFeatures(Features):
             with self.network() as network:
                 for first in range(0, len(names), SHARD):
                     shown = self.pictures(names[first : first + SHARD])
-                    new = image_features(network, shown, BATCH)
+                    seen, own = look(network, shown, BATCH), missing[first:]
                     # A copy each, or the last of a batch would keep all of it.
-                    found |= {k: v.clone() for k, v in zip(missing[first:], new, strict=False)}
+                    found |= {k: v.clone() for k, v in zip(own, seen.features, strict=False)}
+                    _layouts.update(zip(own, seen.layouts, strict=False))
         _kept.update(found)  # behind the others
         if missing:
             size = sum(each.nbytes for each in _kept.values())

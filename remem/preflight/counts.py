@@ -210,7 +210,7 @@ class Counter:
         activations = kinds * _activations(of, at_once, optimiser.checkpointing)
         # With each trained number go, in single precision, itself, its gradient and AdamW's two;
         # stage 2 has a frozen copy.
-        memory = of.weights * of.held + 16 * numbers + kinds * adapter + activations
+        memory = of.loaded + 16 * numbers + kinds * adapter + activations
         return Work(
             part,
             spec.base,
@@ -227,7 +227,7 @@ class Counter:
             rows = spec.subset.eval_rows(rows, validation.SPLITS)
         of, count = shape(spec.base), rows["image"].nunique()
         one = of.patches * of.width * of.held
-        memory = of.weights * of.held + 64 * one
+        memory = of.loaded + 64 * one
         return Work("features", spec.base, pictures=count, disk=count * one, memory=memory)
 
     # ------------------------------------------------------------ asking
@@ -326,7 +326,7 @@ class Counter:
         of = shape(work.base)
         tokens = batch * (of.patches + 100)
         kept = tokens * of.layers * 2 * of.keys * of.held + tokens * of.width * of.held * 12
-        return work._replace(memory=of.weights * of.held + kept)
+        return work._replace(memory=of.loaded + kept)
 
 
 def shape(base: BaseRun) -> Shape:

@@ -17,6 +17,7 @@ import numpy as np
 
 from remem import paths
 from remem.config.networks import Hub, TinyLlava
+from remem.model.precision import COMPUTED
 from remem.model.sizes import Shape
 from remem.preflight.counts import WRONG, Work, shape
 from remem.synthetic import faces
@@ -149,7 +150,7 @@ def peak(gpu: bool, dtype: str) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        a = torch.ones(size, size, dtype=getattr(torch, dtype), device=device)
+        a = torch.ones(size, size, dtype=getattr(torch, COMPUTED.get(dtype, dtype)), device=device)
         took = []
         for _ in range(6):
             started = clock()

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import pandas as pd
-from safetensors.torch import save_file
 
 from remem import runs
 from remem.data import validation
 from remem.data.dataset import Data, RowsRun, folder_of, rows_of
 from remem.data.subset import TrainSubset
-from remem.model import resident
+from remem.model import features, resident
 from remem.model.computed_features import ComputedFeatures
-from remem.model.features import SHARD, Features, image_features
+from remem.model.features import SHARD, Features
 from remem.runs import Run
 from remem.training.base_model import BaseRun, base_needs, place
 
@@ -45,12 +44,14 @@ class FeaturesRun(Run):
         rows, folder = rows_of(self.data, runs_root), folder_of(self.data, runs_root)
         if self.subset is not None:
             rows = self.subset.eval_rows(rows, validation.SPLITS)
-        names = sorted(set(rows["image"]))
+        names, layouts = sorted(set(rows["image"])), []
         with resident.lend(place(self.base, runs_root), self.base.network.dtype) as network:
             for number, start in enumerate(range(0, len(names), SHARD)):
                 shown = validation.Pictures(folder, names[start : start + SHARD])
-                found = image_features(network, shown, BATCH)
-                save_file({"features": found}, out / f"features-{number:04d}.safetensors")
+                seen = features.look(network, shown, BATCH)
+                features.write_shard(out, number, seen.features)
+                layouts += seen.layouts
+            features.write_layouts(out, network, layouts)
         (out / "images.json").write_text(json.dumps(names, indent=0), "utf-8")
 
     def read(self, folder: Path) -> pd.DataFrame:

@@ -24,6 +24,7 @@ from remem.model.loading import Network
 from remem.model.scores import Scores
 from remem.model.tokens import Batch
 from remem.training.divergence import Diverged, Unlikely
+from remem.training.loss_scale import LossScale
 from remem.training.master_weights import MasterWeights
 from remem.training.methods import Ask, BadMethod
 from remem.training.unfinished import Unfinished
@@ -49,7 +50,7 @@ class Examples:
         """rows: with question, image, and answer unless `answers` are given in its place."""
         given = list(rows["answer"] if answers is None else answers)
         self.encoded = tokens.encode_all(
-            network.processor, list(rows["question"]), given, network.image_tokens
+            network.processor, list(rows["question"]), given, features.layouts(list(rows["image"]))
         )
         self.ids = list(rows["id"])
         self.images, self.features = list(rows["image"]), features
@@ -164,14 +165,14 @@ def fit(
         name_now = "activation_checkpointing_enable"
         getattr(llava, name_now, llava.gradient_checkpointing_enable)()
         model.enable_input_require_grads()
-    unlikely = Unlikely(len(network.processor.tokenizer))
+    unlikely, scale = Unlikely(len(network.processor.tokenizer)), LossScale(network.llava.dtype)
     done, history = (0, []) if unfinished is None else unfinished.take_up(adamw, schedule)
     if done:
         masters.round()
 
     def gradients(step: Step) -> tuple[float, dict[str, float]]:
         nonlocal micro_batch
-        add = functools.partial(_add_gradients, effective, examples, step, loss, name)
+        add = functools.partial(_add_gradients, effective, examples, step, loss, name, scale)
         while (found := memory.tried(functools.partial(add, micro_batch))) is None:
             adamw.zero_grad()
             rows = min(micro_batch, max(map(len, step.values())))
@@ -196,6 +197,9 @@ def fit(
                 for step in epoch_steps:
                     started = time.perf_counter()
                     value, nats = gradients(step)
+                    while not scale.fits(weights):
+                        adamw.zero_grad()
+                        value, nats = gradients(step)
                     norm = torch.nn.utils.clip_grad_norm_(weights, optimiser.clip or math.inf)
                     if not torch.isfinite(norm):
                         raise _NotFinite(f"the gradient of {name} has the norm {norm.item()}")
@@ -240,11 +244,12 @@ def _add_gradients(
     step: Step,
     loss: Callable[[Ask], Tensor],
     name: str,
+    scale: LossScale,
     micro_batch: int,
 ) -> tuple[float, dict[str, float]]:
-    """Add up the gradients of one step, micro-batch by micro-batch; returns the step's loss, and of
-    the kinds of rows whose answers it scored the mean negative log-probability per token, in nats.
-    """
+    """Add up the gradients of one step, micro-batch by micro-batch, each times the factor of
+    `scale`; returns the step's loss, and of the kinds of rows whose answers it scored the mean
+    negative log-probability per token, in nats."""
     # Rows of like length in a micro-batch: less padding, and the sums stay the same.
     lengths = next(examples[key].lengths[chosen] for key, chosen in step.items())
     order, value = lengths.argsort(kind="stable"), 0.0
@@ -256,7 +261,7 @@ def _add_gradients(
             seen: dict[str, Scores] = {}
             share = loss(functools.partial(_scores, effective, examples, step, part, seen=seen))
             _check(share, name)
-            share.backward()
+            (share if scale.factor == 1 else share * scale.factor).backward()
             found = share.item()
             if not math.isfinite(found):
                 ids = [examples[key].ids[row] for key in step for row in step[key][part]]

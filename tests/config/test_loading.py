@@ -146,7 +146,7 @@ def test_two_mistakes_are_two_lines():
 
 def test_an_unknown_scale_is_refused():
     with pytest.raises(
-        BadParameter, match=r"'tinny' .*'tiny'.* not one of smoke, quick, tiny, paper, nor"
+        BadParameter, match=r"'tinny' .*'tiny'.* not one of smoke, quick, tiny, small, paper, nor"
     ):
         load_config("tinny")
 

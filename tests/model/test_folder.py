@@ -40,14 +40,15 @@ def test_a_folder_is_found_and_its_weights_counted(small):
         ("[]", "should hold keys and values"),
         ('{"model_type": ', "is not valid JSON"),
         ("{}", "model_type None"),
-        ('{"model_type": "qwen2_vl"}', "model_type 'qwen2_vl'.*Only LLaVA"),
+        ('{"model_type": "bert"}', "model_type 'bert'.*AutoModelForImageTextToText"),
+        ('{"model_type": ["llava"]}', r"model_type \['llava'\]"),
         (
             '{"model_type": "llava", "architectures": ["LlavaLlamaForCausalLM"]}',
             r"\['LlavaLlamaForCausalLM'\].*Hub's format, as llava-hf/llava-1.5-7b-hf",
         ),
     ],
 )
-def test_what_is_no_llava_is_told(copy, content, reason):
+def test_what_is_no_vision_language_model_is_told(copy, content, reason):
     (copy / "config.json").write_text(content)
     with pytest.raises(CannotLoad, match=reason):
         folders.find(copy)
