@@ -74,17 +74,17 @@ PLACES = {  # x of each box's middle; y is its layer's
     "checks": 8.92,
     "experiments": 2.82,
     "report": 10.82,
-    "construction": 9.52,
-    "site": 11.4,
-    "reference": 11.4,
+    "construction": 9.3,
+    "site": 11.5,
+    "reference": 11.5,
     "bench": 1.62,
     "preflight": 3.82,
     "outside": 6.02,
     "reproduce": 6.47,
-    "__main__": 10.12,
-    "notebooks": 2.82,
+    "__main__": 10.84,
+    "notebooks": 2.1,
 } | {name: 0.95 + 1.84 * number for number, name in enumerate(GROUND)}
-WIDTH, WIDE, HEIGHT, RISE = 1.76, 3.5, 0.64, 1.3
+WIDTH, WIDE, HEIGHT, RISE = 1.76, 4.1, 0.64, 1.3
 ROOF = RISE * (len(LAYERS) - 1)  # y of the top
 
 NAME = r"remem(\.\w+)+(:\w+)?"  # a module, or something in it, written as text
