@@ -38,7 +38,7 @@ stress: $(STAMP)  ## kills, damage and power cuts (as root), about an hour: test
 smoke: $(STAMP)  ## every notebook with a very small model, in minutes
 	$(VENV)/bin/python -m remem reproduce --scale smoke
 
-quick: $(STAMP)  ## every table and figure from fewer runs, in a quarter of an hour
+quick: $(STAMP)  ## every table and figure from fewer runs, in about 20 minutes
 	$(VENV)/bin/python -m remem reproduce --scale quick
 
 reproduce: $(STAMP)  ## every table and figure (SCALE=tiny, or quick, smoke, paper)

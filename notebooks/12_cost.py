@@ -16,7 +16,7 @@
 # asked anew in every step, questions are answered and candidates scored one by one. It gives the
 # same losses, answers and ranks (the tests hold it to that); `remem/bench/usual.py` is all of it.
 #
-# **Trained here:** stage 1 of one model and seed, which is notebook 6's; else some steps, to time them.
+# **Trained here:** stage 1 of one model and seed, which is notebook 6's; else steps, to time them.
 
 # %% tags=["parameters"]
 scale = "tiny"

@@ -17,7 +17,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__version__ = "0.2.0"
+__version__ = "0.4.0"
 
 # name -> where it lives: "package.module" or "package.module:name"
 _PUBLIC = {

@@ -57,8 +57,14 @@ def make(folders: paths.Folders) -> Path:
         for file in sorted(folders.root.glob(pattern)):
             paths.write(kept.root / file.relative_to(folders.root), file.read_bytes())
     for file in sorted(folders.notebooks.glob("*.ipynb")):
-        light = thinned(nbformat.read(file, as_version=4))
-        paths.write(kept.notebooks / file.name, nbformat.writes(light) + "\n")
+        light = nbformat.writes(thinned(nbformat.read(file, as_version=4)))
+        here = {
+            folders.root: f"outputs/{folders.root.name}",
+            paths.ROOT: ".",
+        }  # of nobody's machine
+        for path, name in here.items():
+            light = light.replace(str(path), name)
+        paths.write(kept.notebooks / file.name, light + "\n")
     return site.build(kept)
 
 

@@ -136,7 +136,7 @@ class Browser:
         return wrong
 
 
-def until(attempt, seconds: float = 60):
+def until(attempt, seconds: float = 300):
     """What `attempt` gives as soon as it gives anything."""
     end = time.monotonic() + seconds
     while True:

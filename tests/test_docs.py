@@ -5,6 +5,7 @@ import re
 import pandas as pd
 import pytest
 
+import remem
 from remem import paths
 
 DOCS = sorted((paths.ROOT / "docs").glob("*.md"))
@@ -57,3 +58,12 @@ def test_the_example_of_a_method_is_the_one_that_the_class_shows():
     for name in ("README.md", "docs/method.md"):
         shown = code((paths.ROOT / name).read_text(encoding="utf-8"))
         assert shown[:6] == code(Method.__doc__ or "")[:6], name
+
+
+def test_every_file_names_the_same_version():
+    changelog = (paths.ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    [newest] = re.findall(r"^## (\d[\d.]*)$", changelog, re.MULTILINE)[:1]
+    package = (paths.ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    cited = (paths.ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f'version = "{newest}"' in package and f"\nversion: {newest}\n" in cited
+    assert remem.__version__ == newest

@@ -23,15 +23,6 @@ from remem.data import dataset, validation
 pytestmark = [pytest.mark.smoke, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ESSAYS = sorted(paths.NOTEBOOKS.glob("*.py"))
-# Written, but not kept in outputs/reference/: half a megabyte at scale tiny; and what notebook 11
-# leaves, which is newer than the run that is kept there.
-NOT_KEPT = {
-    "stage2_dialogue.png",
-    "your_method.csv",
-    "your_metric.csv",
-    "your_method.png",
-    "11_your_method.csv",
-}
 
 
 @dataclass
@@ -148,9 +139,8 @@ def shape(table: Path, model: str) -> list[str]:
     return list(dict.fromkeys(re.sub(model, "MODEL", name) for name in columns))
 
 
-@pytest.mark.xfail(reason="outputs/reference is of 0.2 until the next run of tiny is kept")
 def test_the_committed_reference_has_the_shape_that_is_written_today(first):
-    reference, again = paths.ROOT / "outputs" / "reference", "run tiny and copy its outputs there"
+    reference, again = paths.ROOT / "outputs" / "reference", "run `remem reference`"
     for folder, kind in (
         (first.folders.tables, "csv"),
         (first.folders.verdicts, "csv"),
@@ -158,7 +148,7 @@ def test_the_committed_reference_has_the_shape_that_is_written_today(first):
     ):
         written = {path.name for path in folder.glob(f"*.{kind}")}
         kept = {path.name for path in (reference / folder.name).glob(f"*.{kind}")}
-        assert kept - {"fig7.csv", "fig7.png"} == written - NOT_KEPT, again  # fig7: a second model
+        assert kept - {"fig7.csv", "fig7.png"} == written, again  # fig7: a second model
         for name in sorted(kept & written if kind == "csv" else ()):
             old, new = (
                 shape(reference / folder.name / name, "tiny-(7|13)b"),

@@ -88,7 +88,8 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "NOTEBOOKS", tmp_path / "sources")
     paths.write(tmp_path / "sources" / "01_a.py", SOURCE)
     folders = paths.Folders(tmp_path / "tiny", tmp_path / "tiny" / "runs")
-    paths.write(folders.notebooks / "01_a.ipynb", nbformat.writes(executed()))
+    said = new_output("stream", text=f"made in {folders.tables} by {paths.ROOT}/remem\n")
+    paths.write(folders.notebooks / "01_a.ipynb", nbformat.writes(executed(said)))
     paths.write(folders.tables / "table3.csv", "hop,EM\nsingle,95.0\n")
     paths.write(folders.tables / "notes.txt", "of nobody")
     paths.write(folders.runs / "stage1-1" / "DONE", "{}")
@@ -104,6 +105,8 @@ def test_the_reference_has_what_a_reader_needs_and_nothing_that_was_there_before
     found = {str(p.relative_to(paths.REFERENCE)) for p in paths.REFERENCE.rglob("*.*")}
     assert {"tables/table3.csv", "notebooks/01_a.ipynb", "machine.json"} <= found
     assert not {"tables/notes.txt", "runs"} & found
+    told = (paths.REFERENCE / "notebooks" / "01_a.ipynb").read_text(encoding="utf-8")
+    assert "made in outputs/tiny/tables by ./remem" in told and str(run.root) not in told
     kept = paths.Folders(paths.REFERENCE, run.runs)
     assert reference.stale(kept.notebooks) == [] and machine.known(kept) == machine.here()
     assert "../notebooks/01_a.ipynb" in (kept.site / "notebooks.html").read_text()

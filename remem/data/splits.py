@@ -103,6 +103,7 @@ def _check_trained_on(rows: pd.DataFrame, forget: Sequence[str]) -> None:
             called.casefold(): identity
             for column in ("name", "identity")
             for called, identity in zip(rows[column], rows["identity"], strict=True)
+            if isinstance(called, str)  # some have no name
         }
         meant = {each: known.get(each.casefold()) for each in unknown}
         said = [f"{each!r}{f' (did you mean {who!r}?)' * bool(who)}" for each, who in meant.items()]

@@ -159,11 +159,16 @@ def _pages(
 
 def _index(found: Gathered, rows: bool) -> dict[str, Any]:
     hero = found.items[TABLE2]
+    papers = [claim for claim in found.claims if claim.papers]
+    ours = [claim for claim in found.claims if not claim.papers]
     return {
         "claims": found.claims,
         "wrong": found.wrong,
-        "tally": claims.tally(found.claims),
-        "untold": claims.why_untold(found.claims),
+        "papers": papers,
+        "ours": ours,
+        "tally": claims.tally(papers),
+        "our_tally": claims.tally(ours),
+        "untold": claims.why_untold(papers),
         "hero": hero if hero.picture else None,
         "tradeoff": bool(found.tradeoff),
         "samples": rows,

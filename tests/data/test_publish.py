@@ -173,7 +173,7 @@ def test_an_export_is_refused_with_the_way_out(drawn, tmp_path, capsys):
     faulty, out = four_rows.make(tmp_path / "own", hop=""), tmp_path / "out"
     assert main(["dataset", "export", str(faulty), str(out)]) == 1
     said = capsys.readouterr().out.splitlines()
-    assert said[0] == "test/metadata.jsonl, line 2: hop is empty" and said[-1].endswith("1 faults")
+    assert said[0] == "test/metadata.jsonl, line 2: hop is empty" and said[-1].endswith("1 fault")
     with pytest.raises(validation.BadData, match=r"own/test/metadata.jsonl, line 2: hop is empty"):
         publish.export(faulty, out)
     for place in (drawn, faulty / "test" / "2.jpg"):

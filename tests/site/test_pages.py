@@ -105,9 +105,11 @@ def test_nothing_is_fetched_from_outside_and_no_page_may(full):
 
 def test_the_first_page_counts_the_claims_in_words_that_lead_to_them(full):
     text = pages(full)["index.html"]
-    told = r"Of \d\d claims, the paper's and ours, 1 holds, 1 is reversed and \d\d were not run"
+    told = r"Of the paper's \d\d claims 1 holds, 1 is reversed and \d\d were not run"
     assert re.search(told, plain(text).replace("&#39;", "'"))
-    assert 'href="scorecard.html#verdict=holds"' in text and 'src="figures/table2.png"' in text
+    assert re.search(r"Of \d\d that we put beside them \d\d were not run", plain(text))
+    assert 'href="scorecard.html#whose=paper&amp;verdict=holds"' in text
+    assert 'src="figures/table2.png"' in text
     assert len(text) + (full.site / "figures" / "table2.png").stat().st_size < 1_000_000
 
 
