@@ -28,7 +28,7 @@ LAYERS = (
     ("training",),
     ("evaluation", "checks"),
     ("experiments", "report"),
-    ("construction", "bench", "outside", "preflight", "site"),
+    ("construction", "preflight", "bench", "outside", "site"),
     ("reference",),
     ("reproduce", "__main__", "notebooks"),
 )

@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from remem import paper, runs
-from remem.data import dataset, splits
-from remem.data.dataset import Data
 from remem.evaluation.answers import AnswerRun
 from remem.jobs import Jobs
+from remem.preflight.counts import Counter
 from remem.runs import Run
-from remem.training.stage1 import Stage1Run, Untrained
+from remem.training.stage1 import Stage1Run
 from remem.training.stage2 import Stage2Run
 
 COLUMNS = ("part", "runs", "steps", "rows", "answers", "ranked", "pictures")
@@ -37,26 +36,20 @@ def counted(jobs: Jobs) -> pd.DataFrame:
     """COLUMNS: of each part (the stages, of stage 2 each method; answers; features) how many runs
     there are, their optimiser steps, the rows that these read (each as often as it is read),
     questions answered, rows whose candidates are ranked, and pictures, each seen once by each
-    network. Runs that are done count as well."""
+    network: as preflight.counts has it. Runs that are done count as well."""
     specs: dict[str, Run] = {}
     for job in jobs:
         for spec in (*job.spec.needs(), job.spec):
             specs.setdefault(runs.name(spec), spec)
-    tables: dict[Data, pd.DataFrame] = {}
-    seen: dict[tuple[str, Data], dict[str, Any]] = {}
-    lines = []
+    counter, lines = Counter(jobs.runs_root), []
     for spec in specs.values():
-        of = getattr(spec, "of", spec)
-        if not isinstance(of, Stage1Run | Stage2Run | Untrained):
-            continue
-        base, data = of.base, of.data
-        if data not in tables:
-            tables[data] = dataset.planned(data, jobs.runs_root)
-        rows = tables[data]
-        lines += [line for line in [_line(spec, rows)] if line]
-        pictures = {"part": "features", "pictures": rows["image"].nunique()}
-        seen.setdefault((runs.digest(base), data), pictures)
-    lines += seen.values()
+        work = counter.work(spec)
+        if work.pictures:
+            lines.append({"part": "features", "pictures": work.pictures})
+        if isinstance(spec, Stage1Run | Stage2Run | AnswerRun):
+            part = work.part.removeprefix("stage 2, ")
+            line = {name: getattr(work, name) for name in ("steps", "rows", "answers", "ranked")}
+            lines.append({"part": part, "runs": 1} | line)
     found = pd.DataFrame(lines, columns=list(COLUMNS)).fillna(0)
     return found.groupby("part", sort=False, as_index=False).sum().astype({"runs": int})
 
@@ -86,34 +79,6 @@ def hours(counts: pd.DataFrame, rates: Rates) -> pd.DataFrame:
 
 
 STAGES = ("stage 1", paper.RETRAINED)  # parts that are trained as stage 1 is
-
-
-def _line(spec: Run, rows: pd.DataFrame) -> dict[str, Any] | None:
-    """What one run takes, or None where that is next to nothing."""
-    if isinstance(spec, Stage1Run):
-        part = paper.RETRAINED if spec.exclude else "stage 1"
-        return {"part": part, "runs": 1} | _trained(spec, len(spec.train_rows(rows)))
-    if isinstance(spec, Stage2Run):
-        forget = splits.views(rows, spec.forget)["forget"]
-        positions = spec.method.fields.get("positions")
-        part = spec.method.name + (", all positions" if positions == "all" else "")
-        return {"part": part, "runs": 1} | _trained(spec, len(forget))
-    if isinstance(spec, AnswerRun):
-        asked = spec.rows.of(rows, spec.of.subset)
-        known = asked["attribute"].isin(splits.candidates(rows))
-        return {
-            "part": "answers",
-            "runs": 1,
-            "answers": len(asked) if spec.max_new_tokens else 0,
-            "ranked": int((spec.rows.secret(asked) & known).sum()) if spec.exposure else 0,
-        }
-    return None
-
-
-def _trained(spec: Stage1Run | Stage2Run, rows: int) -> dict[str, int]:
-    usual = spec.optimiser.steps(rows)
-    steps = usual if spec.updates is None else spec.updates
-    return {"steps": steps, "rows": round(rows * spec.optimiser.epochs * steps / max(1, usual))}
 
 
 def _times(count: float, rate: float | None) -> float:

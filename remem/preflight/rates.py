@@ -22,6 +22,7 @@ from remem.model.sizes import Shape
 from remem.preflight.counts import WRONG, Work, shape
 from remem.synthetic import faces
 
+KEPT = paths.ROOT / "outputs" / "reference-gpu"  # what was measured once, and on which card
 WORDS = 60  # tokens of a question and its answer, beside the picture's
 CARD, PEAK = "NVIDIA H100", 989e12  # operations a second in bfloat16, dense: its data sheet
 
@@ -128,7 +129,7 @@ def measured(model: str) -> tuple[Measured, str]:
     in outputs/bench, or where the repository has it. Nothing where nothing was."""
     found: dict[tuple[str, str], float] = {}
     device = ""
-    for folder in (paths.ROOT / "outputs" / "reference-gpu", paths.outputs("bench").root):
+    for folder in (KEPT, paths.outputs("bench").root):
         for file in sorted(folder.glob("bench_*.csv")):
             for row in _rows(file):
                 size = row.get("network", "").removeprefix("random weights, ")

@@ -166,7 +166,7 @@ def fit(
         getattr(llava, name_now, llava.gradient_checkpointing_enable)()
         model.enable_input_require_grads()
     unlikely, scale = Unlikely(len(network.processor.tokenizer)), LossScale(network.llava.dtype)
-    done, history = (0, []) if unfinished is None else unfinished.take_up(adamw, schedule)
+    done, history = (0, []) if unfinished is None else unfinished.take_up(adamw, schedule, scale)
     if done:
         masters.round()
 
@@ -217,7 +217,7 @@ def fit(
                 if after_epoch is not None:
                     after_epoch(epoch)
                 if unfinished is not None:
-                    unfinished.keep(epoch, adamw, history)
+                    unfinished.keep(epoch, adamw, scale, history)
     except _NotFinite as error:
         what, *rows = error.args
         raise Diverged(

@@ -23,7 +23,7 @@ class LossScale:
     def __init__(self, dtype: torch.dtype):
         """`dtype` is that of the network's activations."""
         self.factor = FIRST if dtype == torch.float16 else 1.0
-        self._since = 0
+        self.since = 0  # steps with this factor
 
     def fits(self, weights: Sequence[nn.Parameter]) -> bool:
         """Whether the gradients of `weights`, which are divided by the factor, are usable. If they
@@ -33,11 +33,11 @@ class LossScale:
             return True
         grads = [weight.grad for weight in weights if weight.grad is not None]
         if not all(bool(torch.isfinite(grad).all()) for grad in grads):
-            self.factor, self._since = self.factor / 2, 0
+            self.factor, self.since = self.factor / 2, 0
             return False
         for grad in grads:
             grad.div_(self.factor)
-        self._since += 1
-        if self._since % AFTER == 0:
+        self.since += 1
+        if self.since % AFTER == 0:
             self.factor *= 2
         return True

@@ -19,6 +19,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from remem import paths, runs
 from remem.runs import Run
+from remem.training.loss_scale import LossScale
 
 WORTH = 60.0  # seconds of work that are kept: what takes less is as soon done again
 
@@ -32,7 +33,9 @@ class Unfinished:
         self.file = Path(runs_root) / ".unfinished" / f"{runs.name(run)}.safetensors"
         self._kept = time.monotonic()
 
-    def keep(self, epoch: int, adamw: torch.optim.Optimizer, history: Sequence[Step]) -> None:
+    def keep(
+        self, epoch: int, adamw: torch.optim.Optimizer, scale: LossScale, history: Sequence[Step]
+    ) -> None:
         """Keep the state after an epoch (from 1), where it holds WORTH seconds of work that would
         be lost. `adamw` has all that is trained."""
         if time.monotonic() - self._kept < WORTH:
@@ -44,16 +47,19 @@ class Unfinished:
             tensors[f"{number}"] = weight.detach()
             tensors |= {f"{number}.{name}": each for name, each in state.items()}
         known = {"epoch": epoch, "history": list(history), "made": _made()}
+        known["scale"] = [scale.factor, scale.since]
         content = save(
             {name: each.cpu().contiguous() for name, each in tensors.items()}, _text(known)
         )
         paths.write(self.file, content)
         self._kept = time.monotonic()
 
-    def take_up(self, adamw: torch.optim.Optimizer, schedule: LambdaLR) -> tuple[int, list[Step]]:
-        """Put weights, optimiser, schedule and random state where they were kept last; returns the
-        epoch after which that was, and the history until then. 0 and no history where nothing is
-        kept that this process would have come to itself."""
+    def take_up(
+        self, adamw: torch.optim.Optimizer, schedule: LambdaLR, scale: LossScale
+    ) -> tuple[int, list[Step]]:
+        """Put weights, optimiser, schedule, the loss's factor and random state where they were kept
+        last; returns the epoch after which that was, and the history until then. 0 and no history
+        where nothing is kept that this process would have come to itself."""
         try:
             with safe_open(self.file, "pt") as found:
                 known = json.loads(found.metadata()["state"])
@@ -74,6 +80,7 @@ class Unfinished:
             if number.isdecimal():
                 states.setdefault(int(number), {})[field] = tensor
         adamw.load_state_dict(adamw.state_dict() | {"state": states})
+        scale.factor, scale.since = known["scale"]
         schedule.last_epoch = len(history)
         for group, peak, share in zip(
             adamw.param_groups, schedule.base_lrs, schedule.lr_lambdas, strict=True

@@ -66,7 +66,7 @@ def test_scale_paper_is_told_without_its_weights(outputs):
     assert 26 < table.loc[("llava-1.5-13b", "stage 1"), "peak GiB"] < 80
     assert 0.29 < table.loc[("llava-1.5-7b", "stage 1"), "disk GiB"] / 3 < 0.31  # bfloat16
     assert any("there is no GPU here" in fault for fault in found.faults)
-    assert "one NVIDIA H100" in str(found) and "GPU hours" in str(found)
+    assert "13b: measured on NVIDIA H200" in str(found) and "GPU hours" in str(found)
     assert not outputs.exists()
 
 

@@ -10,7 +10,10 @@ from safetensors.torch import save
 
 from remem import runs
 from remem.training import loop, unfinished
+from remem.training.loss_scale import LossScale
 from remem.training.unfinished import Unfinished
+
+SCALE = LossScale(torch.float32)
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +66,8 @@ def result(run, root) -> tuple[bytes, pd.DataFrame]:
 
 
 @pytest.mark.parametrize(
-    ("after", "dtype"), [(1, "float32"), (2, "float32"), (3, "float32"), (2, "bfloat16")]
+    ("after", "dtype"),
+    [(1, "float32"), (2, "float32"), (3, "float32"), (2, "bfloat16"), (1, "float16")],
 )
 def test_killed_after_an_epoch_it_ends_as_if_it_had_not_been(
     small, stage1, tmp_path, monkeypatch, capsys, after, dtype
@@ -94,12 +98,12 @@ def test_an_epoch_that_took_less_than_a_minute_is_not_kept(stage1, small, monkey
     monkeypatch.setattr(unfinished.paths, "write", lambda path, *_: wrote.append(path))
     adamw = torch.optim.AdamW([torch.ones(2, requires_grad=True)])
     state = Unfinished(stage1, small.runs)
-    state.keep(1, adamw, [])
+    state.keep(1, adamw, SCALE, [])
     assert wrote == []
     later = unfinished.time.monotonic() + 61
     monkeypatch.setattr(unfinished.time, "monotonic", lambda: later)
-    state.keep(2, adamw, [])
-    state.keep(3, adamw, [])  # not a minute after that
+    state.keep(2, adamw, SCALE, [])
+    state.keep(3, adamw, SCALE, [])  # not a minute after that
     assert wrote == [state.file]
 
 
@@ -111,16 +115,27 @@ def test_what_cannot_be_gone_on_with_is_told_and_begun_anew(
     weight = torch.ones(2, requires_grad=True)
     adamw = torch.optim.AdamW([weight])
     schedule = torch.optim.lr_scheduler.LambdaLR(adamw, lambda step: 1.0)
-    assert state.take_up(adamw, schedule) == (0, []) and capsys.readouterr().err == ""
-    state.keep(1, adamw, [(1, 1, 0.5, 2.0, 0.1)])
-    assert state.take_up(adamw, schedule) == (1, [(1, 1, 0.5, 2.0, 0.1)])
+    assert state.take_up(adamw, schedule, SCALE) == (0, []) and capsys.readouterr().err == ""
+    state.keep(1, adamw, SCALE, [(1, 1, 0.5, 2.0, 0.1)])
+    assert state.take_up(adamw, schedule, SCALE) == (1, [(1, 1, 0.5, 2.0, 0.1)])
     capsys.readouterr()
     other = runs.circumstances() | {"device": "another GPU"}
     with monkeypatch.context() as patch:
         patch.setattr(runs, "circumstances", lambda: other)
-        assert state.take_up(adamw, schedule) == (0, [])
+        assert state.take_up(adamw, schedule, SCALE) == (0, [])
     assert "begins anew" in capsys.readouterr().err
     state.file.write_bytes(content)
-    assert state.take_up(adamw, schedule) == (0, [])
+    assert state.take_up(adamw, schedule, SCALE) == (0, [])
     assert "cannot be read" in capsys.readouterr().err
     assert weight.tolist() == [1, 1]
+
+
+def test_the_factor_on_the_loss_goes_on_as_well(stage1, tmp_path):
+    adamw = torch.optim.AdamW([torch.ones(2, requires_grad=True)])
+    schedule = torch.optim.lr_scheduler.LambdaLR(adamw, lambda step: 1.0)
+    reached, fresh = LossScale(torch.float16), LossScale(torch.float16)
+    reached.factor, reached.since = reached.factor / 4, 7
+    state = Unfinished(stage1, tmp_path)
+    state.keep(1, adamw, reached, [])
+    state.take_up(adamw, schedule, fresh)
+    assert vars(fresh) == vars(reached)
