@@ -58,6 +58,11 @@ class Folders:
     runs: Path
 
     @property
+    def is_reference(self) -> bool:
+        """Whether this is the run that the repository keeps."""
+        return self.root.resolve() == REFERENCE.resolve()
+
+    @property
     def layout(self) -> Path:
         """The file that says what the folder's results are of: layout, scale and data."""
         return self.root / "layout.json"

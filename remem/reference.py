@@ -44,7 +44,7 @@ def make(folders: paths.Folders) -> Path:
     than its source; CannotWrite.
     """
     kept = paths.Folders(paths.REFERENCE, folders.runs)
-    if folders.root.resolve() == kept.root.resolve():
+    if folders.is_reference:
         raise NotWhole(f"{folders.root} is the reference run itself")
     if missing := stale(folders.notebooks):
         said = "; ".join(f"{name} {why}" for name, why in missing)

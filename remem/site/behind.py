@@ -74,7 +74,7 @@ class Runs:
         return [Run(name, self._record(name), _in_common(each)) for name, each in labels.items()]
 
     def _record(self, name: str) -> str:
-        if self.folders.root.resolve() == paths.REFERENCE.resolve():
+        if self.folders.is_reference:
             return ""  # which travels without its runs
         file = self.folders.runs / name / "spec.json"
         return os.path.relpath(file, self.folders.site) if file.is_file() else ""

@@ -13,7 +13,7 @@ import pandas as pd
 from remem import metrics, paths
 from remem.config import SCALES
 from remem.report import calls, made, preconditions, tables
-from remem.site import cells, claims, files, notebooks, reference, tradeoff
+from remem.site import cells, claims, comparison, files, notebooks, tradeoff
 from remem.site.behind import Runs, scale_of
 from remem.site.claims import Claim
 from remem.site.files import Files
@@ -53,13 +53,13 @@ class Gathered:
         self.preconditions = self.files.read(conditions, preconditions.read)
         self.notebooks = notebooks.listed(self.files, self.preconditions, since, other)
         self.claims, self.wrong = claims.listed(self.files, self.preconditions)
-        self.comparison = reference.compare(folders, self.claims)
+        self.comparison = comparison.compare(folders, self.claims)
         self.tradeoff = tradeoff.tradeoff(self.files)
         self.scale, self.name = scale_of(folders), folders.root.name
         data = self.files.layout().get("data", self.scale)
         self.scope = data.rpartition(" ")[0] or self.scale
         self.changed = notebooks.changed(self.notebooks)
-        self.is_reference = reference.is_reference(folders)
+        self.is_reference = folders.is_reference
         self.is_experiment = not self.is_reference and self.name not in SCALES
 
     def about(self, item: Item) -> list[Claim]:

@@ -32,12 +32,8 @@ _OUTCOMES = {
     for mark in verdicts.MARKS
 }
 
-GONE = (
-    ValueError,
-    OSError,
-    KeyError,
-    TypeError,
-)  # parameters, files or data that runs were made with
+# What parameters, files or data raise that runs were made with, and that are there no more.
+GONE = (ValueError, OSError, KeyError, TypeError)
 
 Thing = TypeVar("Thing")
 

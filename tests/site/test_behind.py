@@ -25,8 +25,8 @@ def test_the_scale_is_said_by_the_layout_or_by_where_the_runs_are(tmp_path):
 
 
 def test_the_parameters_are_those_of_the_executed_notebook(smoke):
-    folders = paths.outputs("mine", runs_of="smoke")
-    overrides = {"outputs": "mine", "stage2": {"methods": ["GA", "NPO"]}}
+    folders = paths.outputs("two_methods", runs_of="smoke")  # of no other test: it stays there
+    overrides = {"outputs": "two_methods", "stage2": {"methods": ["GA", "NPO"]}}
     executed(folders, "07_stage2", scale="smoke", overrides=overrides)
     behind = Runs(folders)
     assert behind.config("07_stage2").stage2.methods == ("GA", "NPO")

@@ -22,14 +22,9 @@ class Comparison:
     others: Sequence[Claim]
 
 
-def is_reference(folders: paths.Folders) -> bool:
-    """Whether a folder is the reference run itself."""
-    return folders.root.resolve() == paths.REFERENCE.resolve()
-
-
 def compare(folders: paths.Folders, ours: Sequence[Claim]) -> Comparison | None:
     """None for the reference itself, and where it has nothing that can be compared."""
-    if is_reference(folders) or not ours:
+    if folders.is_reference or not ours:
         return None
     file = paths.REFERENCE / "tables" / "scorecard.csv"
     if not file.is_file():

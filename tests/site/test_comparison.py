@@ -1,9 +1,9 @@
-"""reference: which verdicts are other ones than the reference run's."""
+"""comparison: which verdicts are other ones than the reference run's."""
 
 import pytest
 
 from remem import paths
-from remem.site import claims, reference
+from remem.site import claims, comparison
 from remem.site.files import Files
 
 HEAD = "claim,section,text,verdict\n"
@@ -31,7 +31,7 @@ def test_what_both_put_to_the_test_is_compared_by_its_word(folders, there):
         npo_utility="holds",
         trade_off="reversed",
     )
-    found = reference.compare(folders, mine)
+    found = comparison.compare(folders, mine)
     assert found is not None
     assert found.both == 2 and [claim.id for claim in found.others] == ["gd-utility"]
     assert found.there == {"gd-utility": "holds", "trade-off": "reversed"}
@@ -40,12 +40,12 @@ def test_what_both_put_to_the_test_is_compared_by_its_word(folders, there):
 def test_the_reference_is_not_compared_with_itself(folders, there, monkeypatch):
     mine = ours(folders, gd_utility="reversed")
     monkeypatch.setattr(paths, "REFERENCE", folders.root)
-    assert reference.is_reference(folders) and reference.compare(folders, mine) is None
+    assert folders.is_reference and comparison.compare(folders, mine) is None
 
 
 def test_without_a_reference_or_verdicts_there_is_nothing_to_compare(
     folders, there, tmp_path, monkeypatch
 ):
-    assert reference.compare(folders, []) is None
+    assert comparison.compare(folders, []) is None
     monkeypatch.setattr(paths, "REFERENCE", tmp_path / "none")
-    assert reference.compare(folders, ours(folders, gd_utility="holds")) is None
+    assert comparison.compare(folders, ours(folders, gd_utility="holds")) is None
