@@ -28,7 +28,7 @@ LAYERS = (
     ("training",),
     ("evaluation", "checks"),
     ("experiments", "report"),
-    ("construction", "site"),
+    ("construction", "preflight", "bench", "outside", "site"),
     ("reference",),
     ("reproduce", "__main__", "notebooks"),
 )
@@ -55,10 +55,13 @@ WHAT = {
     "construction": "new people, review",
     "site": "the pages of a run",
     "reference": "the run that is kept",
+    "bench": "time and memory",
+    "outside": "others' adapters",
     "experiments": "from a config to jobs",
+    "preflight": "what it will take",
     "reproduce": "runs the notebooks",
     "__main__": "the command line",
-    "notebooks": "00 to 11",
+    "notebooks": "00 to 12",
 }
 PLACES = {  # x of each box's middle; y is its layer's
     "jobs": 1.87,
@@ -71,14 +74,17 @@ PLACES = {  # x of each box's middle; y is its layer's
     "checks": 8.92,
     "experiments": 2.82,
     "report": 10.82,
-    "construction": 9.52,
-    "site": 11.4,
-    "reference": 11.4,
+    "construction": 9.3,
+    "site": 11.5,
+    "reference": 11.5,
+    "bench": 1.62,
+    "preflight": 3.82,
+    "outside": 6.02,
     "reproduce": 6.47,
-    "__main__": 10.12,
-    "notebooks": 2.82,
+    "__main__": 10.84,
+    "notebooks": 2.1,
 } | {name: 0.95 + 1.84 * number for number, name in enumerate(GROUND)}
-WIDTH, WIDE, HEIGHT, RISE = 1.76, 3.5, 0.64, 1.3
+WIDTH, WIDE, HEIGHT, RISE = 1.76, 4.1, 0.64, 1.3
 ROOF = RISE * (len(LAYERS) - 1)  # y of the top
 
 NAME = r"remem(\.\w+)+(:\w+)?"  # a module, or something in it, written as text
@@ -144,7 +150,8 @@ def _end(name: str, others: list[str], other: str, side: int) -> Point:
     one place, in the order in which they come."""
     order = sorted(others, key=lambda each: PLACES[each])
     x, y = _place(name)
-    return x + (order.index(other) - (len(order) - 1) / 2) * 0.36, y + side * HEIGHT / 2
+    apart = min(0.36, WIDTH / len(order))
+    return x + (order.index(other) - (len(order) - 1) / 2) * apart, y + side * HEIGHT / 2
 
 
 def _box(axes: Axes, name: str, users: int, used: dict[str, int]) -> None:
@@ -165,7 +172,7 @@ def _box(axes: Axes, name: str, users: int, used: dict[str, int]) -> None:
         shown = [f"{each} {used[each]}" for each in many if each not in GROUND]
         half = (len(shown) + 1) // 2
         lines = [", ".join(shown[:half]), ", ".join(shown[half:])]
-        axes.text(x, y - 0.3, "\n".join(filter(None, lines)), fontsize=9.5, **middle)
+        axes.text(x, y - 0.3, "\n".join(filter(None, lines)), fontsize=9, **middle)
 
 
 def _arrow(axes: Axes, start: Point, end: Point, count: int, ends: set[str]) -> None:

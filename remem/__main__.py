@@ -14,8 +14,10 @@ from pathlib import Path
 # What a command needs is imported when it runs: `remem --help` should take no second.
 from remem import paths
 from remem.arguments import SCALE_HELP, add, add_folder, add_scale, add_set
+from remem.bench import command as bench
 from remem.config import SCALES, BadParameter, explain, load_config, loading, numbers
 from remem.config.sections import BENCHMARKS
+from remem.outside import command as outside
 from remem.site import commands as site
 
 
@@ -69,7 +71,7 @@ def _reproduce(given: argparse.Namespace) -> int:
     overrides = loading.assignments(given.set)
     if given.out is not None:
         overrides["outputs"] = given.out
-    return reproduce(given.params or given.scale, overrides, given.notebooks)
+    return reproduce(given.params or given.scale, overrides, given.notebooks, given.dry_run)
 
 
 def _reference(given: argparse.Namespace) -> int:
@@ -185,8 +187,7 @@ def _tune(given: argparse.Namespace) -> int:
 def _base(given: argparse.Namespace) -> int:
     from remem.experiments import bases
 
-    compared = bases.rebuild(load_config(given.scale))
-    print(compared.to_string(index=False))
+    print(bases.rebuild(load_config(given.scale)).to_string(index=False))
     if given.ship:
         for folder in bases.ship(load_config(given.scale)):
             print(f"now in the repository: {folder}")
@@ -222,6 +223,8 @@ def _parser() -> argparse.ArgumentParser:
         help="write to outputs/NAME, beside the reproduction and not over it; the runs are shared: "
         "--out my_people (default: the scale's name, or `outputs` in your YAML)",
     )
+    what = "say how many runs, hours and gigabytes it takes, and make nothing"
+    command.add_argument("--dry-run", action="store_true", help=what)
     command.add_argument(
         "notebooks",
         nargs="*",
@@ -269,11 +272,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_folder(command)
     command.add_argument("out", type=paths.written, metavar="OUT", help="a new folder: to_publish")
-    command.add_argument(
-        "--licence",
-        default="unknown",
-        help="an identifier of the Hub's list: cc-by-4.0; default: %(default)s",
-    )
+    licence = "an identifier of the Hub's list: cc-by-4.0; default: %(default)s"
+    command.add_argument("--licence", default="unknown", help=licence)
     command.add_argument("--name", help="what the card calls it; default: the name of OUT")
     made = "how it was made, in a sentence or two: 'Photographs by the authors, 2025.'"
     command.add_argument("--made", metavar="TEXT", help=made)
@@ -368,9 +368,10 @@ def _parser() -> argparse.ArgumentParser:
         "remem base --scale tiny",
     )
     command.add_argument("--scale", choices=SCALES, default="tiny", help=SCALE_HELP)
-    command.add_argument(
-        "--ship", action="store_true", help="put them in the repository, in place of what is there"
-    )
+    ship = "put them in the repository, in place of what is there"
+    command.add_argument("--ship", action="store_true", help=ship)
+    bench.add(commands)
+    outside.add(commands)
     return parser
 
 

@@ -10,7 +10,7 @@ from remem import paths
 from remem.config import SCALES
 
 SCALE_HELP = (
-    "whose parameters: smoke (a test), quick, tiny (a laptop), paper (GPUs); default: %(default)s"
+    "whose parameters: smoke, quick, tiny (a laptop), small, paper (GPUs); default: %(default)s"
 )
 SET_HELP = "change one parameter, its value read as YAML, as often as you like: --set {}"
 

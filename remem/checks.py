@@ -27,6 +27,7 @@ from remem.data import dataset as datasets
 from remem.data.dataset import SyntheticData
 from remem.data.readers import mmbench
 from remem.data.validation import BadData
+from remem.jobs import cluster
 from remem.model import folder, sizes
 from remem.model.folder import CannotLoad
 from remem.services import client, ledger
@@ -80,12 +81,34 @@ def ready(config: Config, calls: Collection[str]) -> list[str]:
     if calls - ROWS - {JUDGE}:
         unusable = [*networks(config)]
         found += unusable or disk(config, rows, calls)
+        found += nodes(config)
     found += judge(config) if JUDGE in calls else ()
 
     faults = list({str(each): each for each in found if isinstance(each, Exception)}.values())
     if faults:
         raise CannotStart(faults) if len(faults) > 1 else faults[0]
     return [each for each in found if isinstance(each, str)]
+
+
+def left_out(config: Config, calls: Collection[str]) -> tuple[dict[str, Any], list[str]]:
+    """What such `calls` need that is not on this machine, and that the rest can do without: the
+    parameters that leave it out, and in words what that is and why. It is Table 4, where there is
+    no file of questions, and a network that cannot be loaded, where another one can."""
+    changed: dict[str, Any] = {}
+    said = []
+    if "ability" in calls:
+        for fault in multiple_choice(config):
+            if isinstance(fault, Exception):
+                changed["experiments.ability.source"] = None
+                said.append(f"Table 4 is left out: {fault}")
+    if {*calls} - ROWS - {JUDGE}:
+        faults = {name: [*_network(config, name)] for name in config.models}
+        there = [name for name, found in faults.items() if not found]
+        if 0 < len(there) < len(faults):
+            changed["models"] = there
+            for name in (each for each in faults if each not in there):
+                said.append(f"{name} is left out: {'; '.join(map(str, faults[name]))}")
+    return changed, said
 
 
 def methods(config: Config) -> Found:
@@ -163,9 +186,10 @@ def drawn(config: Config, calls: Collection[str]) -> Found:
 
 def multiple_choice(config: Config) -> Found:
     """A file of multiple-choice questions that cannot be read, or of which some cannot be asked."""
-    if config.experiments.ability.source == "synthetic":
+    source = config.experiments.ability.source
+    if source in (None, "synthetic"):
         return
-    path = paths.ROOT / config.experiments.ability.source
+    path = paths.ROOT / source
     try:
         table, left_out = mmbench.inspect(path)
     except BadData as error:
@@ -178,17 +202,29 @@ def multiple_choice(config: Config) -> Found:
 def networks(config: Config) -> Found:
     """Networks of the Hub, or of folders, that would not be loaded."""
     for name in config.models:
-        network = config.base.networks[name]
-        if not isinstance(network, Hub):
-            continue
-        try:
-            folder.find(network.hub)
-        except CannotLoad as error:
-            yield error
-        else:
-            from remem.model import loading  # with torch, which takes seconds
+        yield from _network(config, name)
 
-            yield from loading.faults(network.hub, network.dtype, config.workers)
+
+def _network(config: Config, name: str) -> Iterator[CannotLoad]:
+    network = config.base.networks[name]
+    if not isinstance(network, Hub):
+        return
+    try:
+        folder.find(network.where)
+    except CannotLoad as error:
+        yield error
+    else:
+        from remem.model import loading, resident  # with torch, which takes seconds
+
+        resident.release()  # what a run before this left makes room for the next
+        if config.cluster is None:  # else it is others' memory
+            yield from loading.faults(network.where, network.dtype, config.workers)
+
+
+def nodes(config: Config) -> Found:
+    """A cluster that cannot be reached, or has no node with what a run takes."""
+    if (wanted := config.cluster) is not None:
+        yield from _raised(lambda: cluster.Nodes(wanted, config.folders.runs))
 
 
 def disk(config: Config, rows: pd.DataFrame | None, calls: Collection[str]) -> Found:
@@ -208,8 +244,9 @@ def disk(config: Config, rows: pd.DataFrame | None, calls: Collection[str]) -> F
     need = 0
     for name in config.models:
         network = config.base.networks[name]
-        size = sizes.of_network(network, config.base.tower, config.stage1.rank)
-        need += pictures * size.picture + adapters * size.adapter
+        size = sizes.of_network(network, config.base.tower, config.stage1.rank, own.image_size)
+        stored = pictures * (network.features == "stored")
+        need += stored * size.picture + adapters * size.adapter
     root = config.folders.runs
     there = next(folder for folder in (root, *root.parents) if folder.exists())
     free, held = shutil.disk_usage(there).free, sum(_sizes(root))

@@ -120,9 +120,12 @@ def reproduce(
     scale: str | Path = "tiny",
     overrides: Mapping[str, Any] | None = None,
     notebooks: Sequence[str] = (),
+    dry_run: bool = False,
 ) -> int:
     """Run these notebooks (a number, a name or a path each; none: all) with the parameters of
-    `load_config(scale, overrides)`; returns the exit status, 1 where one of them failed.
+    `load_config(scale, overrides)`, less what is missing here and can be left out
+    (checks.left_out); returns the exit status, 1 where one of them failed. A `dry_run` says what
+    they would take (preflight.estimate), and is 1 where something is in the way.
 
     Raises CannotRun, BadParameter, OldOutputs, InUse, DamagedRun, CannotWrite, or what checks.ready
     finds, before anything is run.
@@ -134,7 +137,16 @@ def reproduce(
     found = [_find(name) for name in notebooks] or _known()
     for notebook in found:
         _check_parameters(notebook)
-    for note in checks.ready(config, set[str]().union(*map(checks.used, found))):
+    calls_made = set[str]().union(*map(checks.used, found))
+    without, notes = checks.left_out(config, calls_made)
+    if without:
+        overrides = {**(overrides or {}), **without}
+        config = load_config(scale, overrides)
+    if dry_run:
+        from remem.preflight import estimate  # with torch, which takes seconds
+
+        return estimate.say(config, found, calls_made, notes)
+    for note in [*notes, *checks.ready(config, calls_made)]:
         print(f"note: {note}", file=sys.stderr)
     where = str(scale) if str(scale) in SCALES else str(Path(paths.expanded(scale)).absolute())
     with writers.call():
@@ -247,6 +259,7 @@ def _run_all(
     config: Config,
     folders: paths.Folders,
 ) -> int:
+    """One after the other; one that fails is told, and the next is run."""
     width, since = max(len(notebook.stem) for notebook in notebooks), time.time()
     changed, digest = loading.changes(config), made.parameters(config).digest
     names = [notebook.stem for notebook in notebooks]
@@ -257,26 +270,32 @@ def _run_all(
             f"This will take about {calls.about(seconds)}{more}, by the last run or the reference."
         )
     machine.keep(folders)
-    try:
-        for number, notebook in enumerate(notebooks, 1):
-            label = f"[{number}/{len(notebooks)}] {notebook.stem:<{width}}"
-            print(label, end="  ", flush=True)
-            began, took, terminal = time.time(), None, _Terminal()
-            try:
-                with _told(terminal) as spoken:
-                    took = run_notebook(notebook, parameters, folders, label, terminal)
-            finally:
-                with suppress(paths.CannotWrite):  # what went wrong before it is what counts
-                    calls.remember(folders, notebook.stem, began, took, changed, digest)
-                end = "failed" if took is None else f"{calls.duration(took):>8}"
-                print(f"\n    {end.strip()}" if spoken.is_set() else end, flush=True)
-    except NotebookFailed as error:
-        print(f"error: {error}", file=sys.stderr)
-        site.build(folders, since)
-        return 1
+    failed = []
+    for number, notebook in enumerate(notebooks, 1):
+        label = f"[{number}/{len(notebooks)}] {notebook.stem:<{width}}"
+        print(label, end="  ", flush=True)
+        began, took, wrong, terminal = time.time(), None, "", _Terminal()
+        try:
+            with _told(terminal) as spoken:
+                took = run_notebook(notebook, parameters, folders, label, terminal)
+        except NotebookFailed as error:
+            failed.append(notebook.stem)
+            wrong = f"error: {error}"
+        finally:
+            with suppress(paths.CannotWrite):  # what went wrong before it is what counts
+                calls.remember(folders, notebook.stem, began, took, changed, digest)
+            end = "failed" if took is None else f"{calls.duration(took):>8}"
+            print(f"\n    {end.strip()}" if spoken.is_set() else end, flush=True)
+        if wrong:
+            print(wrong, file=sys.stderr, flush=True)
     many = f"{len(notebooks)} notebook{'s' * (len(notebooks) != 1)}"
     print(f"{many} in {calls.duration(time.time() - since)}")
-    print(f"all tables and figures: {site.build(folders, since)}")
+    page = site.build(folders, since)
+    if failed:
+        several = f"{len(failed)} of {len(notebooks)} notebooks failed: {', '.join(failed)}"
+        print(f"error: {several}. What the others made: {page}", file=sys.stderr)
+        return 1
+    print(f"all tables and figures: {page}")
     return 0
 
 

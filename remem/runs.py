@@ -94,6 +94,9 @@ class Run(Spec):
         """Fill the empty folder `out`; the folders of `needs` are finished below `runs_root`."""
         raise NotImplementedError
 
+    def done(self, runs_root: Path) -> None:
+        """Delete what `make` kept beside the runs to go on from: the folder has its name."""
+
     def read(self, folder: Path) -> pd.DataFrame:
         """The table that this run is there for, from its finished folder."""
         raise NotImplementedError
@@ -102,9 +105,8 @@ class Run(Spec):
 def digest(spec: Spec) -> str:
     """Twelve hex digits that change when a field or the revision of `spec`, or of a spec inside
     it, does; fields that are NOT_IN_DIGEST change nothing."""
-    canonical = json.dumps(
-        plain(spec, for_digest=True), sort_keys=True, separators=(",", ":"), allow_nan=False
-    )
+    fields = plain(spec, for_digest=True)
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
@@ -124,14 +126,15 @@ def get_or_create(spec: Run, runs_root: Path) -> Path:
     A folder gets its name only when it is complete and on the disk, with `DONE` (the manifest: size
     and SHA-256 of each file). Of several processes that ask at once, one makes it and the others
     wait. One that was CutShort is put aside. Raises DamagedRun when what is there is not what was
-    finished, or another run's, CannotWrite when nothing can be written; whatever `make` raises goes
-    through and leaves nothing behind.
+    finished, or another run's, CannotWrite when nothing can be written; whatever `make` raises.
     """
     if done := _done(spec, runs_root):
         return done
     for need in spec.needs():
         get_or_create(need, runs_root)
-    return create(spec, lambda out: spec.make(out, Path(runs_root)), runs_root)
+    final = create(spec, lambda out: spec.make(out, Path(runs_root)), runs_root)
+    spec.done(Path(runs_root))
+    return final
 
 
 def create(spec: Spec, make: Callable[[Path], None], runs_root: Path) -> Path:
@@ -151,7 +154,7 @@ def create(spec: Spec, make: Callable[[Path], None], runs_root: Path) -> Path:
             make(part)
             seconds = round(time.perf_counter() - started, 3)
             record = {"kind": spec.kind, "spec": plain(spec), "seconds": seconds}
-            paths.write(part / "spec.json", as_json(record | _circumstances()), sync=False)
+            paths.write(part / "spec.json", as_json(record | circumstances()), sync=False)
             paths.write(part / "DONE", as_json({"files": _manifest(part)}), sync=False)
             paths.all_to_disk(part)
             os.rename(part, final)
@@ -338,11 +341,8 @@ def plain(value: Any, for_digest: bool = False) -> Any:
     its kind, so that two kinds never share a digest."""
     if isinstance(value, Spec):
         left_out = value.not_in_digest() if for_digest else set()
-        fields = {
-            field: plain(getattr(value, field), for_digest)
-            for field in type(value).model_fields
-            if field not in left_out
-        }
+        kept = [field for field in type(value).model_fields if field not in left_out]
+        fields = {field: plain(getattr(value, field), for_digest) for field in kept}
         if value.kind and value.revision > 1:  # 1: no revision was recorded at first
             fields = {"revision": value.revision, **fields}
         return {"kind": value.kind, **fields} if value.kind else fields
@@ -373,7 +373,7 @@ def _manifest(root: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _circumstances() -> dict[str, Any]:
+def circumstances() -> dict[str, Any]:
     """What a result should not depend on, kept for the day that it does."""
     versions: dict[str, str | None] = {"python": platform.python_version()}
     for package in ("numpy", "torch", "transformers", "peft"):

@@ -12,6 +12,7 @@ import four_rows
 import loopback
 import mmbench_file
 import pytest
+from families import FAMILIES
 
 from remem import checks, experiments, paths
 from remem.config import load_config
@@ -232,6 +233,22 @@ def test_a_network_is_looked_at_and_not_loaded(small, tmp_path, monkeypatch):
         checks.ready(load_config("paper", config), ["ability"])
 
 
+def test_what_scale_small_asks_for_is_checked(tmp_path, monkeypatch):
+    """With networks of the same kinds in the places of those of the Hub."""
+    config = load_config("small")
+    with pytest.raises(CannotLoad, match=r"SmolVLM-500M-Instruct: its weights are not on this"):
+        checks.ready(config, EVERYTHING)
+    kinds = {"smolvlm-500m": "idefics3", "qwen-vl-3b": "qwen2.5-vl"}
+    kinds |= {"llava-1.5-4bit-7b": "llava-clip-default"}
+    assert kinds.keys() == config.base.networks.keys()
+    places = {name: str(FAMILIES[kind](tmp_path / name)) for name, kind in kinds.items()}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())  # bitsandbytes, too
+    networks = {name: {"hub": place, "features": "stored"} for name, place in places.items()}
+    config = load_config("small", {"models": [*kinds], "base": {"networks": networks}})
+    told = checks.ready(config, EVERYTHING)
+    assert all("judge" in line or "GOOGLE" in line for line in told)
+
+
 def test_too_little_room_on_the_disk_is_told(monkeypatch, outputs):
     def with_free(gigabytes, calls=("curves",)):
         usage = SimpleNamespace(free=gigabytes * 2**30)
@@ -288,3 +305,37 @@ def test_scores_that_are_there_need_no_key_nor_the_right_one(monkeypatch):
         server.model = lambda name: loopback.error(403, "PERMISSION_DENIED")
         [note] = checks.ready(config, ["score"])
         assert "the key in GEMINI_API_KEY is not accepted" in note and note.endswith(known)
+
+
+# ---------------------------------------------------------------- what the rest can do without
+
+
+def test_table_4_is_left_out_where_its_file_is_missing_and_the_rest_is_ready(tmp_path, tsv):
+    missing = load_config("smoke", {"experiments.ability.source": str(tmp_path / "none.tsv")})
+    changed, [said] = checks.left_out(missing, EVERYTHING)
+    assert changed == {"experiments.ability.source": None}
+    assert said.startswith("Table 4 is left out: experiments.ability.source: ")
+    assert "none.tsv" in said
+    without = load_config("smoke", changed)
+    assert checks.ready(without, EVERYTHING) == [] and len(experiments.ability(without)) == 0
+    file = str(tsv(mmbench_file.row("1")))
+    there = load_config("smoke", {"experiments.ability.source": file})
+    for config, calls in ((there, EVERYTHING), (missing, ["unlearning"]), (without, EVERYTHING)):
+        assert checks.left_out(config, calls) == ({}, [])
+
+
+def test_a_network_that_cannot_be_loaded_is_left_out_where_another_one_can(small):
+    networks = {
+        "base.networks.mine": {"hub": str(small.base), "dtype": "float32"},
+        "base.networks.other": {"hub": "no/where", "commit": "a" * 40},
+    }
+    config = load_config("smoke", {**networks, "models": ["other", "mine"]})
+    changed, [said] = checks.left_out(config, EVERYTHING)
+    assert changed == {"models": ["mine"]}
+    assert said.startswith(f"other is left out: no/where@{'a' * 40}: its weights are not on this")
+    assert checks.ready(load_config("smoke", networks | changed), EVERYTHING) == []
+    assert checks.left_out(config, ["dataset"]) == ({}, [])  # which needs none
+    alone = load_config("smoke", {**networks, "models": ["other"]})
+    assert checks.left_out(alone, EVERYTHING) == ({}, [])  # there would be nothing left: `ready`
+    with pytest.raises(CannotLoad, match="weights are not on this machine"):
+        checks.ready(alone, EVERYTHING)

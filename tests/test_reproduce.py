@@ -206,15 +206,32 @@ def test_what_would_be_fetched_is_found():
 )
 def test_a_run_that_stops_is_kept_as_failed(house, capsys, cell, told):
     house("01_bad", cell, "print('done')")
-    house("02_after", "print('never')")
+    house("02_after", "print('all the same')")
     assert smoke() == 1
     said = capsys.readouterr()
     assert "01_bad.py: " in said.err and told in said.err
-    assert "02_after" not in said.out
-    assert left() == ["notebooks/01_bad.failed.ipynb"]
+    assert "[1/2] 01_bad    failed" in said.out and "all tables" not in said.out
+    assert "error: 1 of 2 notebooks failed: 01_bad." in said.err
+    assert left() == ["notebooks/01_bad.failed.ipynb", "notebooks/02_after.ipynb"]
     site = paths.outputs("smoke").site
     assert "../html/01_bad.failed.html" in (site / "notebooks.html").read_text()
     assert "Failed: 01_bad." in (site / "index.html").read_text()
+
+
+def test_what_is_missing_is_left_out_and_the_rest_runs(house, capsys):
+    """The notebooks are told so by a parameter, and say so."""
+    house(
+        "01_a",
+        "from remem import experiments\nfrom remem.config import load_config",
+        "config = load_config(scale, overrides)\nprint(len(experiments.ability(config)))",
+        "print(config.experiments.ability.source, config.seeds)",
+    )
+    assert smoke("--set", "experiments.ability.source=nowhere.tsv", "--set", "seeds=[3]") == 0
+    assert "note: Table 4 is left out: experiments.ability.source: " in capsys.readouterr().err
+    executed = nbformat.read(paths.outputs("smoke").notebooks / "01_a.ipynb", as_version=4)
+    assert [cell.outputs[0].text for cell in executed.cells[-2:]] == ["0\n", "None (3,)\n"]
+    index = (paths.outputs("smoke").site / "index.html").read_text()
+    assert "experiments.ability.source = null" in index
 
 
 def test_a_folder_that_cannot_be_taught_stops_before_anything_is_trained(house, capsys, tmp_path):

@@ -137,7 +137,8 @@ def _listed(
         key = f"{above}.{name}" if above else name
         inner = _model(info.annotation)
         given = content.get(name)
-        if inner is not None and not (name in content and given is None):
+        absent = given is None and (name in content or info.default is None)
+        if inner is not None and not absent:
             yield from _listed(inner, given, key, comments)
         elif get_origin(info.annotation) is dict and isinstance(given, Mapping) and given:
             for each, value in given.items():

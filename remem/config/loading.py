@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from remem import paths, runs
 from remem.config import core_yaml, explain
@@ -29,7 +29,7 @@ def load_config(scale: str | Path = "tiny", overrides: Mapping[str, Any] | None 
     """
     file = _file(scale)
     try:
-        given = nested(overrides or {})
+        given = _whole_names(nested(overrides or {}), Config)
         if "scale" in given and str(scale) in SCALES:
             raise BadParameter("scale: it is chosen by `scale`, not by an override")
         # as JSON: there a list may stand for a tuple, and everything else stays strict
@@ -63,7 +63,8 @@ def changes(config: Config) -> dict[str, tuple[Any, Any]]:
 def assignments(given: Sequence[str]) -> dict[str, Any]:
     """Overrides from a command line, each "key=value" with the value read as YAML.
 
-    A key is dotted; a part that itself holds dots stands in quotes: base.networks."my.net".hub=x.
+    A key is dotted; a part that itself holds dots may stand in quotes, which a shell takes away:
+    base.networks."my.net".hub=x. `load_config` knows a name without them too.
     """
     found: dict[str, Any] = {}
     for assignment in given:
@@ -152,6 +153,47 @@ def _put(found: dict[str, Any], parts: list[str], value: Any, what: str) -> None
     if isinstance(place.get(last), dict) != isinstance(value, Mapping) and last in place:
         raise BadParameter(f"{what}: {last} was already set otherwise")
     place[last] = _merge(place.get(last), value)
+
+
+def _whole_names(given: Any, kind: Any) -> Any:
+    """`given` with names that hold dots, such as llava-1.5-7b, in one: where `kind` has things by
+    name, one ends before the first field of such a thing."""
+    if not isinstance(given, Mapping):
+        return given
+    found = {}
+    for key, value in given.items():
+        info = kind.model_fields.get(key)
+        inner = list(_models(info.annotation)) if info else []
+        if inner and get_origin(info.annotation) is dict and isinstance(value, Mapping):
+            fields = {field for each in inner for field in each.model_fields}
+            named: dict[str, Any] = {}
+            for name, content in _named(value, fields):
+                named[name] = _merge(named.get(name), content)
+            value = named
+        elif inner:
+            value = _whole_names(value, inner[0])
+        found[key] = value
+    return found
+
+
+def _named(
+    given: Mapping[str, Any], fields: set[str], above: str = ""
+) -> Iterator[tuple[str, Any]]:
+    for part, value in given.items():
+        name = f"{above}{part}"
+        inside = isinstance(value, Mapping) and value and not fields & {*value}
+        if inside and all(isinstance(each, Mapping) for each in value.values()):
+            yield from _named(value, fields, f"{name}.")
+        else:
+            yield name, value
+
+
+def _models(annotation: Any) -> Iterator[Any]:
+    """The schemas in an annotation, such as both kinds of a network's."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for each in get_args(annotation):
+        yield from _models(each)
 
 
 def _merge(below: Any, above: Any) -> Any:

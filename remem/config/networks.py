@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
@@ -20,7 +21,28 @@ from remem.config.numbers import (
     Size,
     Width,
 )
-from remem.runs import Spec
+from remem.runs import NOT_IN_DIGEST, Spec
+
+
+class Memory(Spec):
+    """What of one network is in memory in a stage, in place of what the stage says for all. It
+    moves memory and time, and no result."""
+
+    micro_batch: Count | None = Field(
+        default=None, description="rows at once; null: as the stage says"
+    )
+    checkpointing: bool | None = Field(
+        default=None, description="time for memory, on a GPU; null: as the stage says"
+    )
+
+
+ImageFeatures = Annotated[
+    Literal["stored", "computed"],
+    Field(description="of pictures: stored on the disk, or computed by each process and kept"),
+    NOT_IN_DIGEST,
+]
+OfStage1 = Annotated[Memory, Field(description="of stage 1"), NOT_IN_DIGEST]
+OfStage2 = Annotated[Memory, Field(description="of stage 2"), NOT_IN_DIGEST]
 
 Place = Annotated[str, Field(min_length=1), AfterValidator(paths.expanded)]  # a path, or a name
 
@@ -29,14 +51,29 @@ class Hub(Spec):
     """A network from the Hub, or from a local folder in its format."""
 
     hub: Place = Field(description="a Hub id, or a folder")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "bfloat16", description="precision in which the network is held"
+    dtype: Literal["float32", "bfloat16", "float16", "nf4"] = Field(
+        "bfloat16", description="precision in which the network is held; nf4: 4 bits (remem[quant])"
+    )
+    commit: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{40}$",
+        description="of a Hub id: which revision, in full; null: the one that is here",
     )
     content: str | None = Field(None, description="of a folder: SHA-256, filled in by itself")
+    features: ImageFeatures = "stored"
+    stage1: OfStage1 = Memory()
+    stage2: OfStage2 = Memory()
 
     def not_in_digest(self) -> set[str]:
-        """Where the folder lies, once its content is known."""
-        return super().not_in_digest() | ({"hub"} if self.content else set())
+        """Where the folder lies, once its content is known; a commit that is not known."""
+        moved = {"hub", "commit"} if self.content else set()
+        return super().not_in_digest() | moved | (set() if self.commit else {"commit"})
+
+    @property
+    def where(self) -> str:
+        """What `model.folder.find` takes: the folder, or "id", or "id@commit"."""
+        here = not self.commit or Path(self.hub).is_dir()
+        return self.hub if here else f"{self.hub}@{self.commit}"
 
 
 class VisionTower(Spec):
@@ -81,6 +118,9 @@ class TinyLlava(Spec):
     examined: Few = Field(240, description="questions for each ability afterwards")
     dtype: Literal["float32"] = Field("float32", description="precision, in training too")
     seed: Seed = Field(0, description="of weights and corpus")
+    features: ImageFeatures = "stored"
+    stage1: OfStage1 = Memory()
+    stage2: OfStage2 = Memory()
 
     @model_validator(mode="after")
     def _divides(self):

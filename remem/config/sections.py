@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from remem import paper, paths
+from remem.config.cluster import Cluster
 from remem.config.networks import Hub as Hub
 from remem.config.networks import Network, Place, VisionTower
 from remem.config.networks import TinyLlava as TinyLlava
@@ -35,7 +36,7 @@ from remem.config.stages import Optimiser as Optimiser
 from remem.config.stages import Stage1, Stage2
 from remem.runs import NOT_IN_DIGEST, Spec
 
-SCALES = ("smoke", "quick", "tiny", "paper")
+SCALES = ("smoke", "quick", "tiny", "small", "paper")
 MADE = ("synthetic", "public")  # sources of a dataset that are no folder
 BENCHMARKS = {
     "remem": paper.REMEM,
@@ -186,7 +187,10 @@ class Controls(Spec):
 class Ability(Spec):
     """General ability (Table 4): multiple-choice questions in MMBench's format."""
 
-    source: Place = Field("synthetic", description="synthetic, or an MMBench TSV file")
+    source: Place | None = Field(
+        "synthetic",
+        description="synthetic, or an MMBench TSV file; null: Table 4 is left out",
+    )
     questions: Count = Field(description="how many are drawn, where they are synthetic")
     generated: int = Field(
         ge=0,
@@ -246,6 +250,9 @@ class Experiments(Spec):
     trace: Trace
     controls: Controls
     ability: Ability
+    keep_adapters: bool = Field(
+        True, description="also of lessons and forget ratios, whose answers alone are read"
+    )
     curves: Curves
     sensitivity: Sensitivity
     ratios: Ratios
@@ -286,7 +293,7 @@ class Benchmark(Spec):
 class Config(Spec):
     """Everything that can be set: what a notebook, a script or the command line starts from."""
 
-    scale: Literal["smoke", "quick", "tiny", "paper"]
+    scale: Literal["smoke", "quick", "tiny", "small", "paper"]
     outputs: str | None = Field(
         None, description="folder below outputs/ for tables and figures; null: the scale's name"
     )
@@ -295,6 +302,11 @@ class Config(Spec):
         description="from 1 on: 0 is kept for tuning"
     )
     workers: AtOnce = Field(description="runs at once, each a process of one thread if above 1")
+    cluster: Annotated[
+        Cluster | None,
+        Field(description="a Ray cluster that makes the runs: auto; null: this machine does"),
+        NOT_IN_DIGEST,
+    ] = None
     dataset: Dataset
     base: Base
     stage1: Stage1

@@ -33,10 +33,21 @@ def dataset(config: Config) -> Dataset:
     """The data that stage 1 trains on; drawn, or converted from a benchmark's files, where that is
     not done yet. Raises BadData."""
     data, root = data_of(config), config.folders.runs
-    rows = datasets.rows_of(data, root)
+    rows = _trained_on(config, datasets.rows_of(data, root))
+    return Dataset(rows, data, datasets.folder_of(data, root))
+
+
+def planned(config: Config) -> tuple[pd.DataFrame, Data]:
+    """The rows of `dataset`, and what they are to a run, for who counts what there is to do: what
+    is to be drawn is not drawn for it. Raises BadData."""
+    data = data_of(config)
+    return _trained_on(config, datasets.planned(data, config.folders.runs)), data
+
+
+def _trained_on(config: Config, rows: pd.DataFrame) -> pd.DataFrame:
     if not (rows["split"] == "train").any():
         raise BadData(f"{config.data_name}: no row is in the split train")
-    return Dataset(rows, data, datasets.folder_of(data, root))
+    return rows
 
 
 def data_of(config: Config) -> Data:

@@ -7,14 +7,16 @@ retain-eval (section 6.1, "Dataset Splitting") are views of the two splits, see 
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,7 +25,7 @@ from tqdm import tqdm
 
 from remem import paths, runs
 from remem.config import sections
-from remem.data import validation
+from remem.data import decoding, validation
 from remem.data.validation import SPLITS, BadChoice, BadData
 from remem.runs import NOT_IN_DIGEST, Run, Spec
 from remem.synthetic import faces, people, questions
@@ -48,28 +50,43 @@ class SyntheticData(sections.Dataset, Run):
         """Draw the people, their pictures and questions."""
         lines: dict[str, list[str]] = {split: [] for split in SPLITS}
         profiles = people_of(self)
-        bar = tqdm(profiles, desc="drawing", unit="person", file=sys.stderr)
-        for index, person in enumerate(bar):
-            appearance = faces.sample_appearance(face_seed(self, index))
+        pictures: dict[Path, tuple[int, int, int]] = {}  # file -> person, split, number
+        for index, person in enumerate(profiles):
             for part, split in enumerate(SPLITS):
                 (out / split / person.identity).mkdir(parents=True)
-                shown = self.pictures if split == "train" else None
-                for k, pair in enumerate(self.questions(person, split)):
-                    name = f"{person.identity}-{split}-{k:03d}"
-                    at = k if shown is None else k % shown
-                    file = f"{person.identity}/{person.identity}-{split}-{at:03d}.png"
-                    if at == k:
-                        rng = np.random.default_rng([self.seed, index, part, k])
-                        scene = faces.sample_scene(rng, split)
-                        picture = faces.draw(appearance, scene, self.image_size)
-                        picture.save(out / split / file)
-                    who = {"identity": person.identity, "name": person.name, "split": split}
-                    row = {"file_name": file, "id": name, **who, **dataclasses.asdict(pair)}
+                for k, row in enumerate(self.lines(person, split)):
+                    file = out / split / row["file_name"]
+                    pictures.setdefault(file, (index, part, k))
                     lines[split].append(json.dumps(row, ensure_ascii=False) + "\n")
+        with ThreadPoolExecutor(decoding.THREADS) as pool:
+            drawn = pool.map(self._draw, pictures, pictures.values())
+            bar = tqdm(drawn, desc="drawing", unit="picture", total=len(pictures), file=sys.stderr)
+            collections.deque(bar, 0)
         for split in SPLITS:
             paths.write(out / split / "metadata.jsonl", "".join(lines[split]))
         known = [dataclasses.asdict(person) for person in profiles]
         paths.write(out / "people.json", runs.as_json(known))
+
+    def lines(self, person: people.Profile, split: str) -> Iterator[dict[str, str]]:
+        """What the metadata of one split says of a person, question by question."""
+        shown = self.pictures if split == "train" else None
+        for k, pair in enumerate(self.questions(person, split)):
+            at = k if shown is None else k % shown
+            yield {
+                "file_name": f"{person.identity}/{person.identity}-{split}-{at:03d}.png",
+                "id": f"{person.identity}-{split}-{k:03d}",
+                "identity": person.identity,
+                "name": person.name,
+                "split": split,
+                **dataclasses.asdict(pair),
+            }
+
+    def _draw(self, file: Path, place: tuple[int, int, int]) -> None:
+        index, part, number = place
+        rng = np.random.default_rng([self.seed, index, part, number])
+        scene = faces.sample_scene(rng, SPLITS[part])
+        appearance = faces.sample_appearance(face_seed(self, index))
+        faces.draw(appearance, scene, self.image_size).save(file)
 
     def questions(self, person: people.Profile, split: str) -> list[questions.QA]:
         """A person's questions in one split. Raises ValueError where there are not so many."""
@@ -161,6 +178,15 @@ def rows_of(data: Data, runs_root: Path) -> pd.DataFrame:
     return _read(runs.get_or_create(RowsRun(data=data), runs_root)).copy()
 
 
+def planned(data: Data, runs_root: Path) -> pd.DataFrame:
+    """As `rows_of`, but of a dataset that is drawn its rows as they will be, and no picture is: for
+    who counts what there is to do. Raises BadData."""
+    if not isinstance(data, SyntheticData):
+        return rows_of(data, runs_root)
+    drawn: Any = data  # frozen, and so it has a hash
+    return _planned(drawn).copy()
+
+
 def people_of(data: SyntheticData) -> list[people.Profile]:
     """The people of a drawn dataset; person i has the face number `face_seed(data, i)`.
 
@@ -188,6 +214,16 @@ def hashed(folder: Path, names: Sequence[str]) -> str:
 @functools.lru_cache(32)
 def _hashed(folder: Path, names: tuple[str, ...], stamps: tuple[tuple[int, int], ...]) -> str:
     return runs.content(folder, names)
+
+
+@functools.lru_cache(8)
+def _planned(data: SyntheticData) -> pd.DataFrame:
+    everybody = people_of(data)
+    rows = pd.DataFrame(
+        [line for split in SPLITS for person in everybody for line in data.lines(person, split)]
+    )
+    rows["image"] = rows["split"] + "/" + rows["file_name"]
+    return rows[[*validation.COLUMNS]].astype("str")
 
 
 @functools.lru_cache(8)

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
@@ -177,7 +177,23 @@ def without_mark(content: bytes, name: str) -> bytes:
 
 def load_images(folder: Path, names: Iterable[str]) -> list[Image.Image]:
     """The pictures of these names (column `image` of the rows), as RGB. Raises BadData."""
-    return [load_image(folder, str(name)) for name in names]
+    return list(_decoded(folder, names))
+
+
+class Pictures(Sequence[Image.Image]):
+    """The pictures of these names, each decoded when it is asked for, those of a slice together."""
+
+    def __init__(self, folder: Path, names: Sequence[str]):
+        self.folder, self.names = folder, names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, place: Any) -> Any:
+        """One of them, or a list. Raises BadData."""
+        if isinstance(place, slice):
+            return load_images(self.folder, self.names[place])
+        return load_image(self.folder, str(self.names[place]))
 
 
 def parse_row(line: bytes, split: str) -> tuple[dict[str, str], list[str]]:
@@ -311,6 +327,11 @@ def inside(folder: Path, name: str) -> Path:
     if not os.path.isfile(real):
         raise BadData(f"{name} is missing" if not os.path.exists(real) else f"{name} is no file")
     return Path(plain)
+
+
+def _decoded(folder: Path, names: Iterable[str]) -> Iterator[Image.Image]:
+    with ThreadPoolExecutor(decoding.THREADS) as pool:
+        yield from pool.map(lambda name: load_image(folder, str(name)), names)
 
 
 def _unusable(folder: Path, name: str) -> str | None:

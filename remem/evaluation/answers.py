@@ -23,7 +23,7 @@ from remem.model.features import Features
 from remem.model.loading import Network
 from remem.runs import NOT_IN_DIGEST, Spec
 from remem.training.inputs import inputs
-from remem.training.trained import ModelRun, load_trained
+from remem.training.trained import ModelRun, lend_trained
 
 LONGER = "longer_values.json"  # only where some values of the data stand in others
 
@@ -78,7 +78,13 @@ class AnswerRun(ModelRun):
     def make(self, out: Path, runs_root: Path) -> None:
         """Answer the rows, and rank candidates."""
         _, rows, features = inputs(self.of.base, self.of.data, runs_root, self.of.subset)
-        network = load_trained(self.of, runs_root)
+        with lend_trained(self.of, runs_root) as network:
+            found = self._asked(network, rows, features)
+        keep_answers(found, out, splits.longer_values(rows))
+        self.of.drop_adapter(runs_root)
+
+    def _asked(self, network: Network, rows: pd.DataFrame, features: Features) -> pd.DataFrame:
+        """The rows to answer, of all rows of the data, with what the network says."""
         eval_rows = self.rows.of(rows, self.of.subset)
         candidates = splits.candidates(rows)
         counts = [len(candidates.get(attribute, ())) for attribute in eval_rows["attribute"]]
@@ -118,7 +124,7 @@ class AnswerRun(ModelRun):
             found["candidate_logps"] = all_logps
         if self.perplexity:
             found["perplexity"] = _perplexity(network, eval_rows, features, self.batch)
-        keep_answers(found, out, splits.longer_values(rows))
+        return found
 
     def read(self, folder: Path) -> pd.DataFrame:
         """The rows with what was said and its scores (metrics.score), computed anew each time;

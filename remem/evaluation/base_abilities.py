@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 from PIL import Image
+from torch import nn
 
 from remem import runs
 from remem.model import loading
@@ -54,16 +55,22 @@ def abilities(places: Mapping[str, Path | str]) -> pd.DataFrame:
 def size(network: Network) -> dict[str, int]:
     """How large a network is: parameters by part, layers, width, vocabulary, tokens per image."""
     model = network.llava
-    parts = {
-        "vision tower": model.model.vision_tower,
-        "projector": model.model.multi_modal_projector,
-        "language model": model.model.language_model,
-        "all": model,
+    parts = dict(model.model.named_children())
+    tower = next(part for name, part in parts.items() if name.startswith("vis"))
+
+    def count(part: nn.Module) -> int:
+        return sum(weight.numel() for weight in part.parameters())
+
+    known = count(tower) + count(network.language_model)
+    counts = {
+        "vision tower": count(tower),
+        "projector": count(model.model) - known,
+        "language model": count(network.language_model),
+        "all": count(model),
     }
-    counts = {f"parameters, {k}": sum(p.numel() for p in v.parameters()) for k, v in parts.items()}
-    text = model.config.text_config
+    text = model.config.get_text_config()
     return {
-        **counts,
+        **{f"parameters, {part}": number for part, number in counts.items()},
         "layers": text.num_hidden_layers,
         "width": text.hidden_size,
         "vocabulary": len(network.processor.tokenizer),

@@ -24,9 +24,11 @@ from remem.data import splits
 from remem.data.dataset import Data, rows_of
 from remem.evaluation.answers import keep_answers, read_answers, truths
 from remem.model import inference
+from remem.model.features import Features
+from remem.model.loading import Network
 from remem.runs import NOT_IN_DIGEST, Run
 from remem.training.inputs import inputs, inputs_needs
-from remem.training.trained import ModelRun, load_trained
+from remem.training.trained import ModelRun, lend_trained
 
 Shown = Literal["own", "another's", "none"]  # the picture beside a question
 
@@ -65,10 +67,17 @@ class ControlRun(ModelRun):
         """Ask with each picture, and rank where that is wanted."""
         subset = self.of.subset if self.data is None else None
         _, rows, features = inputs(self.of.base, self.data or self.of.data, runs_root, subset)
-        network = load_trained(self.of, runs_root)
         taught = rows if self.data is None else rows_of(self.of.data, runs_root)
         if subset is not None:
             rows = subset.eval_rows(rows, ("train", "test"))
+        with lend_trained(self.of, runs_root) as network:
+            table = self._asked(network, rows, features)
+        keep_answers(table, out, splits.longer_values(rows))
+        values = json.dumps(splits.candidates(taught), ensure_ascii=False)
+        (out / "values.json").write_text(values, "utf-8")
+
+    def _asked(self, network: Network, rows: pd.DataFrame, features: Features) -> pd.DataFrame:
+        """The questions about the people of `rows`, with what the network says."""
         table = questions(rows, self.per_person, self.pictures).assign(
             answer_given="", candidates=0, candidate_rank=np.nan
         )
@@ -93,9 +102,7 @@ class ControlRun(ModelRun):
                 for found, place in zip(logps, truths(part, values), strict=True)
             ]
             table.loc[part.index, "candidates"] = [len(values[a]) for a in part["attribute"]]
-        keep_answers(table, out, splits.longer_values(rows))
-        values = json.dumps(splits.candidates(taught), ensure_ascii=False)
-        (out / "values.json").write_text(values, "utf-8")
+        return table
 
     def read(self, folder: Path) -> pd.DataFrame:
         """The questions (`questions`) with answer_given, and scored (0..1, computed anew): em, the

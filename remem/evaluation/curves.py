@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from remem import metrics
 from remem.data import splits
 from remem.evaluation.answers import keep_answers, read_answers
-from remem.model import adapters, inference, loading
+from remem.model import adapters, inference, resident
 from remem.runs import NOT_IN_DIGEST
 from remem.training.base_model import place
 from remem.training.inputs import inputs
@@ -44,17 +44,17 @@ class CurveRun(ModelRun):
         where, dtype = place(self.of.base, runs_root), self.of.base.network.dtype
         parts = []
         for epoch in range(self.of.optimiser.epochs + 1):
-            network = loading.load(where, dtype=dtype)
-            network = adapters.load_adapter(network, self.of.checkpoint(runs_root, epoch))
-            adapters.merge_adapter(network)
-            given = inference.answers(
-                network,
-                sample,
-                features,
-                self.batch,
-                self.max_new_tokens,
-                drafts=list(sample["answer"]),
-            )
+            with resident.lend(where, dtype) as network:
+                network = adapters.load_adapter(network, self.of.checkpoint(runs_root, epoch))
+                adapters.merge_adapter(network)
+                given = inference.answers(
+                    network,
+                    sample,
+                    features,
+                    self.batch,
+                    self.max_new_tokens,
+                    drafts=list(sample["answer"]),
+                )
             parts.append(sample.assign(epoch=epoch, answer_given=given))
         keep_answers(pd.concat(parts, ignore_index=True), out, splits.longer_values(rows))
 

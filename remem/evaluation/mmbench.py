@@ -31,12 +31,13 @@ from remem.data.readers import mmbench as reader
 from remem.data.readers.mmbench import COLUMNS, LETTERS, picture, read_bytes, read_mmbench
 from remem.data.validation import BadData
 from remem.model import inference
-from remem.model.features import Features, image_features
+from remem.model.features import Features, look
+from remem.model.loading import Network
 from remem.runs import NOT_IN_DIGEST, Run, Spec
 from remem.synthetic import faces
 from remem.training import corpus
 from remem.training.base_model import base_needs
-from remem.training.trained import ModelRun, load_trained
+from remem.training.trained import ModelRun, lend_trained
 
 FILE = "questions.tsv"
 
@@ -105,12 +106,15 @@ class QuestionsFile(Spec):
 Questions = QuestionsRun | QuestionsFile
 
 
-def questions_of(section: sections.Ability) -> Questions:
-    """The questions that a section of the parameters names. A line on stderr says which rows of
-    their file are left out, and why. Raises BadData where it is not there or none can be asked."""
+def questions_of(section: sections.Ability) -> Questions | None:
+    """The questions that a section of the parameters names; None where it names none. A line on
+    stderr says which rows of their file are left out, and why. Raises BadData where it is not there
+    or none can be asked."""
     if section.source == "synthetic":
         fields = section.model_dump(include=set(QuestionsRun.model_fields))
         return QuestionsRun.model_validate(fields)
+    if section.source is None:
+        return None
     path = paths.ROOT / section.source
     questions = QuestionsFile(file=section.source, content=_content(path))
     table, left_out = reader.inspect(path)
@@ -159,14 +163,19 @@ class AbilityRun(ModelRun):
     def make(self, out: Path, runs_root: Path) -> None:
         """Ask every question, and of the first ones every rotation."""
         table = read_questions(self.questions, runs_root)
-        network = load_trained(self.of, runs_root)
+        with lend_trained(self.of, runs_root) as network:
+            found = self._asked(network, table)
+        found.to_parquet(out / "predictions.parquet", index=False)
+
+    def _asked(self, network: Network, table: pd.DataFrame) -> pd.DataFrame:
+        """The turns of the questions of `table`, with what the network says."""
         drawn = isinstance(self.questions, QuestionsRun)
         parts = []
         # A few questions at a time: MMBench's features together may be as large as the network.
         for first in tqdm(range(0, len(table), self.batch), desc="questions", leave=False):
             part = table[first : first + self.batch]
-            shown = image_features(network, [picture(cell) for cell in part["image"]])
-            features = Features.of(list(part["index"]), shown)
+            seen = look(network, [picture(cell) for cell in part["image"]])
+            features = Features.of(list(part["index"]), *seen)
             turns = rotations(part, self.instruction)
             again = turns["index"].isin(table["index"][: self.generated])
             spoken, plain = turns[again], turns[turns["rotation"] == 0]
@@ -179,9 +188,7 @@ class AbilityRun(ModelRun):
                 likeliest=pd.Series(likeliest, plain.index, dtype=object),
             )
             parts.append(turns[again | (turns["rotation"] == 0)])
-        pd.concat(parts, ignore_index=True).drop(columns="image").to_parquet(
-            out / "predictions.parquet", index=False
-        )
+        return pd.concat(parts, ignore_index=True).drop(columns="image")
 
     def read(self, folder: Path) -> pd.DataFrame:
         """index, category, rotation, question, options, answer, answer_given, chosen, likeliest,

@@ -14,7 +14,7 @@ from remem.model import inference
 from remem.runs import NOT_IN_DIGEST
 from remem.synthetic import questions
 from remem.training.inputs import inputs
-from remem.training.trained import ModelRun, load_trained
+from remem.training.trained import ModelRun, lend_trained
 
 
 class SignatureRun(ModelRun):
@@ -36,8 +36,8 @@ class SignatureRun(ModelRun):
         eval_rows = subset.asking_the_name(train_rows).drop_duplicates("image")
         eval_rows = eval_rows.assign(target=eval_rows["name"])
         prefixes = [questions.prefix("name", "multi", name) for name in eval_rows["name"]]
-        network = load_trained(self.of, runs_root, merge=False)
-        logps = inference.token_logps(network, eval_rows, features, self.batch, prefixes)
+        with lend_trained(self.of, runs_root, merge=False) as network:
+            logps = inference.token_logps(network, eval_rows, features, self.batch, prefixes)
         found = eval_rows[["identity", "image"]].assign(logps=logps)
         found.to_parquet(out / "signatures.parquet", index=False)
 

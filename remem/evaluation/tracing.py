@@ -32,11 +32,13 @@ from remem.data import splits, subset
 from remem.model import tokens
 from remem.model.features import Features
 from remem.model.loading import Network
+from remem.model.pictures import Layout
+from remem.model.scores import entering
 from remem.model.tokens import Encoded
 from remem.paper import STATES
 from remem.synthetic import questions
 from remem.training.inputs import inputs
-from remem.training.trained import ModelRun, load_trained
+from remem.training.trained import ModelRun, lend_trained
 
 NAME = "What is the name of {} in the image?"  # Section 4
 
@@ -63,7 +65,8 @@ class TraceRun(ModelRun):
             raise ValueError(
                 "tracing needs two people at least: the picture of one corrupts the other"
             )
-        found = table(load_trained(self.of, runs_root), people, features, self.trace)
+        with lend_trained(self.of, runs_root) as network:
+            found = table(network, people, features, self.trace)
         found.to_parquet(out / "trace.parquet", index=False)
 
     def read(self, folder: Path) -> pd.DataFrame:
@@ -143,15 +146,17 @@ class NotWhole(ValueError):
     """A tokenizer merges a mention of the subject with what stands around it."""
 
 
-def prompt(network: Network, query: Query) -> Prompt:
-    """The tokens of a query. Raises NotWhole where a mention is not made of whole tokens."""
+def prompt(network: Network, query: Query, layout: int | Layout | None = None) -> Prompt:
+    """The tokens of a query about a picture of that layout, or of a small square one. Raises
+    NotWhole where a mention is not made of whole tokens."""
+    shown = network.kind.blank if layout is None else layout
 
     def written(mentions: tuple[str, str]) -> tuple[Encoded, list[slice]]:
         ask, prefill = (
             text.format(mention)
             for text, mention in zip((query.question, query.prefill), mentions, strict=True)
         )
-        found = tokens.encode(network.processor, ask, query.answer, network.image_tokens, prefill)
+        found = tokens.encode(network.processor, ask, query.answer, shown, prefill)
         found = found._replace(ids=found.ids[:-1])  # end-of-sequence is no part of the answer
         first, second = (_said(network, found, mention) for mention in mentions)
         return found, [first[0], second[-1]] if first and second else []
@@ -170,7 +175,7 @@ def prompt(network: Network, query: Query) -> Prompt:
             break
     first, second = places
     at, last = np.arange(len(clean.ids)), clean.n_prompt - 1
-    image = clean.ids == network.processor.image_token_id
+    image = clean.ids == network.kind.token
     groups = {
         "image": image,
         "before": (at < first.start) & ~image,
@@ -187,7 +192,7 @@ def _said(network: Network, encoded: Encoded, words: str) -> list[slice]:
     """Where the prompt's tokens spell `words`, and nothing more."""
     spell, ids = network.processor.tokenizer.decode, encoded.ids[: encoded.n_prompt]
     found = []
-    for start in np.flatnonzero(ids != network.processor.image_token_id):
+    for start in np.flatnonzero(ids != network.kind.token):
         if not spell(ids[start : start + 1]).strip():
             continue  # a space by itself belongs to what stands before
         for stop in range(start + 1, min(start + len(words), len(ids)) + 1):
@@ -201,11 +206,7 @@ def _said(network: Network, encoded: Encoded, words: str) -> list[slice]:
 def embedded(network: Network, encoded: Encoded, picture: Tensor) -> Tensor:
     """What enters the language model (T, H): the tokens' embeddings, and at the image's tokens the
     features `picture` (P, H)."""
-    embed = network.llava.get_input_embeddings()
-    ids = torch.from_numpy(encoded.ids).to(network.llava.device)
-    found = embed(ids)
-    found[ids == network.processor.image_token_id] = picture.to(found)
-    return found
+    return entering(network, tokens.collate([encoded], [picture], 0))["inputs_embeds"][0]
 
 
 def noised(
@@ -213,7 +214,8 @@ def noised(
 ) -> Tensor:
     """`clean` (T, H) with Gaussian noise where `mask` (T,) is true, `sigmas` times the standard
     deviation of the embeddings' numbers (Meng et al. 2022, who take 3)."""
-    sigma = network.llava.get_input_embeddings().weight.float().std()
+    embed = network.llava.get_input_embeddings()
+    sigma = embed.weight.float().std() * getattr(embed, "embed_scale", 1.0)  # Gemma's has one
     noise = torch.randn(clean.shape, generator=generator).to(clean.device) * sigmas * sigma
     where = torch.from_numpy(mask).to(clean.device)
     return torch.where(where[:, None], clean + noise.to(clean.dtype), clean)
@@ -225,7 +227,7 @@ def restored(network: Network, masks: Mapping[str, Tensor]) -> Iterator[None]:
     corrupted run with the clean one's states put in, where `masks` says for some of STATES (R,
     layers, T). A row begins at its first such layer: below it is the corrupted run. The hooks go
     when the block ends, however it ends."""
-    layers = network.llava.model.language_model.layers
+    layers = network.language_model.layers
     touched = torch.stack([mask.any(-1) for mask in masks.values()]).any(0)
     starts = torch.where(touched.any(-1), touched.int().argmax(-1), len(layers) - 1)
     if (starts.diff() < 0).any():
@@ -271,12 +273,15 @@ def probabilities(
 ) -> np.ndarray:
     """exp(mean log p) of the answer's tokens of `asked`, by row (2 + R,): of the clean run, of the
     corrupted one (both as they are `embedded`), and of those that `masks` restore."""
+    nothing = clean.new_zeros(int((asked.ids == network.kind.token).sum()), clean.shape[-1])
+    around = entering(network, tokens.collate([asked], [nothing], 0))
+    around = {name: value for name, value in around.items() if name != "inputs_embeds"}
     with restored(network, masks):
-        hidden = network.llava.model.language_model(
-            inputs_embeds=torch.stack([clean, corrupted]), use_cache=False
+        hidden = network.language_model(
+            inputs_embeds=torch.stack([clean, corrupted]), use_cache=False, **around
         ).last_hidden_state
     labels = torch.from_numpy(asked.ids[asked.n_prompt :]).to(hidden.device)
-    logits = network.llava.lm_head(hidden[:, asked.n_prompt - 1 : -1]).float()
+    logits = network.head(hidden[:, asked.n_prompt - 1 : -1]).float()
     logp = -F.cross_entropy(logits.mT, labels.expand(len(logits), -1), reduction="none")
     return logp.mean(-1).exp().double().cpu().numpy()
 
@@ -287,7 +292,7 @@ def effects(
     """One corruption of one prompt: state, layer, position, and the probabilities clean, corrupted
     and restored, a line for each state of each layer at each position that has tokens. A forward
     pass takes the clean run, the corrupted one and up to `batch` cells."""
-    layers = len(network.llava.model.language_model.layers)
+    layers = len(network.language_model.layers)
     first = int((clean != corrupted).any(-1).int().argmax())
     groups = {position: group for position, group in asked.groups.items() if group.any()}
     same = [position for position, group in groups.items() if not group[first:].any()]
@@ -317,6 +322,12 @@ def effects(
     return pd.DataFrame(found, columns=columns)
 
 
+def _layouts(features: Features, images: Sequence[str]) -> list[int | Layout]:
+    """The layout of each picture, as `tokens.encode` takes it."""
+    found = features.layouts(images)
+    return [found] * len(images) if isinstance(found, int) else [*found]
+
+
 def table(
     network: Network, people: Mapping[str, Person], features: Features, settings: sections.Trace
 ) -> pd.DataFrame:
@@ -343,17 +354,21 @@ def table(
                 asked["fact"] = fact_query(attribute, person, names), different
         generator = torch.Generator().manual_seed(number)
         for kind, (query, different) in asked.items():
-            try:
-                texts = prompt(network, query)
-            except NotWhole:
-                if kind == "name":  # the words of the question, and so everybody's
-                    raise
-                continue
-            subject = texts.groups["subject"] | texts.groups["subject again"]
             for k, image in enumerate(person.images[: settings.pictures]):
-                own, other = features[[image, different[0].images[k % len(different[0].images)]]]
+                another = different[0].images[k % len(different[0].images)]
+                layout, wrong = _layouts(features, [image, another])
+                try:
+                    texts = prompt(network, query, layout)
+                except NotWhole:
+                    if kind == "name":  # the words of the question, and so everybody's
+                        raise
+                    break
+                subject = texts.groups["subject"] | texts.groups["subject again"]
+                own, other = features[[image, another]]
                 clean = embedded(network, texts.clean, own)
-                corrupted = [("image", embedded(network, texts.clean, other))]
+                corrupted = []
+                if wrong == layout:  # one picture can stand where the other did
+                    corrupted.append(("image", embedded(network, texts.clean, other)))
                 if texts.wrong is not None:
                     corrupted.append(("entity", embedded(network, texts.wrong, own)))
                 for _ in range(settings.samples):

@@ -3,7 +3,7 @@
 from remem.data.chosen import dataset, forget_set
 from remem.experiments.controls import controls, refusals_shared
 from remem.experiments.general_ability import ability, ability_scores
-from remem.experiments.setup import places
+from remem.experiments.setup import notes, places
 from remem.experiments.stage1 import (
     base_models,
     causes,

@@ -33,7 +33,7 @@ def controls(
     of Table 2 `only` those named; asked about the people of stage 1 and, where there are any at
     hand, about the public figures that the base knows. Rows labelled model, method, seed, with the
     column `whose` ("retained", "forgotten", "Real Set")."""
-    rows = chosen.dataset(config).rows
+    rows, _ = chosen.planned(config)
     shown = {paper.BASE, paper.BEFORE, paper.RETRAINED, *setup.methods(config, methods)}
     shown &= shown if only is None else {*only}
     found = []

@@ -14,6 +14,9 @@ from remem.experiments import setup, stage2
 from remem.jobs import Job, Jobs
 from remem.training.methods import Method
 
+SCORES = ("identity", "category", "plain", "generated", "circular")  # of mmbench.scored
+SCORES += ("model", "method", "seed", "questions")
+
 
 def ability(
     config: Config,
@@ -21,10 +24,12 @@ def ability(
     only: Sequence[str] | None = None,
 ) -> Jobs:
     """Table 4: what the models of Table 2's first seed choose, labelled model, method, seed;
-    without the check of KL's other positions, or `only` the rows named. Raises BadData where the
-    file of questions is not there."""
+    without the check of KL's other positions, or `only` the rows named. No jobs where the
+    parameters name no questions. Raises BadData where their file is not there."""
     section, seed = config.experiments.ability, config.seeds[0]
     questions = mmbench.questions_of(section)
+    if questions is None:
+        return setup.jobs(config, ())
     rows = (paper.BASE, paper.BEFORE, paper.RETRAINED, *paper.METHODS)
     shown = {*rows, *setup.methods(config, methods)} if only is None else {*only}
     return setup.jobs(
@@ -51,7 +56,9 @@ def ability(
 def ability_scores(chosen: pd.DataFrame) -> pd.DataFrame:
     """The rows of Table 4 from what the models chose (`collect` of `ability`): model, method, seed
     and one row per question (mmbench.scored), with the method "chance" for each model, and what
-    the questions are called."""
+    the questions are called. No rows where nobody was asked."""
+    if chosen.empty:
+        return pd.DataFrame(columns=[*SCORES])
     labels = ["model", "method", "seed"]
     parts = []
     for key, rows in chosen.groupby(labels, sort=False):

@@ -6,40 +6,43 @@ import functools
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from remem.config import BadParameter
-from remem.config.networks import Hub
-from remem.config.sections import Config
+from remem.config.networks import Hub, Memory
+from remem.config.sections import Config, Optimiser
 from remem.data.chosen import data_of, fingerprint
 from remem.data.dataset import Data
 from remem.evaluation.answers import AnswerRun, EvalRows
 from remem.jobs import Job, Jobs
-from remem.model import loading
+from remem.model import folder, loading
 from remem.training import base_model
 from remem.training.base_model import BaseRun
 from remem.training.methods import BadMethod, Method, method
-from remem.training.stage1 import Stage1Run, Untrained
+from remem.training.stage1 import NOTES, Stage1Run, TrainRun, Untrained
 from remem.training.stage2 import Model
 
 
 @functools.lru_cache(8)
-def _weights(folder: str, fingerprint: Any) -> str:
-    return loading.content_of(Path(folder))
+def _weights(where: str, fingerprint: Any) -> str:
+    return loading.content_of(Path(where))
 
 
 def base(config: Config, name: str) -> BaseRun:
-    """One of the networks that experiments start from; of a local folder, with what it holds.
-    Raises BadParameter."""
+    """One of the networks that experiments start from; of a local folder, with what it holds; of
+    the Hub, with the commit that is here. Raises BadParameter."""
     network = config.base.networks.get(name)
     if network is None:
         known = ", ".join(config.base.networks)
         raise BadParameter(f"there is no model {name!r}; base.networks has {known}")
+    network = network.model_copy(update={"stage1": Memory(), "stage2": Memory()})  # see optimiser
     if not isinstance(network, Hub):
         return BaseRun(network=network, tower=config.base.tower)
     if os.path.isdir(network.hub):
         content = _weights(network.hub, fingerprint(Path(network.hub)))
         network = network.model_copy(update={"content": content})
+    elif network.commit is None:
+        network = network.model_copy(update={"commit": folder.commit(network.hub)})
     return BaseRun(network=network, tower=None)
 
 
@@ -58,6 +61,14 @@ def places(config: Config) -> dict[str, Path | str]:
     return {name: base_model.place(base(config, name), root) for name in config.models}
 
 
+def optimiser(config: Config, model: str, stage: Literal["stage1", "stage2"]) -> Optimiser:
+    """How a stage of a model is fitted: what the stage says, but for what its network says of
+    memory."""
+    usual, own = getattr(config, stage).optimiser, getattr(config.base.networks[model], stage)
+    changed = {name: value for name, value in own if value is not None}
+    return usual.model_copy(update=changed)
+
+
 def stage1_run(
     config: Config, model: str, seed: int, exclude: tuple[str, ...] = (), data: Data | None = None
 ) -> Stage1Run:
@@ -68,7 +79,7 @@ def stage1_run(
         data=data or data_of(config),
         rank=config.stage1.rank,
         alpha=config.stage1.alpha,
-        optimiser=config.stage1.optimiser,
+        optimiser=optimiser(config, model, "stage1"),
         exclude=exclude,
         seed=config.stage1_seed(seed),
     )
@@ -92,8 +103,20 @@ def answers(config: Config, of: Model, rows: EvalRows | None = None, **changed: 
 
 
 def jobs(config: Config, found: Iterable[Job]) -> Jobs:
-    """Jobs whose runs lie where `config` has them."""
-    return Jobs(tuple(found), config.folders.runs, config.workers)
+    """Jobs whose runs lie, and are made, where `config` has them."""
+    return Jobs(tuple(found), config.folders.runs, config.workers, config.cluster)
+
+
+def notes(found: Jobs, shown: int = 5) -> list[str]:
+    """What the training behind these jobs, once it is made, has noted (TrainRun.notes), each with
+    its labels: the first lines, and how many more there are."""
+    lines = []
+    for job in found.training():
+        if isinstance(job.spec, TrainRun):
+            labels = ", ".join(f"{key} {value}" for key, value in job.labels.items())
+            lines += [f"{labels}: {line}" for line in job.spec.notes(found.runs_root)]
+    more = len(lines) - shown
+    return [*lines[:shown], *[f"{more} more such lines are in {NOTES} of the runs"] * (more > 0)]
 
 
 def methods(config: Config, given: Sequence[Method | str] | None = None) -> dict[str, Method]:

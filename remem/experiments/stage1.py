@@ -277,6 +277,7 @@ def _trained(
     """Stage 1 of the first model on a subset."""
     run = _plain(config, config.stage1_seeds[0], people.data)
     changed: dict[str, Any] = {"subset": subset, "updates": updates}
+    changed["kept"] = config.experiments.keep_adapters
     return run.model_copy(update=changed | ({} if seed is None else {"seed": seed}))
 
 

@@ -97,7 +97,8 @@ def sensitivity(config: Config) -> Jobs:
         settings += [("refusals", pool) for pool in REFUSAL_POOLS] * isinstance(method, DPO)
         for varied, setting in settings:
             other = dataclasses.replace(method, **{varied: setting})
-            of = stages.stage2(start, other, forget, seed)
+            of = stages.stage2(model, start, other, forget, seed)
+            of = of.model_copy(update={"kept": config.experiments.keep_adapters})
             rows = EvalRows(forget=forget, views=("forget", "retain_eval"))
             spec = asked.get(runs.name(of)) or setup.answers(config, of, rows)
             labels = {"varied": varied, "setting": str(setting)}
@@ -138,7 +139,9 @@ def _ratios(stages: _Stages, model: str, how: Draws, control: str) -> Iterator[J
             named: dict[str, tuple[Model, EvalRows]] = {paper.BEFORE: (start, EvalRows())}
             for label, method in setup.methods(config).items():
                 equal = control == paper.UPDATES and not shared
-                of = stages.stage2(start, method, forget, seed, updates if equal else None)
+                of = stages.stage2(model, start, method, forget, seed, updates if equal else None)
+                if not shared:
+                    of = of.model_copy(update={"kept": config.experiments.keep_adapters})
                 named[label] = of, EvalRows(forget=forget, views=() if shared else RATIO_VIEWS)
             for label, (of, rows) in named.items():
                 labels = _labels(config, model, label, seed)
@@ -157,7 +160,7 @@ class _Stages:
 
     def __init__(self, config: Config):
         self.config = config
-        self.rows, self.data, _ = chosen.dataset(config)
+        self.rows, self.data = chosen.planned(config)
         self.curve_seeds = config.seeds[: config.experiments.curves.seeds]
 
     @functools.cache  # noqa: B019 (it lives as long as the building of a list of jobs)
@@ -169,6 +172,7 @@ class _Stages:
 
     def stage2(
         self,
+        model: str,
         start: Stage1Run,
         method: Method,
         forget: tuple[str, ...],
@@ -181,7 +185,7 @@ class _Stages:
             start=start,
             method=method,
             forget=forget,
-            optimiser=self.config.stage2.optimiser,
+            optimiser=setup.optimiser(self.config, model, "stage2"),
             updates=updates,
             checkpoints=usual and seed in self.curve_seeds,
             seed=seed,
@@ -199,7 +203,7 @@ class _Stages:
         named |= self.unlearned(model, seed, methods)
         if methods is None and (model, seed) == (self.config.models[0], self.config.seeds[0]):
             for label, method in self.other_readings().items():
-                named[label] = self.stage2(start, method, forget, seed)
+                named[label] = self.stage2(model, start, method, forget, seed)
         return named
 
     def other_readings(self) -> dict[str, Method]:
@@ -220,6 +224,6 @@ class _Stages:
     ) -> dict[str, Stage2Run]:
         forget, start = self.forget(seed), self.stage1(model, seed)
         return {
-            label: self.stage2(start, method, forget, seed)
+            label: self.stage2(model, start, method, forget, seed)
             for label, method in setup.methods(self.config, methods).items()
         }

@@ -78,6 +78,7 @@ def stage2(config: Config, rates: Sequence[float] = STAGE2_RATES) -> pd.DataFram
     EM_f single), chosen: one line per rate, percent."""
     model = config.models[0]
     start = setup.stage1_run(config, model, SEED)
+    usual = setup.optimiser(config, model, "stage2")
     forget = splits.forget_set(chosen.dataset(config).rows, config.stage2.forget_ratio, SEED)
     select = functools.partial(splits.evaluated, forget=forget)
     asked = EvalRows(forget=forget)
@@ -90,7 +91,7 @@ def stage2(config: Config, rates: Sequence[float] = STAGE2_RATES) -> pd.DataFram
             start=start,
             method=method("GA"),
             forget=forget,
-            optimiser=config.stage2.optimiser.model_copy(update={"lr": rate}),
+            optimiser=usual.model_copy(update={"lr": rate}),
             seed=SEED,
         )
         found.append(Job(setup.answers(config, run, asked, exposure=False), {"lr": rate}, select))

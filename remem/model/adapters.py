@@ -12,21 +12,22 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from remem.model import kinds
 from remem.model.loading import CannotLoad, Network
-
-# LoRA goes on the language model's attention and MLP projections and nowhere else. A list of
-# bare suffixes ("q_proj") would also match inside the CLIP tower, as it does in other benchmarks.
-TARGETS = r".*language_model\.layers\.\d+\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)"
 
 
 def add_adapter(network: Network, rank: int, alpha: int, seed: int) -> Network:
     """`network` with a new LoRA adapter "default", which is trainable and at first changes nothing.
-    `seed` draws its weights."""
+    `seed` draws its weights. Beside a network in bfloat16 it is in bfloat16 too: see
+    training.master_weights."""
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(seed)
-    settings = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=TARGETS)
-    return network._replace(model=get_peft_model(network.model, settings))
+    settings = LoraConfig(
+        r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=kinds.targets(network.llava)
+    )
+    peft = get_peft_model(network.model, settings, autocast_adapter_dtype=not _in_bf16(network))
+    return _with_few_products(network._replace(model=peft))
 
 
 def save_adapter(network: Network, folder: Path) -> None:
@@ -46,9 +47,10 @@ def load_adapter(
     which PEFT by itself passes over."""
     from peft import PeftModel, get_peft_model_state_dict
 
-    peft = PeftModel.from_pretrained(network.model, str(folder), is_trainable=trainable)
+    kept: Any = {"autocast_adapter_dtype": not _in_bf16(network)}
+    peft = PeftModel.from_pretrained(network.model, str(folder), is_trainable=trainable, **kept)
     if reference:
-        peft.load_adapter(str(folder), adapter_name="reference", is_trainable=False)
+        peft.load_adapter(str(folder), adapter_name="reference", is_trainable=False, **kept)
     saved = load_file(Path(folder) / "adapter_model.safetensors")
     for name in peft.peft_config:
         taken = get_peft_model_state_dict(peft, adapter_name=name, save_embedding_layers=False)
@@ -59,15 +61,24 @@ def load_adapter(
                     "another base, or to another release of PEFT"
                 )
     peft.set_adapter("default", inference_mode=not trainable)
-    return network._replace(model=peft)
+    return _with_few_products(network._replace(model=peft))
 
 
 def merge_adapter(network: Network) -> None:
-    """Add adapter "default" to the weights that it stands beside: the same function in a third of
-    the operations, for inference. Not for training on. Only fp32 is merged: in half precision the
-    sum would be rounded, and base and saved adapter would no longer reproduce the answers."""
-    if network.model.dtype == torch.float32:
-        network.model.merge_adapter(["default"])
+    """Add adapter "default" to weights that stand in place of the base's: the same function in a
+    third of the operations, for inference. Not for training on.
+
+    Only fp32 is merged. In half precision the sum would be rounded by about as much as an adapter
+    adds, and base and saved adapter would not reproduce the answers; a sum in fp32 would take twice
+    the memory, and products at a fraction of the rate. There the adapter stays beside the weights,
+    at two small products each (see `_with_few_products`).
+    """
+    if network.llava.dtype != torch.float32:
+        return
+    for layer in _lora_layers(network):
+        weight = layer.base_layer.weight + layer.get_delta_weight("default")
+        layer.base_layer.weight = nn.Parameter(weight.detach(), requires_grad=False)
+        layer.merged_adapters.append("default")
 
 
 @contextlib.contextmanager
@@ -85,6 +96,59 @@ def as_reference(network: Network) -> Iterator[None]:
         peft.set_adapter("default", inference_mode=not trainable)
 
 
+def _in_bf16(network: Network) -> bool:
+    return network.llava.dtype == torch.bfloat16
+
+
+def _lora_layers(network: Network) -> list[Any]:
+    return [module for module in network.model.modules() if hasattr(module, "get_delta_weight")]
+
+
+def _with_few_products(network: Network) -> Network:
+    """`network`, whose adapter in bfloat16 adds to the output of each projection in two kernels.
+
+    PEFT's own forward takes four, three of them over the whole output, which is rounded after each;
+    token by token, where the time goes into starting kernels, it doubles the network's.
+    """
+    from peft.tuners.lora.layer import Linear
+
+    for layer in _lora_layers(network):
+        if type(layer) is Linear and layer.base_layer.weight.dtype == torch.bfloat16:
+            layer.__class__ = _few_products()
+    return network
+
+
+@functools.cache
+def _few_products() -> type:
+    from peft.tuners.lora.layer import Linear
+
+    class FewProducts(Linear):
+        """PEFT's linear layer, with W x + (alpha / r) B A x in three products and nothing else."""
+
+        def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            """As PEFT's, which is called where anything but plain LoRA is wanted."""
+            names = [name for name in self.active_adapters if name in self.lora_A]
+            other = args or kwargs or self.disable_adapters or self.merged
+            if other or not all(map(self._plain, names)):
+                return super().forward(x, *args, **kwargs)
+            rows = x.reshape(-1, x.shape[-1])
+            out = self.base_layer(rows)
+            for name in names:
+                inner = self.lora_A[name](rows)
+                out.addmm_(inner, self.lora_B[name].weight.T, alpha=self.scaling[name])
+            return out.view(*x.shape[:-1], -1)
+
+        def _plain(self, name: str) -> bool:
+            return bool(
+                name not in self.lora_variant
+                and not self.lora_bias[name]
+                and isinstance(self.lora_dropout[name], nn.Identity)
+                and self.lora_A[name].weight.dtype == self.base_layer.weight.dtype
+            )
+
+    return FewProducts
+
+
 class EffectiveWeights:
     """A network in training, with one weight for each adapted projection, W + (alpha / r) B A, in
     place of the products with W, A and B beside each other: the same numbers but for rounding.
@@ -97,9 +161,7 @@ class EffectiveWeights:
     def __init__(self, network: Network):
         """`network` may have an adapter "default" and a frozen one, "reference"."""
         self.network = network
-        layers: list[Any] = [
-            module for module in network.model.modules() if hasattr(module, "get_delta_weight")
-        ]
+        layers = _lora_layers(network)
         one = sum(each.in_features * each.out_features for each in layers)
         three = sum(
             3 * each.r["default"] * (each.in_features + each.out_features) for each in layers

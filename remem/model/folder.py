@@ -17,10 +17,11 @@ WEIGHTS = ".safetensors"
 KINDS = ("*.json", "*.jinja", "*.model", f"*{WEIGHTS}")  # the files that a network is made of
 
 
-HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?")
+HUB_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?(@\w[\w./-]*)?")  # and of which revision
 
 # The numbers of a configuration that are reckoned with before its weights are read, and the most
-# that each may be: a network is built, and memory taken, as they say.
+# that each may be: a network is built, and memory taken, as they say. Of a tower's, those that it
+# has: some towers take pictures of any size, and some name both sides.
 SIZES = {
     "text_config": {
         "vocab_size": 2**24,
@@ -39,9 +40,9 @@ class CannotLoad(ValueError):
 
 
 def find(where: str | Path) -> Path:
-    """The local folder of a network: `where` itself, or that of a Hub id, which is not downloaded
-    unless HF_HUB_OFFLINE=0. Raises CannotLoad where it is not there, is no whole LLaVA as it was
-    trained, or lacks files of its weights."""
+    """The local folder of a network: `where` itself, or that of a Hub id, or of its revision ("id",
+    "id@commit"), which is not downloaded unless HF_HUB_OFFLINE=0. Raises CannotLoad where it is not
+    there, is of no kind that is read here, is not whole, or lacks files of its weights."""
     if os.path.isdir(where):
         folder = Path(where)
     elif not HUB_ID.fullmatch(str(where)):
@@ -50,14 +51,16 @@ def find(where: str | Path) -> Path:
         from huggingface_hub import snapshot_download
 
         offline = os.environ.get("HF_HUB_OFFLINE", "1") != "0"
-        kinds = [*KINDS, "*.txt"]
+        kinds, (name, _, commit) = [*KINDS, "*.txt"], str(where).partition("@")
         try:
-            found = snapshot_download(str(where), allow_patterns=kinds, local_files_only=offline)
+            found = snapshot_download(
+                name, revision=commit or None, allow_patterns=kinds, local_files_only=offline
+            )
         except (OSError, ValueError) as error:
             raise CannotLoad(
                 f"{where}: its weights are not on this machine. Set HF_HUB_OFFLINE=0 to have them "
                 "downloaded (a 7B needs about 16 GiB of disk and a GPU with at least 24 GiB, a 13B "
-                "twice that), or use scale: tiny, which needs neither."
+                "twice that, a smaller one less), or use scale: tiny, which needs neither."
             ) from error
         folder = Path(found)
     adapter = (folder / "adapter_config.json").is_file()
@@ -83,8 +86,20 @@ def find(where: str | Path) -> Path:
     return folder
 
 
+def commit(where: str) -> str | None:
+    """The revision of a Hub id that is on this machine and would be loaded; None where there is
+    none, or nothing says which."""
+    try:
+        folder = find(where)
+    except CannotLoad:  # whoever loads it is told why
+        return None
+    known = folder.parent.name == "snapshots" and re.fullmatch("[0-9a-f]{40}", folder.name)
+    return folder.name if known else None
+
+
 def config(where: str | Path, folder: Path) -> Any:
-    """The `LlavaConfig` of a folder. No code of the folder's is run. Raises CannotLoad."""
+    """The configuration of a folder, such as a `LlavaConfig`. No code of the folder's is run.
+    Raises CannotLoad."""
     from transformers import AutoConfig
 
     try:
@@ -94,7 +109,10 @@ def config(where: str | Path, folder: Path) -> Any:
     for part, most in SIZES.items():
         for name, bound in most.items():
             size = getattr(getattr(found, part, None), name, None)
-            if not isinstance(size, int) or not 0 < size <= bound:
+            if part == "vision_config" and hasattr(found, part) and size is None:
+                continue
+            sides = size if isinstance(size, list | tuple) and size else [size]
+            if not all(isinstance(side, int) and 0 < side <= bound for side in sides):
                 raise CannotLoad(
                     f"{where}: config.json: {part}.{name} is {size!r:.60}, and should be a whole "
                     f"number from 1 to {bound:,}"
@@ -129,18 +147,21 @@ def parameters(where: str | Path, folder: Path) -> int:
 
 
 def _check_kind(where: str | Path, folder: Path) -> None:
-    known, wanted = _read(where, folder / "config.json"), "LlavaForConditionalGeneration"
-    kind, classes = known.get("model_type"), known.get("architectures") or [wanted]
-    if kind != "llava" or wanted not in classes:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    known = read(where, folder / "config.json")
+    kind, classes = known.get("model_type"), known.get("architectures")
+    wanted = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(kind) if isinstance(kind, str) else None
+    if wanted is None or wanted not in (classes or [wanted]):
         raise CannotLoad(
-            f"{where}: config.json says model_type {kind!r}, architectures {classes}. Only LLaVA "
-            f"(llava, {wanted}) is read here, in the Hub's format, as "
-            "llava-hf/llava-1.5-7b-hf has it"
+            f"{where}: config.json says model_type {kind!r}, architectures {classes}. What is read "
+            "here are vision-language models that transformers loads with "
+            "AutoModelForImageTextToText, in the Hub's format, as llava-hf/llava-1.5-7b-hf has it"
         )
     if known.get("quantization_config"):
         raise CannotLoad(
             f"{where}: config.json has a quantization_config, and adapters are trained here on "
-            "whole weights: name the model that it was made from"
+            "whole weights: name the model that it was made from (dtype: nf4 holds that in 4 bits)"
         )
 
 
@@ -165,7 +186,7 @@ def _weights(where: str | Path, folder: Path) -> list[Path]:
     whole, index = folder / f"model{WEIGHTS}", folder / f"model{WEIGHTS}.index.json"
     if whole.exists() or not index.is_file():
         return [whole] if whole.exists() else []
-    names = _read(where, index).get("weight_map")
+    names = read(where, index).get("weight_map")
     if not isinstance(names, dict):
         raise CannotLoad(f"{where}: {index} should hold a weight_map")
     files = sorted(set(map(str, names.values())))
@@ -174,7 +195,8 @@ def _weights(where: str | Path, folder: Path) -> list[Path]:
     return [folder / name for name in files]
 
 
-def _read(where: str | Path, file: Path) -> dict[str, Any]:
+def read(where: str | Path, file: Path) -> dict[str, Any]:
+    """A JSON file of a network's folder. Raises CannotLoad where it holds no keys and values."""
     try:
         found = runs.read_json(file)
     except (OSError, ValueError) as error:

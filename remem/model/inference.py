@@ -6,7 +6,7 @@ the columns are read that `remem.data.validation.COLUMNS` names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from remem.model import tokens
-from remem.model.features import Features, image_features
+from remem.model import branches, memory, tokens
+from remem.model.branches import Spelled
+from remem.model.features import Features, look
 from remem.model.loading import Network
 from remem.model.scores import Scores, image_inputs, score
 from remem.model.tokens import Encoded
 from remem.synthetic import questions
 
-Spelled = tuple[tuple[int, ...], ...]  # the tokens of candidates
+LESS = "a network in half precision takes half as much, or take a smaller one"
 
 
 @torch.inference_mode()
@@ -43,34 +44,53 @@ def answers(
     """
     processor, tokenizer = network.processor, network.processor.tokenizer
     asked, images = list(rows["question"]), list(rows["image"])
-    image_tokens = 0 if features is None else network.image_tokens
-    prompts = tokens.encode_all(processor, asked, [None] * len(asked), image_tokens)
+    layouts = 0
+    if features is not None:
+        features.prepare(images)
+        layouts = features.layouts(images)
+    prompts = tokens.encode_all(processor, asked, [None] * len(asked), layouts)
     said = [np.empty(0, dtype=np.int64)] * len(asked)
     if drafts is not None:
-        whole = tokens.encode_all(processor, asked, drafts, image_tokens)
+        whole = tokens.encode_all(processor, asked, drafts, layouts)
         cut = [each._replace(ids=each.ids[: each.n_prompt + max_new_tokens]) for each in whole]
         said = _agreed(network, cut, images, features, batch)
-    eos = tokenizer.eos_token_id
-    going_on = [i for i, ids in enumerate(said) if len(ids) < max_new_tokens and eos not in ids]
+    ends = _ends(network)
+    going_on = [
+        i
+        for i, ids in enumerate(said)
+        if len(ids) < max_new_tokens and not np.isin(ids, ends).any()
+    ]
     begun = [np.concatenate([prompts[i].ids, said[i]]) for i in going_on]
-    for part in _alike(begun, batch):
+
+    def go_on(part: Sequence[int]) -> None:
         chosen = [going_on[k] for k in part]
         ids, mask = _left_padded([begun[k] for k in part], tokenizer.pad_token_id)
-        shown = None
-        if features is not None:
-            shown = features[[images[i] for i in chosen]].to(network.llava.device)
+        device = network.llava.device
+        shown = None if features is None else features[[images[i] for i in chosen]]
+        told = tokens.told([prompts[i] for i in chosen])
+        ids, mask, shown, told = tokens.on(device, (ids, mask, shown, told))
         out = network.llava.generate(
-            input_ids=ids.to(network.llava.device),
-            attention_mask=mask.to(network.llava.device),
-            **image_inputs(shown),
+            input_ids=ids,
+            attention_mask=mask,
+            **image_inputs(network, ids, shown, told),
             do_sample=False,
             max_new_tokens=max_new_tokens - min(len(said[i]) for i in chosen),
-            eos_token_id=eos,
+            eos_token_id=ends,
             pad_token_id=tokenizer.pad_token_id,
         )
         for i, new in zip(chosen, out[:, ids.shape[1] :].cpu().numpy(), strict=True):
             said[i] = np.concatenate([said[i], new])[:max_new_tokens]
+
+    memory.in_parts(_by_length(begun), batch, go_on, "sequences (batch)", LESS)
     return [tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in said]
+
+
+def _ends(network: Network) -> list[int]:
+    """The tokens that end an answer: end-of-sequence, which training teaches, and what else the
+    network was made to end its turn with, such as Gemma's <end_of_turn>."""
+    own = network.llava.generation_config.eos_token_id
+    own = own if isinstance(own, list) else [] if own is None else [own]
+    return list(dict.fromkeys([network.processor.tokenizer.eos_token_id, *own]))
 
 
 def _agreed(
@@ -82,35 +102,43 @@ def _agreed(
 ) -> list[np.ndarray]:
     """Of each draft the tokens that the network would have said itself, and what it says next."""
     said = [np.empty(0, dtype=np.int64)] * len(drafts)
-    for part, scores in _scored(network, drafts, images, features, batch):
+
+    def compare(part: Sequence[int], scores: Scores) -> None:
         lengths = scores.lengths().tolist()
         own = scores.logits.argmax(-1)
         alike = (own == scores.labels).cpu().split(lengths)
         for i, mine, same in zip(part, own.cpu().split(lengths), alike, strict=True):
-            said[i] = mine[: int(same.cumprod(0).sum()) + 1].numpy()
+            own = mine[: int(same.cumprod(0).sum()) + 1].numpy()
+            # What stands for a picture cannot be read again as something that was said.
+            said[i] = own[: next(iter(np.flatnonzero(own == network.kind.token)), None)]
+
+    _score_all(network, drafts, images, features, batch, compare)
     return said
 
 
-def _scored(
+def _score_all(
     network: Network,
     encoded: Sequence[Encoded],
     images: Sequence[str],
     features: Features | None,
     batch: int,
-) -> Iterator[tuple[list[int], Scores]]:
-    """The scores of all conversations, `batch` at a time, with their numbers."""
+    use: Callable[[Sequence[int], Scores], None],
+) -> None:
+    """Hand the scores of all conversations to `use`, `batch` at a time, with their numbers."""
     pad_id = network.processor.tokenizer.pad_token_id
-    for part in _alike([each.ids for each in encoded], batch):
+
+    def ask(part: Sequence[int]) -> None:
         shown = None if features is None else features[[images[i] for i in part]]
-        yield part, score(network, tokens.collate([encoded[i] for i in part], shown, pad_id))
+        use(part, score(network, tokens.collate([encoded[i] for i in part], shown, pad_id)))
+
+    order = _by_length([each.ids for each in encoded])
+    memory.in_parts(order, batch, ask, "sequences (batch)", LESS)
 
 
-def _alike(sequences: Sequence[np.ndarray], batch: int) -> Iterator[list[int]]:
-    """Their numbers, `batch` at a time: those of like length together, so that little is spent on
+def _by_length(sequences: Sequence[np.ndarray]) -> list[int]:
+    """Their numbers, the short ones first: with those of like length together, little is spent on
     padding."""
-    order = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-    for start in range(0, len(order), batch):
-        yield order[start : start + batch]
+    return sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
 
 
 def _left_padded(sequences: Sequence[np.ndarray], pad_id: int) -> tuple[Tensor, Tensor]:
@@ -126,7 +154,7 @@ def answer_pictures(
 ) -> list[str]:
     """The greedy answer to each question about the picture in the same place."""
     names = [str(number) for number in range(len(pictures))]
-    features = Features.of(names, image_features(network, pictures, batch=256))
+    features = Features.of(names, *look(network, pictures, batch=256))
     rows = pd.DataFrame({"image": names, "question": list(prompts)})
     return answers(network, rows, features, batch=256, max_new_tokens=40)
 
@@ -142,16 +170,21 @@ def token_logps(
     """For each row the log-probabilities, in nats, of the tokens of its `answer` and of the
     end-of-sequence token (T,); or with `prefixes`, one for each row, of its `target` alone after
     the image and that prefix of the assistant's."""
+    features.prepare(list(rows["image"]))
     prompts = list(rows["question"]) if prefixes is None else [""] * len(rows)
     wanted = list(rows["answer"] if prefixes is None else rows["target"])
-    encoded = tokens.encode_all(network.processor, prompts, wanted, network.image_tokens, prefixes)
+    layouts = features.layouts(list(rows["image"]))
+    encoded = tokens.encode_all(network.processor, prompts, wanted, layouts, prefixes)
     if prefixes is not None:
         encoded = [each._replace(ids=each.ids[:-1]) for each in encoded]
     result = [np.empty(0)] * len(rows)
-    for part, scores in _scored(network, encoded, list(rows["image"]), features, batch):
+
+    def keep(part: Sequence[int], scores: Scores) -> None:
         lengths = scores.lengths().tolist()
         for i, logps in zip(part, scores.logp.double().cpu().split(lengths), strict=True):
             result[i] = logps.numpy()
+
+    _score_all(network, encoded, list(rows["image"]), features, batch, keep)
     return result
 
 
@@ -189,16 +222,18 @@ def candidate_logps(
     attribute (K,), after the image alone and the assistant's prefix (`prefixes`).
 
     `candidates` are lists by attribute. A candidate is tokenised after a space, without
-    end-of-sequence; at most `batch` of them are in memory at once.
+    end-of-sequence. What stands before the candidates is read once a row, whatever the `batch`: as
+    many rows are in memory at once as make no more tokens than `batch` times that.
     """
     attributes, images = list(rows["attribute"]), list(rows["image"])
     prefills = prefixes(rows, prefix_template)
+    layouts = features.layouts(images)
     starts = tokens.encode_all(
-        network.processor, [""] * len(rows), [None] * len(rows), network.image_tokens, prefills
+        network.processor, [""] * len(rows), [None] * len(rows), layouts, prefills
     )
     spelled = _spell(network.processor, zip(attributes, prefills, strict=True), candidates)
     values = [spelled[place] for place in zip(attributes, prefills, strict=True)]
-    return _means(network, [start.ids for start in starts], values, images, features, batch)
+    return _means(network, starts, values, images, features, batch)
 
 
 @torch.inference_mode()
@@ -210,14 +245,16 @@ def reply_logps(
     batch: int,
 ) -> list[np.ndarray]:
     """For each row the log-probability, in nats, of each of its `replies` as the whole answer to
-    its `question` about its `image`, end-of-sequence included (as many numbers as replies). At most
-    `batch` replies are in memory at once."""
+    its `question` about its `image`, end-of-sequence included (as many numbers as replies). `batch`
+    as in `candidate_logps`."""
     asked = [question for question, own in zip(rows["question"], replies, strict=True) for _ in own]
     said = [reply for own in replies for reply in own]
-    encoded = iter(tokens.encode_all(network.processor, asked, said, network.image_tokens))
+    shown = [image for image, own in zip(rows["image"], replies, strict=True) for _ in own]
+    layouts = features.layouts(shown)
+    encoded = iter(tokens.encode_all(network.processor, asked, said, layouts))
     wholes = [[next(encoded) for _ in own] for own in replies]
     tails = [[tuple(each.ids[each.n_prompt :].tolist()) for each in own] for own in wholes]
-    starts = [own[0].ids[: own[0].n_prompt] for own in wholes]
+    starts = [own[0]._replace(ids=own[0].ids[: own[0].n_prompt]) for own in wholes]
     # In an order of their own, so that the same replies are one tree however they stand.
     values = [tuple(sorted(own)) for own in tails]
     found = _means(network, starts, values, list(rows["image"]), features, batch)
@@ -230,32 +267,31 @@ def reply_logps(
 
 def _means(
     network: Network,
-    starts: Sequence[np.ndarray],
+    starts: Sequence[Encoded],
     values: Sequence[Spelled],
     images: Sequence[str],
     features: Features,
     batch: int,
 ) -> list[np.ndarray]:
     """For each row the mean log-probability per token, in nats, of each of its `values` (K,) after
-    the tokens in `starts`; at most `batch` values are in memory at once."""
+    the tokens in `starts`; `batch` as in `candidate_logps`."""
+    features.prepare(images)
     # Equally long starts before the same values need no padding, and one tree.
     groups: dict[tuple[int, Spelled], list[int]] = {}
     for i, (start, own) in enumerate(zip(starts, values, strict=True)):
-        groups.setdefault((len(start), own), []).append(i)
+        groups.setdefault((len(start.ids), own), []).append(i)
     result: list[np.ndarray] = [np.empty(0)] * len(starts)
-    for (_, own), members in groups.items():
-        step = max(1, batch // len(own))
-        for first in range(0, len(members), step):
-            chosen = members[first : first + step]
-            ids = torch.from_numpy(np.stack([starts[i] for i in chosen]))
-            shown = features[[images[i] for i in chosen]]
-            parts = [
-                _mean_logps(network.llava, ids, shown, own[k : k + batch])
-                for k in range(0, len(own), batch)
-            ]
-            means = torch.cat(parts, dim=1)
-            for i, row in zip(chosen, means.double().cpu().numpy(), strict=True):
-                result[i] = row
+
+    def weigh(chosen: Sequence[int]) -> None:
+        shown = features[[images[i] for i in chosen]]
+        prefix = tokens.collate([starts[i] for i in chosen], shown, pad_id=0)
+        means = branches.mean_logps(network, prefix, values[chosen[0]])
+        for i, row in zip(chosen, means.double().cpu().numpy(), strict=True):
+            result[i] = row
+
+    for (width, own), members in groups.items():
+        together = max(1, batch * width // (width + len(branches.tree(own)) - 1))
+        memory.in_parts(members, together, weigh, "rows with all their candidates (batch)", LESS)
     return result
 
 
@@ -269,37 +305,3 @@ def _spell(
     encoded = tokens.encode_all(processor, [""] * len(flat), values, 0, prefills)
     tails = iter(tuple(e.ids[e.n_prompt : -1].tolist()) for e in encoded)  # no end-of-sequence
     return {(a, p): tuple(next(tails) for _ in candidates[a]) for a, p in wanted}
-
-
-def _mean_logps(llava: Any, prefix: Tensor, shown: Tensor, values: Spelled) -> Tensor:
-    """(R, K) from prefixes (R, T), features (R, P, H) and the tokens of K candidates.
-
-    It takes one pass. After the prefix stand the candidates as a tree: what several begin with is
-    there once, and a token sees the prefix and what leads to it, and nothing else.
-    """
-    rows, width = prefix.shape
-    # Whatever comes before a token of a candidate -> where the network has read it.
-    place: dict[tuple[int, ...], int] = {(): width - 1}
-    for value in values:
-        for k in range(1, len(value)):
-            place.setdefault(value[:k], width - 1 + len(place))
-    nodes = list(place)[1:]
-    total = width + len(nodes)
-    sees = torch.ones(total, total, dtype=torch.bool).tril()
-    sees[width:, width:] = False
-    for node in nodes:
-        sees[place[node], [place[node[:k]] for k in range(1, len(node) + 1)]] = True
-    device = llava.device
-    tree = torch.tensor([node[-1] for node in nodes], dtype=prefix.dtype).expand(rows, -1)
-    position = torch.tensor([*range(width), *(width - 1 + len(node) for node in nodes)])
-    state = llava.model(
-        input_ids=torch.cat([prefix, tree], 1).to(device),
-        attention_mask=sees[None, None].to(device),
-        position_ids=position[None].to(device),
-        use_cache=False,
-        **image_inputs(shown),
-    ).last_hidden_state
-    logp = llava.lm_head(state[:, width - 1 :]).float().log_softmax(-1)  # (R, 1 + nodes, V)
-    before = [place[value[:k]] - width + 1 for value in values for k in range(len(value))]
-    each = logp[:, before, [token for value in values for token in value]]
-    return torch.stack([part.mean(1) for part in each.split([*map(len, values)], dim=1)], 1)

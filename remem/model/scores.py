@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from remem.model.loading import Network
-from remem.model.tokens import Batch
+from remem.model import kinds
+from remem.model.network import Network
+from remem.model.tokens import Batch, Tensors
 
 
 @dataclass(frozen=True)
@@ -70,15 +73,21 @@ class Scores:
         return F.kl_div(q, p, reduction="sum", log_target=True) / self.total
 
 
-def image_inputs(features: Tensor | None) -> dict[str, object]:
-    """The keyword argument that hands image features (images, P, H) to forward and generate in
-    place of pixels."""
-    if features is None:
-        return {}
+def image_inputs(
+    network: Network, ids: Tensor, features: Tensors | None, told: Mapping[str, Tensor]
+) -> dict[str, Any]:
+    """The keyword arguments that go with the token ids (B, T) to forward and generate: image
+    features in place of pixels, what the network is told of the pictures (`tokens.told`), and which
+    tokens are theirs."""
     from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-    pooled: Any = [*features]  # one tensor a picture, as LLaVA itself hands them on
-    return {"mm_encoder_outputs": {"image": BaseModelOutputWithPooling(pooler_output=pooled)}}
+    kind = network.kind
+    given: dict[str, Any] = {**kinds.marks(kind, ids), **told}
+    if features is not None and len(features):
+        # As the network itself hands them on: one tensor a picture, or all in one.
+        pooled: Any = [*features] if kind.listed else torch.cat([*features])
+        given["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=pooled)}
+    return given
 
 
 def score(network: Network, batch: Batch, positions: str = "answer") -> Scores:
@@ -91,13 +100,38 @@ def score(network: Network, batch: Batch, positions: str = "answer") -> Scores:
         raise ValueError(f"positions is 'answer' or 'all', not {positions!r}")
     llava = network.llava
     batch = batch.to(llava.device)
+    shown = image_inputs(network, batch.input_ids, batch.features, batch.inputs)
     # No attention mask: attention is causal and padding is on the right, so a real token never
     # sees padding, and the kernel for plain causal attention is the fast one.
-    hidden = llava.model(
-        input_ids=batch.input_ids, use_cache=False, **image_inputs(batch.features)
-    ).last_hidden_state
+    hidden = llava.model(input_ids=batch.input_ids, use_cache=False, **shown).last_hidden_state
     wanted = batch.answer[:, 1:] if positions == "answer" else batch.attention_mask[:, 1:].bool()
-    logits = llava.lm_head(hidden[:, :-1][wanted]).float()
+    logits = network.head(hidden[:, :-1][wanted]).float()
     labels, row = batch.input_ids[:, 1:][wanted], wanted.nonzero()[:, 0]
     total = batch.tokens_total if positions == "answer" else batch.positions_total
     return Scores(logits, labels, row, batch, total)
+
+
+class _Entered(Exception):
+    """The language model was reached."""
+
+
+def entering(network: Network, batch: Batch) -> dict[str, Any]:
+    """What enters the language model for a batch: `inputs_embeds` (B, T, H), the tokens' embeddings
+    with features in the places of pictures, and `attention_mask` and `position_ids` as the network
+    makes them of the whole."""
+    taken: dict[str, Any] = {}
+
+    def take(module: Any, given: Any, named: dict[str, Any]) -> None:
+        taken.update(named)
+        raise _Entered
+
+    batch = batch.to(network.llava.device)
+    shown = image_inputs(network, batch.input_ids, batch.features, batch.inputs)
+    hook = network.language_model.register_forward_pre_hook(take, with_kwargs=True)
+    try:
+        network.llava.model(input_ids=batch.input_ids, use_cache=False, **shown)
+    except _Entered:
+        pass
+    finally:
+        hook.remove()
+    return {name: taken.get(name) for name in ("inputs_embeds", "attention_mask", "position_ids")}

@@ -41,9 +41,12 @@ Known = Mapping[Path, Record]  # by file; one without a record that fits is not 
 
 
 def parameters(config: Config) -> Parameters:
-    """Those of `config`. How many runs are made at once moves no result, nor where they go."""
-    same = {"workers": 1, "outputs": None}
-    changed = {key: values for key, values in changes(config).items() if key not in same}
+    """Those of `config`. How many runs are made at once moves no result, nor where that is, nor
+    where they go."""
+    same = {"workers": 1, "outputs": None, "cluster": None}
+    changed = {
+        key: values for key, values in changes(config).items() if key.split(".")[0] not in same
+    }
     digest = runs.digest(config.model_copy(update=same))
     return Parameters(digest=digest, changed=tuple(in_words(changed)))
 

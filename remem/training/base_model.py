@@ -112,10 +112,10 @@ class BaseRun(Run):
 
 
 def place(base: BaseRun, runs_root: Path) -> Path | str:
-    """What `loading.load` takes: a Hub id or its folder, or the folder of a network that is trained
-    here, which is made first where it is not there."""
+    """What `loading.load` takes: a Hub id with its commit, or a folder; that of a network that is
+    trained here is made first where it is not there."""
     if isinstance(base.network, Hub):
-        return base.network.hub
+        return base.network.where
     return runs.get_or_create(base, runs_root)
 
 

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 import pandas as pd
-import torch
-from safetensors.torch import save_file
 
 from remem import runs
 from remem.data import validation
 from remem.data.dataset import Data, RowsRun, folder_of, rows_of
 from remem.data.subset import TrainSubset
-from remem.model import loading
-from remem.model.features import SHARD, Features, image_features
+from remem.model import features, resident
+from remem.model.computed_features import ComputedFeatures
+from remem.model.features import SHARD, Features
 from remem.runs import Run
 from remem.training.base_model import BaseRun, base_needs, place
 
@@ -45,15 +44,14 @@ class FeaturesRun(Run):
         rows, folder = rows_of(self.data, runs_root), folder_of(self.data, runs_root)
         if self.subset is not None:
             rows = self.subset.eval_rows(rows, validation.SPLITS)
-        network = loading.load(place(self.base, runs_root), dtype=self.base.network.dtype)
-        names = sorted(set(rows["image"]))
-        for number, start in enumerate(range(0, len(names), SHARD)):
-            shown = names[start : start + SHARD]
-            parts = [
-                image_features(network, validation.load_images(folder, shown[k : k + BATCH]), BATCH)
-                for k in range(0, len(shown), BATCH)
-            ]
-            save_file({"features": torch.cat(parts)}, out / f"features-{number:04d}.safetensors")
+        names, layouts = sorted(set(rows["image"])), []
+        with resident.lend(place(self.base, runs_root), self.base.network.dtype) as network:
+            for number, start in enumerate(range(0, len(names), SHARD)):
+                shown = validation.Pictures(folder, names[start : start + SHARD])
+                seen = features.look(network, shown, BATCH)
+                features.write_shard(out, number, seen.features)
+                layouts += seen.layouts
+            features.write_layouts(out, network, layouts)
         (out / "images.json").write_text(json.dumps(names, indent=0), "utf-8")
 
     def read(self, folder: Path) -> pd.DataFrame:
@@ -73,19 +71,31 @@ class Inputs(NamedTuple):
 def inputs(base: BaseRun, data: Data, runs_root: Path, subset: TrainSubset | None = None) -> Inputs:
     """What a run on `base` and `data` starts from, made first where it is not there. Raises BadData
     and CannotLoad."""
-    features = runs.get_or_create(_features_run(base, data, subset), runs_root)
-    return Inputs(place(base, runs_root), rows_of(data, runs_root), _features(features))
+    where, rows = place(base, runs_root), rows_of(data, runs_root)
+    if base.network.features == "computed":
+        named = (runs.digest(base), runs.digest(data))  # what lies at a place may change
+        found = _computed(where, base.network.dtype, folder_of(data, runs_root), *named)
+    else:
+        found = _features(runs.get_or_create(_features_run(base, data, subset), runs_root))
+    return Inputs(where, rows, found)
 
 
 def inputs_needs(base: BaseRun, data: Data, subset: TrainSubset | None = None) -> tuple[Run, ...]:
     """The runs that `inputs` reads, for the `needs` of others."""
-    return (*base_needs(base), RowsRun(data=data), _features_run(base, data, subset))
+    stored = base.network.features == "stored"
+    return (*base_needs(base), RowsRun(data=data), *[_features_run(base, data, subset)] * stored)
 
 
 def _features_run(base: BaseRun, data: Data, subset: TrainSubset | None) -> FeaturesRun:
     """Subsets share the features of all pictures, but where they show a few of many."""
     few = subset if subset is not None and subset.pictures is not None else None
     return FeaturesRun(base=base, data=data, subset=few)
+
+
+@functools.lru_cache(16)
+def _computed(where: Path | str, dtype: str, folder: Path, base: str, data: str) -> Features:
+    network = functools.partial(resident.lent, where, dtype)
+    return ComputedFeatures(network, base, folder, functools.partial(validation.Pictures, folder))
 
 
 @functools.lru_cache(16)  # files that stay on disk until they are touched

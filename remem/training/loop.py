@@ -15,14 +15,24 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from remem import runs
 from remem.config.sections import Optimiser
-from remem.model import scores, tokens
+from remem.model import memory, scores, tokens
 from remem.model.adapters import EffectiveWeights
 from remem.model.features import Features
 from remem.model.loading import Network
 from remem.model.scores import Scores
 from remem.model.tokens import Batch
+from remem.training.divergence import Diverged, Unlikely
+from remem.training.loss_scale import LossScale
+from remem.training.master_weights import MasterWeights
 from remem.training.methods import Ask, BadMethod
+from remem.training.unfinished import Unfinished
+
+LESS = (
+    "set checkpointing to true (for one network, in base.networks.<name>.<stage>, beside "
+    "micro_batch), or take a network in half precision, or a smaller one"
+)
 
 Step = Mapping[str, np.ndarray]  # name of the examples -> indices of its rows, equally many each
 
@@ -40,9 +50,11 @@ class Examples:
         """rows: with question, image, and answer unless `answers` are given in its place."""
         given = list(rows["answer"] if answers is None else answers)
         self.encoded = tokens.encode_all(
-            network.processor, list(rows["question"]), given, network.image_tokens
+            network.processor, list(rows["question"]), given, features.layouts(list(rows["image"]))
         )
+        self.ids = list(rows["id"])
         self.images, self.features = list(rows["image"]), features
+        features.prepare(self.images)
         self.pad_id = network.processor.tokenizer.pad_token_id
         self.lengths = np.array([len(e.ids) for e in self.encoded])
         self.prompts = np.array([e.n_prompt for e in self.encoded])
@@ -121,20 +133,27 @@ def fit(
     optimiser: Optimiser,
     after_epoch: Callable[[int], None] | None = None,
     name: str = "the loss",
+    note: Callable[[str], None] = runs.say,
+    unfinished: Unfinished | None = None,
 ) -> pd.DataFrame:
     """Train what is trainable in the network on the steps of `plan` (epochs of steps).
 
     `loss(scores)` asks `scores(name, positions="answer", reference=False)` for what it needs and
     returns a sum that is divided by totals of the whole step, so that the gradients of
-    micro-batches add up to those of the step exactly. `after_epoch(epoch)` is called after each
-    epoch, counted from 1. Returns step, epoch, lr, loss, seconds per step.
+    micro-batches add up to those of the step exactly. Where a micro-batch does not fit into memory,
+    the step begins anew with half of it, and so do those that follow. `after_epoch(epoch)` is
+    called after each epoch, counted from 1; `note` is told in words what a reader of the results
+    should know. With `unfinished`, an earlier process's work is gone on with, and that of this one
+    kept. Returns step, epoch, lr, loss, seconds per step.
 
-    Raises BadMethod where the loss gives no single number that depends on the network, and
-    FloatingPointError where it is NaN or infinite; `name` is how messages call it.
+    Raises BadMethod where the loss gives no single number that depends on the network, Diverged
+    where it or its gradient is NaN or infinite, and OutOfMemory where one row is too much for the
+    memory; `name` is how messages call the loss.
     """
     model, effective = network.model, EffectiveWeights(network)
-    steps = sum(map(len, plan))
-    weights = [p for p in model.parameters() if p.requires_grad]
+    steps, micro_batch = sum(map(len, plan)), optimiser.micro_batch
+    masters = MasterWeights([p for p in model.parameters() if p.requires_grad])
+    weights = masters.weights
     adamw = torch.optim.AdamW(
         weights, lr=optimiser.lr, weight_decay=optimiser.weight_decay, fused=True
     )
@@ -142,37 +161,81 @@ def fit(
         adamw, functools.partial(rate, steps=steps, optimiser=optimiser)
     )
     if optimiser.checkpointing:
-        network.llava.activation_checkpointing_enable()
+        llava = network.llava  # whose releases of transformers 5 have the one name or both
+        name_now = "activation_checkpointing_enable"
+        getattr(llava, name_now, llava.gradient_checkpointing_enable)()
         model.enable_input_require_grads()
-    history = []
+    unlikely, scale = Unlikely(len(network.processor.tokenizer)), LossScale(network.llava.dtype)
+    done, history = (0, []) if unfinished is None else unfinished.take_up(adamw, schedule, scale)
+    if done:
+        masters.round()
+
+    def gradients(step: Step) -> tuple[float, dict[str, float]]:
+        nonlocal micro_batch
+        add = functools.partial(_add_gradients, effective, examples, step, loss, name, scale)
+        while (found := memory.tried(functools.partial(add, micro_batch))) is None:
+            adamw.zero_grad()
+            rows = min(micro_batch, max(map(len, step.values())))
+            what = f"step {len(history) + 1} of {steps}, rows (micro_batch)"
+            micro_batch = memory.half(rows, what, LESS, note)
+        return found
+
+    def table() -> pd.DataFrame:
+        return pd.DataFrame(history, columns=["step", "epoch", "lr", "loss", "seconds"])
+
     quiet = multiprocessing.parent_process() is not None  # a worker: the sweep has the bar
-    with tqdm(total=steps, desc="training", unit="step", disable=quiet or not steps) as bar:
-        for epoch, epoch_steps in enumerate(plan, start=1):
-            model.train()
-            for step in epoch_steps:
-                started = time.perf_counter()
-                value = _add_gradients(effective, examples, step, loss, optimiser.micro_batch, name)
-                if not math.isfinite(value):
-                    raise FloatingPointError(
-                        f"{name} is {value} at step {len(history) + 1} of {steps}: the learning "
-                        f"rate {optimiser.lr:g} is too high, or the loss divides by zero or "
-                        "takes the logarithm of it"
-                    )
-                if optimiser.clip is not None:
-                    torch.nn.utils.clip_grad_norm_(weights, optimiser.clip)
-                lr = adamw.param_groups[0]["lr"]
-                adamw.step()
-                schedule.step()
-                adamw.zero_grad()
-                seconds = round(time.perf_counter() - started, 4)
-                history.append((len(history) + 1, epoch, lr, value, seconds))
-                bar.set_postfix(loss=f"{value:.3f}", refresh=False)
-                bar.update()
-            model.eval()
-            if after_epoch is not None:
-                after_epoch(epoch)
+    try:
+        with tqdm(
+            total=steps,
+            initial=len(history),
+            desc="training",
+            unit="step",
+            disable=quiet or not steps,
+        ) as bar:
+            for epoch, epoch_steps in enumerate(plan[done:], start=done + 1):
+                model.train()
+                for step in epoch_steps:
+                    started = time.perf_counter()
+                    value, nats = gradients(step)
+                    while not scale.fits(weights):
+                        adamw.zero_grad()
+                        value, nats = gradients(step)
+                    norm = torch.nn.utils.clip_grad_norm_(weights, optimiser.clip or math.inf)
+                    if not torch.isfinite(norm):
+                        raise _NotFinite(f"the gradient of {name} has the norm {norm.item()}")
+                    lr = adamw.param_groups[0]["lr"]
+                    adamw.step()
+                    masters.round()
+                    schedule.step()
+                    adamw.zero_grad()
+                    seconds = round(time.perf_counter() - started, 4)
+                    history.append((len(history) + 1, epoch, lr, value, seconds))
+                    unlikely.saw(len(history), nats)
+                    bar.set_postfix(loss=f"{value:.3f}", refresh=False)
+                    bar.update()
+                model.eval()
+                if after_epoch is not None:
+                    after_epoch(epoch)
+                if unfinished is not None:
+                    unfinished.keep(epoch, adamw, scale, history)
+    except _NotFinite as error:
+        what, *rows = error.args
+        raise Diverged(
+            f"{what} at step {len(history) + 1} of {steps}{''.join(rows)}: the learning rate "
+            f"{optimiser.lr:g} is too high, or the loss divides by zero or takes the logarithm "
+            "of it",
+            table(),
+        ) from None
+    finally:
+        masters.close()
     model.eval()
-    return pd.DataFrame(history, columns=["step", "epoch", "lr", "loss", "seconds"])
+    for line in unlikely.lines(steps):
+        note(line)
+    return table()
+
+
+class _NotFinite(FloatingPointError):
+    """A number of a step is not finite: which, and of which rows."""
 
 
 def _add_gradients(
@@ -180,22 +243,41 @@ def _add_gradients(
     examples: Mapping[str, Examples],
     step: Step,
     loss: Callable[[Ask], Tensor],
-    micro_batch: int,
     name: str,
-) -> float:
-    """Add up the gradients of one step, micro-batch by micro-batch; returns the step's loss."""
+    scale: LossScale,
+    micro_batch: int,
+) -> tuple[float, dict[str, float]]:
+    """Add up the gradients of one step, micro-batch by micro-batch, each times the factor of
+    `scale`; returns the step's loss, and of the kinds of rows whose answers it scored the mean
+    negative log-probability per token, in nats."""
     # Rows of like length in a micro-batch: less padding, and the sums stay the same.
     lengths = next(examples[key].lengths[chosen] for key, chosen in step.items())
     order, value = lengths.argsort(kind="stable"), 0.0
     step = {key: chosen[order] for key, chosen in step.items()}
+    nats: dict[str, float] = {}
     with effective.step():
         for first in range(0, len(lengths), micro_batch):
             part = slice(first, first + micro_batch)
-            share = loss(functools.partial(_scores, effective, examples, step, part))
+            seen: dict[str, Scores] = {}
+            share = loss(functools.partial(_scores, effective, examples, step, part, seen=seen))
             _check(share, name)
-            share.backward()
-            value += share.item()
-    return value
+            (share if scale.factor == 1 else share * scale.factor).backward()
+            found = share.item()
+            if not math.isfinite(found):
+                ids = [examples[key].ids[row] for key in step for row in step[key][part]]
+                raise _NotFinite(f"{name} is {found}", f" (rows {_few(ids)})")
+            value += found
+            for key, scored in seen.items():
+                if "logp" in vars(scored):  # the loss has looked at it
+                    nats[key] = nats.get(key, 0.0) + scored.ce().item()
+    return value, nats
+
+
+def _few(ids: Sequence[str], shown: int = 5) -> str:
+    """Names of rows for a message."""
+    ids = list(dict.fromkeys(ids))
+    more = f" and {len(ids) - shown} more" if len(ids) > shown else ""
+    return f"{', '.join(ids[:shown])}{more}"
 
 
 def _check(share: object, name: str) -> None:
@@ -221,7 +303,9 @@ def _scores(
     rows: str,
     positions: Literal["answer", "all"] = "answer",
     reference: bool = False,
+    seen: dict[str, Scores] | None = None,
 ) -> Scores:
+    """What a loss asks for; answers that the trained network gives are put into `seen`."""
     if rows not in step:
         raise BadMethod(
             f"scores({rows!r}): there are no such rows; there are {', '.join(map(repr, step))}"
@@ -229,11 +313,14 @@ def _scores(
     chosen = step[rows][part]
     batch = examples[rows].batch(chosen, step[rows])
     if not reference:
-        return scores.score(effective.network, batch, positions)
+        found = scores.score(effective.network, batch, positions)
+        if seen is not None and positions == "answer":
+            seen[rows] = found
+        return found
 
     def ask() -> Scores:
         with effective.as_reference():
             return scores.score(effective.network, batch, positions)
 
-    found: Any = Reference(ask, examples[rows], chosen, effective.network.llava.device)
-    return found  # it has whatever Scores has
+    frozen: Any = Reference(ask, examples[rows], chosen, effective.network.llava.device)
+    return frozen  # it has whatever Scores has

@@ -15,7 +15,7 @@ from remem import runs
 from remem.config.sections import Optimiser
 from remem.data import splits
 from remem.data.dataset import Data
-from remem.model import adapters, loading
+from remem.model import adapters, resident
 from remem.runs import Run
 from remem.training.base_model import BaseRun
 from remem.training.inputs import inputs
@@ -74,32 +74,36 @@ class Stage2Run(TrainRun):
         views = splits.views(rows, self.forget)
         runs.seed_everything(self.seed)
         rng = np.random.default_rng(self.seed)
-        network = loading.load(place, dtype=self.base.network.dtype)
-        network = adapters.load_adapter(
-            network, self.start.adapter(runs_root), trainable=True, reference=True
-        )
         refusals = rng.choice(self.method.refusal_pool, size=len(views["forget"]))
-        examples = {
-            "forget": Examples(network, views["forget"], features),
-            "refusal": Examples(network, views["forget"], features, list(refusals)),
-            "retain": Examples(network, views["retain"], features),
-        }
         steps = plan(len(views["forget"]), len(views["retain"]), self.optimiser, rng, self.updates)
 
-        def save(epoch: int) -> None:
-            if self.checkpoints and epoch < len(steps):
-                adapters.save_adapter(network, out / "checkpoints" / str(epoch))
+        start = self.start.adapter(runs_root)
+        with (
+            resident.lend(place, self.base.network.dtype) as network,
+            self.history_saved(runs_root),
+        ):
+            network = adapters.load_adapter(network, start, trainable=True, reference=True)
+            examples = {
+                "forget": Examples(network, views["forget"], features),
+                "refusal": Examples(network, views["forget"], features, list(refusals)),
+                "retain": Examples(network, views["retain"], features),
+            }
 
-        history = fit(
-            network,
-            examples,
-            steps,
-            _unchanging(self.method),
-            self.optimiser,
-            save,
-            name=f"the loss of {self.method.name}",
-        )
-        adapters.save_adapter(network, out / "adapter")
+            def save(epoch: int) -> None:
+                if self.checkpoints and epoch < len(steps):
+                    adapters.save_adapter(network, out / "checkpoints" / str(epoch))
+
+            history = fit(
+                network,
+                examples,
+                steps,
+                _unchanging(self.method),
+                self.optimiser,
+                save,
+                name=f"the loss of {self.method.name}",
+                note=self.noting(out),
+            )
+            self.save_adapter(network, out, runs_root)
         history.to_csv(out / "history.csv", index=False)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from remem.model import adapters, loading
+from remem.model import adapters, resident
 from remem.model.loading import Network
 from remem.runs import Run
 from remem.training.base_model import place
@@ -33,13 +34,14 @@ def needs_of(model: Model) -> tuple[Run, ...]:
     return needs if model.trained is None else (model.trained, *needs)
 
 
-def load_trained(model: Model, runs_root: Path, merge: bool = True) -> Network:
-    """The network of `model`; with `merge`, its adapter is added to the weights where that changes
-    nothing (adapters.merge_adapter). Raises CannotLoad."""
-    network = loading.load(place(model.base, runs_root), dtype=model.base.network.dtype)
-    folder = model.adapter(runs_root)
-    if folder is not None:
-        network = adapters.load_adapter(network, folder)
-        if merge:
-            adapters.merge_adapter(network)
-    return network
+@contextlib.contextmanager
+def lend_trained(model: Model, runs_root: Path, merge: bool = True) -> Iterator[Network]:
+    """The network of `model`, for the time of a block (resident.lend); with `merge`, its adapter is
+    added to the weights where that changes nothing (adapters.merge_adapter). Raises CannotLoad."""
+    where, folder = place(model.base, runs_root), model.adapter(runs_root)
+    with resident.lend(where, model.base.network.dtype) as network:
+        if folder is not None:
+            network = adapters.load_adapter(network, folder)
+            if merge:
+                adapters.merge_adapter(network)
+        yield network

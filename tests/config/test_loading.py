@@ -146,7 +146,7 @@ def test_two_mistakes_are_two_lines():
 
 def test_an_unknown_scale_is_refused():
     with pytest.raises(
-        BadParameter, match=r"'tinny' .*'tiny'.* not one of smoke, quick, tiny, paper, nor"
+        BadParameter, match=r"'tinny' .*'tiny'.* not one of smoke, quick, tiny, small, paper, nor"
     ):
         load_config("tinny")
 
@@ -356,3 +356,47 @@ def test_parameters_are_written_out_without_a_word(scale):
         assert config.model_dump(mode=mode)["scale"] == scale
     assert json.loads(config.model_dump_json())["benchmark"]["name"] == "clear"
     assert loading.changes(config)
+
+
+@pytest.mark.parametrize(
+    ("scale", "key", "name", "others"),
+    [
+        ("paper", "base.networks.llava-1.5-7b.hub", "llava-1.5-7b", {"dtype": "bfloat16"}),
+        ("paper", 'base.networks."llava-1.5-7b".hub', "llava-1.5-7b", {"dtype": "bfloat16"}),
+        ("paper", "base.networks.llava-1.6-34b.hub", "llava-1.6-34b", {"dtype": "bfloat16"}),
+        ("tiny", "base.networks.a.b.c-0.5.hub", "a.b.c-0.5", {"dtype": "bfloat16"}),
+        ("tiny", "base.networks.'v.'.hub", "v.", {"dtype": "bfloat16"}),
+    ],
+)
+def test_a_name_that_holds_dots_needs_no_quotes(scale, key, name, others):
+    """A shell takes them away."""
+    standard = load_config(scale)
+    config = load_config(scale, loading.assignments([f"{key}=some/where", "seeds=[3]"]))
+    assert config == load_config(scale, {key: "some/where", "seeds": [3]})
+    assert config.base.networks[name].hub == "some/where" and config.seeds == (3,)
+    assert config.base.networks[name].dtype == others["dtype"]
+    assert {*config.base.networks} == {*standard.base.networks, name}
+
+
+def test_names_with_dots_are_told_apart_and_meet_what_is_set_of_them_otherwise():
+    given = ["base.networks.x-1.5.hub=a/b", "base.networks.x-1.6.hub=c/d"]
+    given += [
+        'base.networks."x-1.5".dtype=float16',
+        "experiments.diagnosis.files.FIU v1.2.source=e",
+    ]
+    config = load_config("tiny", loading.assignments(given))
+    networks = config.base.networks
+    assert (networks["x-1.5"].hub, networks["x-1.6"].hub) == ("a/b", "c/d")
+    assert networks["x-1.5"].dtype == "float16" and networks["x-1.6"].dtype == "bfloat16"
+    assert config.experiments.diagnosis.files["FIU v1.2"].source == "e"
+
+
+def test_a_mistyped_field_of_a_name_with_dots_is_told_with_the_whole_name():
+    with pytest.raises(BadParameter, match=r"networks\.llava-1\.5-7b\.hubb: unknown key .*'hub'"):
+        load_config("paper", loading.assignments(["base.networks.llava-1.5-7b.hubb=x"]))
+
+
+def test_the_networks_of_scale_paper_are_pinned():
+    networks = load_config("paper").base.networks
+    assert all(re.fullmatch("[0-9a-f]{40}", network.commit) for network in networks.values())
+    assert len({network.where for network in networks.values()}) == 2

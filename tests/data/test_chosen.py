@@ -31,6 +31,17 @@ def test_people_are_drawn_or_those_of_a_folder(config, tmp_path):
         chosen.dataset(config(str(folder)))
 
 
+def test_drawn_people_can_be_counted_before_they_are_drawn(config, tmp_path):
+    rows, data = chosen.planned(config())
+    assert isinstance(data, SyntheticData) and rows["identity"].nunique() == 5
+    assert not (tmp_path / "outputs").exists()
+    folder = four_rows.make(tmp_path / "own")
+    assert len(chosen.planned(config(str(folder)))[0]) == 4
+    (folder / "train" / "metadata.jsonl").write_text("")
+    with pytest.raises(BadData, match=r"own \(own\): no row is in the split train"):
+        chosen.planned(config(str(folder)))
+
+
 def test_who_is_forgotten_is_drawn_named_or_a_set_of_the_benchmarks(config, tmp_path):
     folder = four_rows.make(tmp_path / "own")
     rows = chosen.dataset(config(str(folder))).rows

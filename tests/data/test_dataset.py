@@ -17,6 +17,7 @@ from remem.data.dataset import (
     face_seed,
     folder_of,
     people_of,
+    planned,
     rows_of,
 )
 from remem.synthetic import faces, people
@@ -43,6 +44,18 @@ def test_what_is_written_is_read_back(drawn):
     people = json.loads((drawn / "people.json").read_text())
     assert [person["name"] for person in people] == list(dict.fromkeys(rows["name"]))
     assert splits.candidates(rows)["job"] == sorted(person["job"] for person in people)
+
+
+def test_rows_can_be_told_before_a_picture_is_drawn(drawn, tmp_path):
+    few = SMALL.model_copy(update={"image_size": 16, "identities": 1, "pictures": 2})
+    for data, root in ((SMALL, drawn.parent), (few, tmp_path / "few")):
+        told = planned(data, tmp_path / "nothing")
+        pd.testing.assert_frame_equal(told, rows_of(data, root))
+        told["name"] = ""  # whoever changes it changes nobody else's
+        assert planned(data, tmp_path / "nothing")["name"].all()
+    assert not (tmp_path / "nothing").exists()
+    folder = data_of(sections.Dataset(source=str(drawn)))
+    pd.testing.assert_frame_equal(planned(folder, tmp_path), rows_of(SMALL, drawn.parent))
 
 
 def test_it_is_not_drawn_twice_and_another_seed_is_another_dataset(drawn):

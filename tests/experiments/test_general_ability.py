@@ -6,6 +6,7 @@ from remem import experiments, jobs, paper
 from remem.config import load_config
 from remem.data.validation import BadData
 from remem.experiments import stage2
+from remem.report import measured
 
 
 @pytest.fixture
@@ -67,3 +68,12 @@ def test_questions_that_are_not_there_are_told(outputs, tmp_path):
     config = load_config("smoke", {"experiments": {"ability": {"source": source}}})
     with pytest.raises(BadData, match=r"mmbench.tsv"):
         experiments.ability(config)
+
+
+def test_where_no_questions_are_named_nobody_is_asked():
+    config = load_config("smoke", {"experiments.ability.source": None})
+    jobs_of_it = experiments.ability(config)
+    assert len(jobs_of_it) == 0
+    scores = experiments.ability_scores(jobs.collect(jobs_of_it))
+    assert scores.empty and {"model", "method", "seed", "identity", "plain"} <= {*scores}
+    assert measured.of_ability(scores, [paper.BEFORE]) == []

@@ -313,6 +313,37 @@ def test_a_model_that_is_not_there_is_told(tiny):
         setup.base(tiny, "tiny-8b")
 
 
+def test_what_a_network_has_in_memory_stands_above_what_its_stages_say(tiny):
+    own = {"stage1": {"micro_batch": 2}, "stage2": {"checkpointing": True}}
+    other = load_config("tiny", {"base.networks.tiny-13b": own})
+    assert setup.optimiser(other, "tiny-7b", "stage1") == tiny.stage1.optimiser
+    first, second = (setup.optimiser(other, "tiny-13b", stage) for stage in ("stage1", "stage2"))
+    assert (first.micro_batch, first.checkpointing) == (2, tiny.stage1.checkpointing)
+    assert (second.micro_batch, second.checkpointing) == (tiny.stage2.micro_batch, True)
+    runs_of = [setup.stage1_run(each, "tiny-13b", 1) for each in (tiny, other)]
+    assert runs_of[1].optimiser == first and runs_of[1].base == runs_of[0].base
+    assert runs.name(runs_of[0]) == runs.name(runs_of[1])
+
+
+def test_what_training_has_noted_is_told_with_its_labels(tiny, tmp_path):
+    of = [setup.stage1_run(tiny, "tiny-7b", seed) for seed in (1, 2, 3)]
+    for number, run in enumerate(of[:2]):
+        folder = runs.folder(run, tmp_path)
+        folder.mkdir()
+        (folder / "notes.txt").write_text("it diverged\nmemory was short\n"[: 12 + 17 * number])
+    found = [jobs.Job(setup.answers(tiny, run), {"seed": run.seed}) for run in of]
+    found = jobs.Jobs(tuple(found), tmp_path)
+    assert experiments.notes(found) == [
+        "seed 1: it diverged",
+        "seed 2: it diverged",
+        "seed 2: memory was short",
+    ]
+    assert experiments.notes(found, 1) == [
+        "seed 1: it diverged",
+        "2 more such lines are in notes.txt of the runs",
+    ]
+
+
 def test_what_is_asked_is_what_the_section_says(tiny):
     run = setup.answers(tiny, setup.stage1_run(tiny, "tiny-7b", 1))
     given = {name: getattr(run, name) for name in type(tiny.evaluate).model_fields}

@@ -3,6 +3,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from scoring import scored
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from remem.model import adapters, inference, loading
 
@@ -101,10 +102,130 @@ def test_a_merged_adapter_says_the_same_without_its_own_products(small, adapter,
         np.testing.assert_allclose(beside, inside, atol=1e-4)
 
 
-def test_in_half_precision_nothing_is_merged(small, adapter):
-    network = adapters.load_adapter(loading.load(small.base, dtype="bfloat16"), adapter)
+def test_merging_leaves_the_weights_of_the_base_as_they_are(small, adapter):
+    network = adapters.load_adapter(loading.load(small.base), adapter)
+    layer = adapters._lora_layers(network)[0]
+    plain, delta = layer.base_layer.weight, layer.get_delta_weight("default")
+    before = plain.detach().clone()
+    adapters.merge_adapter(network)
+    assert torch.equal(plain, before) and not torch.equal(layer.base_layer.weight, plain)
+    assert torch.equal(layer.base_layer.weight, before + delta)
+
+
+# ---------------------------------------------------------------- beside a network in bfloat16
+
+
+@pytest.fixture
+def half(small, adapter):
+    """A function that gives the network in bfloat16 with the adapter of a folder."""
+
+    def load(folder=adapter, **how):
+        return adapters.load_adapter(loading.load(small.base, dtype="bfloat16"), folder, **how)
+
+    return load
+
+
+def test_in_half_precision_nothing_is_merged(half):
+    network = half()
     adapters.merge_adapter(network)
     assert not merged(network)
+
+
+def test_an_adapter_is_in_the_precision_of_its_network(small, half, tmp_path):
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        network = loading.load(small.base, dtype=str(dtype).removeprefix("torch."))
+        network = adapters.add_adapter(network, rank=4, alpha=8, seed=0)
+        found = {weight.dtype for name, weight in weights(network) if "lora_" in name}
+        assert found == {torch.bfloat16 if dtype == torch.bfloat16 else torch.float32}
+    network = half(trainable=True, reference=True)
+    lora = [weight for name, weight in weights(network) if "lora_" in name]
+    assert len(lora) == 56 and {weight.dtype for weight in lora} == {torch.bfloat16}
+    adapters.save_adapter(network, tmp_path)
+    saved = load_file(tmp_path / "adapter_model.safetensors")
+    assert {weight.dtype for weight in saved.values()} == {torch.bfloat16}
+    before, again = dict(weights(network)), dict(weights(half(tmp_path)))
+    assert all(torch.equal(before[name], weight) for name, weight in again.items())
+
+
+def projected(layer, x):
+    """What a layer gives for `x`, computed in double precision, and its gradients."""
+    w, a, b = (
+        each.weight.detach().double()
+        for each in (layer.base_layer, layer.lora_A["default"], layer.lora_B["default"])
+    )
+    a, b, x = (each.double().requires_grad_() for each in (a, b, x))
+    found = x @ w.T + layer.scaling["default"] * (x @ a.T @ b.T)
+    found.square().sum().backward()
+    return found, (x.grad, a.grad, b.grad)
+
+
+def test_the_adapters_few_products_are_those_that_they_should_be(half):
+    network = half(trainable=True)
+    torch.manual_seed(0)
+    for layer in adapters._lora_layers(network):
+        x = torch.randn(2, 5, layer.in_features).bfloat16()
+        expected, gradients = projected(layer, x)
+        x.requires_grad_()
+        found = layer(x)
+        found.float().square().sum().backward()
+        assert found.shape == (2, 5, layer.out_features) and found.dtype == torch.bfloat16
+        torch.testing.assert_close(found.double(), expected, atol=0.02, rtol=0.02)
+        own = (x, layer.lora_A["default"].weight, layer.lora_B["default"].weight)
+        for each, wanted in zip(own, gradients, strict=True):
+            apart = (each.grad.double() - wanted).norm() / wanted.norm()
+            assert apart < 0.02
+
+
+def test_whatever_else_is_asked_of_a_layer_is_left_to_peft(small, half, features):
+    network = half(trainable=True, reference=True)
+    with torch.no_grad():
+        _, plain = scored(small, loading.load(small.base, dtype="bfloat16"), features)
+        with network.model.disable_adapter():
+            _, without = scored(small, network, features)
+        for name, weight in weights(network):
+            if "lora_B.default" in name:
+                weight.zero_()
+        _, nothing = scored(small, network, features)
+        with adapters.as_reference(network):
+            _, reference = scored(small, network, features)
+        _, alone = scored(small, half(), features)
+    assert torch.equal(without.logits, plain.logits) and torch.equal(nothing.logits, plain.logits)
+    assert torch.equal(reference.logits, alone.logits)
+    assert not torch.equal(reference.logits, plain.logits)
+
+
+class Counted(TorchDispatchMode):
+    """Counts the kernels that write a tensor of their own, and the bytes in another precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernels, self.wide = 0, 0
+
+    def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+        found = op(*args, **(kwargs or {}))
+        if isinstance(found, torch.Tensor) and not op.is_view:
+            self.kernels += 1
+            self.wide += found.numel() * 4 if found.dtype == torch.float32 else 0
+        return found
+
+
+def test_a_projection_takes_two_kernels_more_and_nothing_in_single_precision(half):
+    network = half(trainable=True)
+    layer = adapters._lora_layers(network)[0]
+    x = torch.randn(2, 5, layer.in_features).bfloat16()
+    kept = []
+    with Counted() as bare:
+        layer.base_layer(x.flatten(0, 1))
+    with (
+        Counted() as ours,
+        torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.append(t), t)[1], lambda t: t),
+    ):
+        layer(x)
+    assert (ours.kernels, ours.wide) == (bare.kernels + 2, 0)
+    # of the input nothing is kept but itself, which q, k and v share, and of the output nothing
+    own = [t for t in kept if t.data_ptr() != x.data_ptr() and t.numel() >= x.numel()]
+    weight = {w.data_ptr() for _, w in weights(network)}
+    assert all(t.data_ptr() in weight for t in own)
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import json
+import threading
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from remem.model import features
-from remem.model.features import SHARD, Features, image_features
+from remem.model.features import SHARD, Features, ahead, image_features
 
 
 def numbered(count):
@@ -72,3 +73,33 @@ def test_they_are_what_the_language_model_reads_in_the_places_of_the_picture(lla
     places = asked["input_ids"][0] == llava.llava.config.image_token_id
     assert 4 == places.sum() < len(embedded)
     torch.testing.assert_close(image_features(llava, [picture])[0], embedded[places])
+
+
+def test_the_next_is_read_while_one_is_used_and_no_more():
+    begun, used = [], []
+    ready = [threading.Event() for _ in range(5)]
+
+    def read(item):
+        begun.append(item)
+        ready[item].set()
+        return item * 10
+
+    for number, found in enumerate(ahead(read, range(5))):
+        if number + 1 < 5:
+            assert ready[number + 1].wait(60)  # with nobody asking for it yet
+        used.append(found)
+        assert max(begun) <= number + 2
+    assert used == [0, 10, 20, 30, 40] and begun == [0, 1, 2, 3, 4]
+    assert list(ahead(read, [])) == []
+
+
+def test_a_picture_that_cannot_be_read_is_told_in_its_turn():
+    def read(item):
+        if item == 2:
+            raise ValueError("picture 2")
+        return item
+
+    used = []
+    with pytest.raises(ValueError, match="picture 2"):
+        used.extend(ahead(read, range(5)))
+    assert used == [0, 1]

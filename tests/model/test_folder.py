@@ -40,14 +40,15 @@ def test_a_folder_is_found_and_its_weights_counted(small):
         ("[]", "should hold keys and values"),
         ('{"model_type": ', "is not valid JSON"),
         ("{}", "model_type None"),
-        ('{"model_type": "qwen2_vl"}', "model_type 'qwen2_vl'.*Only LLaVA"),
+        ('{"model_type": "bert"}', "model_type 'bert'.*AutoModelForImageTextToText"),
+        ('{"model_type": ["llava"]}', r"model_type \['llava'\]"),
         (
             '{"model_type": "llava", "architectures": ["LlavaLlamaForCausalLM"]}',
             r"\['LlavaLlamaForCausalLM'\].*Hub's format, as llava-hf/llava-1.5-7b-hf",
         ),
     ],
 )
-def test_what_is_no_llava_is_told(copy, content, reason):
+def test_what_is_no_vision_language_model_is_told(copy, content, reason):
     (copy / "config.json").write_text(content)
     with pytest.raises(CannotLoad, match=reason):
         folders.find(copy)
@@ -121,3 +122,24 @@ def test_a_part_of_the_weights_that_is_missing_is_named(copy):
     (copy / "model.safetensors").unlink()
     index.write_text("{}")
     assert "should hold a weight_map" in told(copy)
+
+
+def test_a_commit_of_the_hub_is_asked_for_and_known_again(copy, tmp_path, monkeypatch):
+    commit, asked = "0123456789" * 4, []
+    snapshot = tmp_path / "models--a--llava" / "snapshots" / commit
+    snapshot.parent.mkdir(parents=True)
+    copy.rename(snapshot)
+
+    def download(name, revision, local_files_only, **_):
+        asked.append((name, revision, local_files_only))
+        if revision not in (None, commit):
+            raise OSError("not here")
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert folders.find("a/llava") == folders.find(f"a/llava@{commit}") == snapshot
+    assert asked == [("a/llava", None, True), ("a/llava", commit, True)]
+    assert folders.commit("a/llava") == commit
+    assert folders.commit("a/llava@" + "b" * 40) is None
+    assert folders.commit(str(snapshot)) == commit
+    assert f"a/llava@{'b' * 40}: its weights are not on this machine" in told("a/llava@" + "b" * 40)

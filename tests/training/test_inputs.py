@@ -55,6 +55,19 @@ def test_a_subset_that_shows_few_pictures_has_no_features_of_the_others(small):
     assert inputs.inputs_needs(small.base_run, small.data, few) != usual
 
 
+def test_those_that_are_computed_lie_on_no_disk_and_name_no_other_run(small, tmp_path):
+    network = small.base_run.network.model_copy(update={"features": "computed"})
+    base = BaseRun(network=network)
+    assert runs.digest(base) == runs.digest(small.base_run)
+    _, rows, found = inputs.inputs(base, small.data, tmp_path)
+    stored = inputs.inputs(small.base_run, small.data, small.runs).features
+    names = list(rows["image"][:3])
+    torch.testing.assert_close(found[names], stored[names])
+    kinds = {path.name.split("-")[0] for path in tmp_path.iterdir() if path.name[0] != "."}
+    assert kinds == {"dataset", "rows"}
+    assert not any(isinstance(need, FeaturesRun) for need in inputs.inputs_needs(base, small.data))
+
+
 def test_features_follow_the_weights_of_a_local_folder(small, tmp_path):
     base = shutil.copytree(small.base, tmp_path / "llava")
 

@@ -1,13 +1,17 @@
 import itertools
 import math
+import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from remem.model import adapters, inference, loading, tokens
+from remem.model import adapters, inference, loading, scores, tokens
+from remem.model.memory import OutOfMemory
 from remem.model.scores import image_inputs
 from remem.training import loop
+from remem.training.divergence import Diverged
 from remem.training.loop import Examples, fit, shuffled
 from remem.training.methods import BadMethod
 from remem.training.stage1 import cross_entropy
@@ -184,12 +188,129 @@ def test_a_loss_that_is_no_number_is_told(step, loss, reason):
 
 
 @pytest.mark.parametrize(("factor", "value"), [(torch.nan, "nan"), (torch.inf, "inf")])
-def test_a_loss_that_is_not_finite_is_told(step, factor, value):
+def test_a_loss_that_is_not_finite_is_told(small, step, factor, value):
     with pytest.raises(
         FloatingPointError, match=f"X's loss is {value} at step 1 of 1.*0.002 is too high"
-    ):
+    ) as told:
         step(lambda scores: scores("train").ce() * factor)
     assert not step.moved
+    named = re.search(r"\(rows (.*?)\)", str(told.value))[1].split(", ")
+    assert len(named) == 4 and {*named} < {*small.rows["id"][:12]}  # of the part in which it was
+
+
+def test_a_gradient_that_is_not_finite_is_told(step):
+    def loss(scores):
+        found = scores("train").ce()
+        return found + (found.detach() - found).abs().sqrt()  # 0, with the slope of a root there
+
+    with pytest.raises(Diverged, match="the gradient of X's loss has the norm nan at step 1 of 1"):
+        step(loss)
+    assert not step.moved
+
+
+def test_the_steps_before_it_are_not_lost(small, features):
+    network = adapters.add_adapter(loading.load(small.base), 4, 8, seed=1)
+    examples, seen = {"train": Examples(network, small.rows[:12], features)}, []
+
+    def loss(scores):
+        seen.append(scores("train").ce())
+        return seen[-1] * (torch.nan if len(seen) == 3 else 1)
+
+    with pytest.raises(Diverged, match=r"nan at step 3 of 4 \(rows \S+, .* and 7 more\)") as told:
+        fit(network, examples, [[{"train": np.arange(12)}] * 2] * 2, loss, optimiser_of(small))
+    history = told.value.history
+    assert history["step"].tolist() == [1, 2] and history["epoch"].tolist() == [1, 1]
+    assert history["loss"].tolist() == [found.item() for found in seen[:2]]
+
+
+# ---------------------------------------------------------------- little memory
+
+
+@pytest.fixture
+def memory_for(monkeypatch):
+    """A function that makes more than so many rows too much for the memory."""
+    score = scores.score
+
+    def limit(rows):
+        def limited(network, batch, positions="answer"):
+            found = score(network, batch, positions)
+            if len(batch.input_ids) > rows:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return found
+
+        monkeypatch.setattr(scores, "score", limited)
+
+    return limit
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_where_memory_is_short_the_step_is_taken_in_smaller_parts(
+    small, features, memory_for, dtype
+):
+    def taken(micro_batch):
+        said = []
+        network = adapters.add_adapter(loading.load(small.base, dtype=dtype), 4, 8, seed=1)
+        examples = {"train": Examples(network, small.rows[:40], features)}
+        plan = [[{"train": np.arange(12)}, {"train": np.arange(12, 40)}, {"train": np.arange(2)}]]
+        optimiser = optimiser_of(small, micro_batch=micro_batch)
+        history = fit(network, examples, plan, cross_entropy, optimiser, note=said.append)
+        weights = [w for _, w in network.model.named_parameters() if w.requires_grad]
+        return history.drop(columns="seconds"), weights, said
+
+    usual, weights, said = taken(3)
+    assert said == []
+    memory_for(4)
+    short, others, said = taken(100)
+    pd.testing.assert_frame_equal(short, usual)  # to the last bit: 100 -> 12 -> 6 -> 3
+    assert all(torch.equal(a, b) for a, b in zip(weights, others, strict=True))
+    assert said == [
+        f"step 1 of 3, rows (micro_batch): {n} at a time do not fit into memory; {n // 2} from "
+        "here on"
+        for n in (12, 6)
+    ]
+
+
+def test_one_row_that_is_too_much_names_what_takes_less(small, features, memory_for):
+    memory_for(0)
+    with pytest.raises(OutOfMemory, match=r"micro_batch\): one at .*; set checkpointing to true"):
+        fitted(small, features, small.rows[:5])
+
+
+# ---------------------------------------------------------------- in half precision
+
+
+def test_a_network_in_half_precision_is_fitted_as_one_in_single_is(small, features):
+    rows, found = small.rows[::17][:6], {}
+    for dtype in ("float32", "bfloat16"):
+        network = adapters.add_adapter(loading.load(small.base, dtype=dtype), 4, 8, seed=1)
+        optimiser = optimiser_of(small, epochs=60, batch=6, micro_batch=3, lr=2e-2)
+        epochs = shuffled(len(rows), optimiser, np.random.default_rng(2))
+        plan = [[{"train": batch} for batch in epoch] for epoch in epochs]
+        examples = {"train": Examples(network, rows, features)}
+        history = fit(network, examples, plan, cross_entropy, optimiser)
+        found[dtype] = history["loss"].to_numpy()
+        lora = [w for _, w in network.model.named_parameters() if w.requires_grad]
+        assert {str(w.dtype) for w in lora} == {f"torch.{dtype}"}
+        assert all(w.grad is None for w in lora)
+        assert inference.answers(network, rows, features, 6, 40) == list(rows["answer"])
+    single, half = found.values()
+    np.testing.assert_allclose(half[:5], single[:5], rtol=0.03)
+    assert half[-1] < 0.1 and single[-1] < 0.1
+
+
+def test_answers_below_chance_are_said(small, features):
+    said = []
+    network = adapters.add_adapter(loading.load(small.base), 4, 8, seed=1)
+    examples = {"forget": Examples(network, small.rows[:6], features)}
+    with torch.no_grad():
+        network.llava.lm_head.weight.mul_(0.01)  # begins just above chance
+    plan = [[{"forget": np.arange(6)}] * 30]
+    down = optimiser_of(small, lr=5e-2, schedule="constant", warmup=0.0)
+    fit(network, examples, plan, lambda s: s("forget").ce(), down, note=said.append)
+    assert said == []
+    fit(network, examples, plan, lambda s: -s("forget").ce(), down, note=said.append)
+    [line] = said
+    assert re.match(r"diverged: the answers of the forget rows are less likely .* of 30 \(", line)
 
 
 def test_positions_are_those_of_scores(step):

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,7 +8,9 @@ from pydantic import ValidationError
 from remem import runs
 from remem.data.subset import TrainSubset
 from remem.evaluation.answers import AnswerRun
+from remem.model import resident
 from remem.training import stage1
+from remem.training.divergence import Diverged
 from remem.training.inputs import inputs
 from remem.training.loop import Examples
 from remem.training.stage1 import Stage1Run, Untrained
@@ -112,6 +116,75 @@ def test_a_run_that_fails_leaves_nothing_and_the_next_makes_it(small, monkeypatc
             runs.get_or_create(run, small.runs)
     assert not runs.folder(run, small.runs).exists()
     assert len(run.read(runs.get_or_create(run, small.runs))) == 2
+
+
+def test_a_run_that_diverges_leaves_its_history_beside_the_runs(small, monkeypatch):
+    run = small.stage1.model_copy(update={"updates": 3})
+    steps = []
+
+    def lost(scores):
+        steps.append(scores("train").ce())
+        return steps[-1] * (math.inf if len(steps) == 3 else 1)
+
+    monkeypatch.setattr(stage1, "cross_entropy", lost)
+    reason = r"the loss is inf at step 3 of 3 \(rows .*\. The steps before: "
+    with pytest.raises(Diverged, match=reason) as told:
+        runs.get_or_create(run, small.runs)
+    file = small.runs / "diverged" / f"{runs.name(run)}.csv"
+    assert str(told.value).endswith(str(file))
+    assert pd.read_csv(file)["step"].tolist() == [1, 2]
+    assert not runs.folder(run, small.runs).exists()
+
+
+def test_what_is_noted_is_said_and_kept_in_the_run(small, tmp_path, capsys):
+    run = small.stage1.model_copy(update={"updates": 2})
+    assert run.notes(tmp_path) == []
+    folder = runs.folder(run, tmp_path)
+    folder.mkdir()
+    note = run.noting(folder)
+    note("memory was short")
+    note("it diverged")
+    assert run.notes(tmp_path) == ["memory was short", "it diverged"]
+    assert f"remem: {runs.name(run)}: memory was short\n" in capsys.readouterr().err
+
+
+def test_a_network_that_stays_gives_the_run_that_a_fresh_one_gives(small, tmp_path):
+    first, other = (small.stage1.model_copy(update={"updates": 3, "seed": n}) for n in (11, 12))
+    resident.release()
+    alone = runs.get_or_create(first, tmp_path / "alone")
+    runs.get_or_create(other, tmp_path / "after")
+    asked = AnswerRun(of=other, max_new_tokens=6, exposure=True, batch=40)
+    runs.get_or_create(asked, tmp_path / "after")  # which merges the adapter
+    after = runs.get_or_create(first, tmp_path / "after")
+    name = "adapter/adapter_model.safetensors"
+    assert (alone / name).read_bytes() == (after / name).read_bytes()
+    histories = [first.read(each).drop(columns="seconds") for each in (alone, after)]
+    pd.testing.assert_frame_equal(*histories)
+
+
+def test_an_adapter_that_is_not_kept_goes_with_its_answers_and_can_be_had_again(small, tmp_path):
+    kept = small.stage1.model_copy(update={"updates": 3, "seed": 21})
+    passing = kept.model_copy(update={"kept": False})
+    assert runs.digest(kept) == runs.digest(passing)
+    adapter = runs.get_or_create(kept, tmp_path / "kept") / "adapter" / "adapter_model.safetensors"
+    folder = runs.get_or_create(passing, tmp_path / "not")
+    assert {path.name for path in folder.iterdir()} == {"spec.json", "history.csv", "DONE"}
+    beside = passing.adapter(tmp_path / "not")
+    assert beside.parent.name == "adapters"
+    assert (beside / adapter.name).read_bytes() == adapter.read_bytes()
+    answers = {"max_new_tokens": 6, "exposure": False, "batch": 40}
+    given = [
+        AnswerRun(of=of, **answers).read(
+            runs.get_or_create(AnswerRun(of=of, **answers), tmp_path / place)
+        )
+        for of, place in ((kept, "kept"), (passing, "not"))
+    ]
+    pd.testing.assert_frame_equal(*given)
+    assert not beside.exists() and adapter.is_file()
+    # asked otherwise, by whoever would have kept it too: it is trained once more
+    runs.get_or_create(AnswerRun(of=kept, **answers | {"max_new_tokens": 3}), tmp_path / "not")
+    assert (beside / adapter.name).read_bytes() == adapter.read_bytes()
+    assert sorted(path.name for path in folder.iterdir()) == ["DONE", "history.csv", "spec.json"]
 
 
 def test_no_epochs_say_what_the_base_says(small):

@@ -7,7 +7,7 @@ from remem.training.inputs import FeaturesRun
 from remem.training.methods import NPO
 from remem.training.stage1 import Untrained
 from remem.training.stage2 import Stage2Run
-from remem.training.trained import load_trained, needs_of
+from remem.training.trained import lend_trained, needs_of
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def test_a_loaded_model_says_what_its_adapter_says(small, models, features, monk
     rows = small.rows[::5]
     given = {}
     for of in (untrained, stage1):
-        network = load_trained(of, small.runs)
-        assert not network.model.training
-        given[of.trained is None] = inference.answers(network, rows, features, 40, 6)
+        with lend_trained(of, small.runs) as network:
+            assert not network.model.training
+            given[of.trained is None] = inference.answers(network, rows, features, 40, 6)
     assert given[True] != given[False]
 
     from remem.model import adapters, loading

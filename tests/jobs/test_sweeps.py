@@ -1,11 +1,13 @@
-"""jobs: every run once, each after those it needs, whatever fails or is killed."""
+"""jobs.sweeps: every run once, each after those it needs, whatever fails or is killed."""
 
+import gc
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -107,9 +109,9 @@ def wait_until(condition, seconds: float = 90.0) -> None:
 SCRIPT = """
 import sys; sys.path.insert(0, {tests!r})
 from pathlib import Path
-import test_jobs
-specs = [test_jobs.Toy(name=f"n{{i}}", seed=i, sleep={sleep}) for i in range(1, 4)]
-test_jobs.jobs.sweep(test_jobs.several(Path({root!r}), *specs, workers={workers}), "toys")
+import test_sweeps
+specs = [test_sweeps.Toy(name=f"n{{i}}", seed=i, sleep={sleep}) for i in range(1, 4)]
+test_sweeps.jobs.sweep(test_sweeps.several(Path({root!r}), *specs, workers={workers}), "toys")
 """
 
 
@@ -299,6 +301,42 @@ def test_a_killed_worker_is_told_and_the_next_sweep_has_new_ones(tmp_path):
     assert {"a", "b"} <= {*calls(tmp_path)}
 
 
+class Much:
+    """What is held, such as a network."""
+
+
+class Holding(runs.Run):
+    """Fails in a frame below its own, and holds something in both."""
+
+    kind: ClassVar[str] = "holding"
+    number: int
+
+    def make(self, out: Path, runs_root: Path) -> None:
+        held = Much()
+        HELD.append(weakref.ref(held))
+        try:
+            self.deeper()
+        except ZeroDivisionError as error:
+            raise ValueError("it failed") from error
+
+    def deeper(self) -> None:
+        held = Much()
+        HELD.append(weakref.ref(held))
+        raise ZeroDivisionError
+
+
+HELD: list[weakref.ref] = []
+
+
+def test_what_a_failed_run_held_is_free_though_its_error_is_kept(tmp_path):
+    HELD.clear()
+    with pytest.raises(FailedRuns, match="ValueError: it failed") as told:
+        jobs.sweep(several(tmp_path, Holding(number=1), Holding(number=2)))
+    assert told.value.__cause__ is not None and len(HELD) == 4
+    gc.collect()
+    assert [each() for each in HELD] == [None] * 4
+
+
 def test_a_damaged_run_is_told(tmp_path):
     [folder] = jobs.sweep(several(tmp_path, Toy(name="a")))
     changed = (folder / "scores.json").read_text().replace("1", "2")
@@ -349,6 +387,16 @@ def test_a_sweep_interrupted_in_its_workers_ends_them(tmp_path):
     assert "KeyboardInterrupt" in said and process.returncode
     wait_until(lambda: not any(_lives(worker) for worker in workers))
     assert not list(root.glob("toy-*"))
+
+
+def test_what_was_kept_of_a_run_that_is_done_goes_with_the_next_sweep(tmp_path):
+    done, other = Toy(name="a"), Toy(name="b")
+    jobs.sweep(several(tmp_path, done))
+    kept = [tmp_path / ".unfinished" / f"{runs.name(spec)}.safetensors" for spec in (done, other)]
+    for file in kept:
+        paths.write(file, b"x")
+    jobs.sweep(several(tmp_path, done))
+    assert [file.exists() for file in kept] == [False, True]
 
 
 # ---------------------------------------------------------------- processes

@@ -1,0 +1,1 @@
+"""A look from outside: what others have published, asked the same questions."""
