@@ -26,9 +26,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 from remem import experiments, metrics, paper
-from remem.evaluation import judge
+from remem.evaluation import graded, judge
 from remem.jobs import collect
-from remem.report import exposure, figures, tables
+from remem.report import calibration, exposure, figures, tables
 from remem.report.output import begin
 
 config, out = begin("05_metrics", scale, overrides)
@@ -84,6 +84,30 @@ texts = {"answer": answer, "question": question, "target": target}
 texts = pd.DataFrame([{**texts, "answer_given": text} for text in given.values()])
 scored = judge.score(texts, config.judge, config.account)
 tables.show(scored[["answer_given", "judge", "judged_by"]], digits=2)
+
+# %% [markdown]
+# ## Is the judge right?
+# A reader (an AI model, not a person: docs/metric.md) graded answers of Table 2's models by the
+# scale above, before anything had judged them. Three parts were drawn: *even* over methods, hops
+# and attributes, *near* misses, and other *wording*. Agreement is on the nearest of the scale's
+# five steps; kappa takes away what chance gives. The rule has to be better than exact match.
+
+# %%
+by_judge = calibration.judged(graded.read(), config.judge, config.account)
+agreement = calibration.table(by_judge)
+some = agreement["answers"].isin([calibration.ALL, *graded.PARTS])
+out.table("judge_calibration", agreement, show=agreement[some])
+
+# %%
+out.table("judge_confusion", counts := calibration.confusion(by_judge))
+out.figure("judge_confusion", figures.confusion(counts))
+
+# %% [markdown]
+# The rule reads words: a sum with one wrong digit is nothing to it, and a sentence that names the
+# person holds all words of an e-mail address that is made of the name, whatever it goes on to say.
+
+# %%
+out.table("judge_disagreements", calibration.disagreements(by_judge), digits=2)
 
 # %% [markdown]
 # ## How sure was the model?
