@@ -87,10 +87,9 @@ tables.show(scored[["answer_given", "judge", "judged_by"]], digits=2)
 
 # %% [markdown]
 # ## Is the judge right?
-# A reader (an AI model, not a person: docs/metric.md) graded answers of Table 2's models by the
-# scale above, before anything had judged them. Three parts were drawn: *even* over methods, hops
-# and attributes, *near* misses, and other *wording*. Agreement is on the nearest of the scale's
-# five steps; kappa takes away what chance gives. The rule has to be better than exact match.
+# A reader (an AI model, no person: docs/metric.md) graded answers of Table 2's models by the scale
+# above, before anything had judged them: some drawn *even* over methods, hops and attributes, some
+# *near* misses, some of other *wording*. Kappa is agreement beyond chance; exact match is the bar.
 
 # %%
 by_judge = calibration.judged(graded.read(), config.judge, config.account)
@@ -99,7 +98,8 @@ some = agreement["answers"].isin([calibration.ALL, *graded.PARTS])
 out.table("judge_calibration", agreement, show=agreement[some])
 
 # %%
-out.table("judge_confusion", counts := calibration.confusion(by_judge))
+counts = calibration.confusion(by_judge)
+out.table("judge_confusion", counts)
 out.figure("judge_confusion", figures.confusion(counts))
 
 # %% [markdown]
@@ -107,7 +107,8 @@ out.figure("judge_confusion", figures.confusion(counts))
 # person holds all words of an e-mail address that is made of the name, whatever it goes on to say.
 
 # %%
-out.table("judge_disagreements", calibration.disagreements(by_judge), digits=2)
+apart = calibration.disagreements(by_judge)
+out.table("judge_disagreements", apart, show=apart[calibration.SHOWN], digits=2)
 
 # %% [markdown]
 # ## How sure was the model?

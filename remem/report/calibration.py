@@ -20,13 +20,15 @@ ALL = "all"
 
 MEASURES = ("agreement", "difference", "kappa", "bias")
 
+SHOWN = ["judged_by", "grade", "score", "reason", "target", "answer_given"]  # of `disagreements`
+
 
 def judged(graded: pd.DataFrame, settings: Judge, account: Account) -> pd.DataFrame:
     """The graded answers once for each judge, with `judged_by` and `score` (0 to 1, NaN where it
     gave none): the rule; Gemini, where `settings` names one and its key or its scores are there
     (judge.score, which says why where it was not asked, and what it raises); and exact match.
     """
-    scored = {paper.RULE: judge.score(graded, Judge(), account)["judge"]}
+    scored = {paper.RULE: pd.Series(metrics.leaks(graded), graded.index)}
     if settings.model:
         asked = judge.score(graded, settings, account)
         scored |= {str(name): part["judge"] for name, part in asked.groupby("judged_by")}

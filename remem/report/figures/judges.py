@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
+
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -18,6 +20,7 @@ def confusion(table: pd.DataFrame) -> Figure:
     steps = [name for name in table if name not in ("judged_by", "grade")]
     figure, axes, panels = style.row(table, "judged_by", width=2.7, height=2.7)
     for panel, rows in panels:
+        panel.set_title("\n".join(wrap(panel.get_title(loc="left"), 26)), loc="left")
         counts = rows[steps].to_numpy()
         # Most answers give away all or nothing: a darker shade for those would hide the others.
         shade = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
