@@ -218,6 +218,15 @@ def test_docs_say_what_the_rule_comes_to(found):
         assert sentence in said, sentence
     assert f"{exact.kappa['all']:.2f}" == f"{rule.kappa['all']:.2f}"
 
+    others = (found.attribute == "email") & (found.grade == 0)
+    domain = others & found.answer_given.str.contains("@example")
+    otherwise = calibration.table(found.assign(grade=found.grade.mask(domain, 0.25)))
+    [one, other] = otherwise[otherwise.answers == "all"].agreement
+    assert (
+        f"a hint, 0.25, the rule would agree on {one:.0f} % and exact match on {other:.0f} %"
+        in said
+    )
+
 
 def test_where_the_rule_is_wrong_it_is_so_in_classes(found):
     apart = calibration.disagreements(found[found.judged_by == "rule"])
