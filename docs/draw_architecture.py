@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -169,10 +170,8 @@ def _box(axes: Axes, name: str, users: int, used: dict[str, int]) -> None:
         axes.text(x, y + 0.43, f"used by {users}", fontsize=12, color="#555555", **middle)
     if top:
         many = sorted(used, key=lambda each: (-used[each], each))
-        shown = [f"{each} {used[each]}" for each in many if each not in GROUND]
-        half = (len(shown) + 1) // 2
-        lines = [", ".join(shown[:half]), ", ".join(shown[half:])]
-        axes.text(x, y - 0.3, "\n".join(filter(None, lines)), fontsize=9, **middle)
+        shown = [f"{each}\u00a0{used[each]}" for each in many if each not in GROUND]
+        axes.text(x, y - 0.3, "\n".join(wrap(", ".join(shown), 70)), fontsize=8.5, **middle)
 
 
 def _arrow(axes: Axes, start: Point, end: Point, count: int, ends: set[str]) -> None:

@@ -26,9 +26,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 from remem import experiments, metrics, paper
-from remem.evaluation import judge
+from remem.evaluation import graded, judge
 from remem.jobs import collect
-from remem.report import exposure, figures, tables
+from remem.report import calibration, exposure, figures, tables
 from remem.report.output import begin
 
 config, out = begin("05_metrics", scale, overrides)
@@ -84,6 +84,31 @@ texts = {"answer": answer, "question": question, "target": target}
 texts = pd.DataFrame([{**texts, "answer_given": text} for text in given.values()])
 scored = judge.score(texts, config.judge, config.account)
 tables.show(scored[["answer_given", "judge", "judged_by"]], digits=2)
+
+# %% [markdown]
+# ## Is the judge right?
+# A reader (an AI model, no person: docs/metric.md) graded answers of Table 2's models by the scale
+# above, before anything had judged them: some drawn *even* over methods, hops and attributes, some
+# *near* misses, some of other *wording*. Kappa is agreement beyond chance; exact match is the bar.
+
+# %%
+by_judge = calibration.judged(graded.read(), config.judge, config.account)
+agreement = calibration.table(by_judge)
+some = agreement["answers"].isin([calibration.ALL, *graded.PARTS])
+out.table("judge_calibration", agreement, show=agreement[some])
+
+# %%
+counts = calibration.confusion(by_judge)
+out.table("judge_confusion", counts)
+out.figure("judge_confusion", figures.confusion(counts))
+
+# %% [markdown]
+# The rule reads words: a sum with one wrong digit is nothing to it, and a sentence that names the
+# person holds all words of an e-mail address that is made of the name, whatever it goes on to say.
+
+# %%
+apart = calibration.disagreements(by_judge)
+out.table("judge_disagreements", apart, show=apart[calibration.SHOWN], digits=2)
 
 # %% [markdown]
 # ## How sure was the model?

@@ -18,6 +18,7 @@ from remem.bench import command as bench
 from remem.config import SCALES, BadParameter, explain, load_config, loading, numbers
 from remem.config.sections import BENCHMARKS
 from remem.outside import command as outside
+from remem.report import command as judged
 from remem.site import commands as site
 
 
@@ -372,6 +373,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--ship", action="store_true", help=ship)
     bench.add(commands)
     outside.add(commands)
+    judged.add(commands)
     return parser
 
 

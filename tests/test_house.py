@@ -41,7 +41,13 @@ LAYERS = [name for layer in architecture.LAYERS for name in layer if name != "no
 # Numbers, tables, pictures, parameters: for a person without torch, and quick for all.
 WITHOUT_TORCH = {*LAYERS} - {"model", "training", "evaluation", "experiments", "bench", "outside"}
 WITHOUT_TORCH -= {"preflight"}
-WITHOUT_TORCH |= {"training.methods", "evaluation.judge", "bench.command", "outside.command"}
+WITHOUT_TORCH |= {
+    "training.methods",
+    "evaluation.judge",
+    "evaluation.graded",
+    "bench.command",
+    "outside.command",
+}
 
 PACKAGE = paths.ROOT / "remem"
 MODULES = {

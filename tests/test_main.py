@@ -15,7 +15,7 @@ from remem import __main__, paths
 from remem.data.readers import files
 
 COMMANDS = ["reproduce", "site", "check", "params", "dataset", "fetch", "convert", "construct"]
-COMMANDS += ["review", "tune", "reference"]
+COMMANDS += ["review", "tune", "reference", "judge"]
 
 
 def parsers(

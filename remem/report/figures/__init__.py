@@ -4,6 +4,7 @@ The style is that of `report.style`. All axes are in percent unless they say oth
 """
 
 from remem.report.figures.controls import controls
+from remem.report.figures.judges import confusion
 from remem.report.figures.learning import causes, fig1, fig3a, fig3b, fig3c, loss, stage1
 from remem.report.figures.people import contact_sheet, dialogue, face_similarity
 from remem.report.figures.probes import fig2a, traces
