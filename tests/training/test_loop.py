@@ -66,9 +66,9 @@ def test_a_loss_is_the_mean_over_the_tokens_of_the_batch(small, llava, features)
     total = count = 0
     for row in rows.itertuples():
         encoded = tokens.encode(llava.processor, row.question, row.answer, 4)
-        logits = llava.model(
-            input_ids=torch.tensor(encoded.ids)[None], **image_inputs(features[[row.image]])
-        ).logits[0]
+        ids = torch.tensor(encoded.ids)[None]
+        shown = image_inputs(llava, ids, features[[row.image]], {})
+        logits = llava.model(input_ids=ids, **shown).logits[0]
         target = torch.tensor(encoded.ids[encoded.n_prompt :])
         total += torch.nn.functional.cross_entropy(
             logits[encoded.n_prompt - 1 : -1], target, reduction="sum"

@@ -327,12 +327,12 @@ def plain_logps(network, rows, features):
     """Full log-probabilities of each row by itself: a list of (T - 1, V), ids and prompt length."""
     found = []
     for row in rows.itertuples():
-        ids, n_prompt = tokens.encode(network.processor, row.question, row.answer, 4)
+        encoded = tokens.encode(network.processor, row.question, row.answer, 4)
+        ids = torch.tensor(encoded.ids)
+        shown = image_inputs(network, ids[None], features[[row.image]], {})
         with torch.no_grad():
-            logits = network.model(
-                input_ids=torch.tensor(ids)[None], **image_inputs(features[[row.image]])
-            ).logits[0]
-        found.append((logits[:-1].log_softmax(-1), torch.tensor(ids[1:]), n_prompt - 1))
+            logits = network.model(input_ids=ids[None], **shown).logits[0]
+        found.append((logits[:-1].log_softmax(-1), ids[1:], encoded.n_prompt - 1))
     return found
 
 
