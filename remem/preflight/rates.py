@@ -52,8 +52,9 @@ class Rates:
 
     def __init__(self, model: str, network: Hub | TinyLlava, gpu: bool):
         """model: its name; gpu: whether this machine has one."""
-        self.lines, self.device = measured(model)
         self._tiny = isinstance(network, TinyLlava)
+        # A tiny network's size is whatever params/ says, so that its name tells of no rate.
+        self.lines, self.device = ({}, "") if self._tiny else measured(model)
         here = gpu or self._tiny
         self._peak = peak(gpu, network.dtype) if here else PEAK
         self._shares = CPU if self._tiny and not gpu else GPU

@@ -100,7 +100,8 @@ def test_without_a_measure_seconds_follow_the_operations(networks):
     assert 1.8 < (more - rates.GPU.between) / took < 2.1
 
 
-def test_a_tiny_network_goes_by_this_machine():
+def test_a_tiny_network_goes_by_this_machine(networks):
+    paths.write(paths.outputs("bench").root / "bench_7b.csv", BENCH)  # of a 7B, not of a tiny-7b
     tiny = load_config("tiny")
     network = tiny.base.networks["tiny-7b"]
     found = rates.Rates("tiny-7b", network, gpu=False)
