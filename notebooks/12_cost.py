@@ -50,7 +50,7 @@ out.table("cost_measured", measured, digits=4)
 
 # %%
 ratios = cost.ratios(measured)
-out.table("cost", ratios, digits=4)
+out.table("cost", ratios)
 
 # %%
 faster = ratios[ratios.against == cost.USUAL]

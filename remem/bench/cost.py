@@ -18,10 +18,10 @@ from remem.training.inputs import inputs_needs
 
 # What is set beside the usual way: measure, quantity, and how a reader calls it.
 BESIDE = {
-    "stage 1": ("seconds a row", "stage 1: seconds a row"),
-    "stage 2, NPO": ("seconds a row and epoch", "NPO: seconds a row and epoch"),
-    "answers": ("seconds an answer", "an answer: seconds"),
-    "Exposure": ("seconds a row", "Exposure: seconds a row"),
+    "stage 1": ("seconds a row", "stage 1: a row"),
+    "stage 2, NPO": ("seconds a row and epoch", "NPO: a row, an epoch"),
+    "answers": ("seconds an answer", "an answer"),
+    "Exposure": ("seconds a row", "Exposure: a row"),
 }
 USUAL, PRODUCTS, GD = "the usual way", "its matrix products alone", "GD"  # compared with
 OVER_GD = ("NPO", "KL", "DPO")
@@ -73,23 +73,24 @@ class CostRun(Run):
 
 
 def ratios(measured: pd.DataFrame) -> pd.DataFrame:
-    """thing, ours, against, other, ratio: how many times ours the usual way takes; how many times
-    its matrix products alone a step of stage 1 takes; the memory of methods over GD's, in GiB above
-    the network's own. NaN where something was not measured."""
+    """thing, unit, ours, against, other, ratio: how many times ours the usual way takes (ms); how
+    many times its matrix products alone a step of stage 1 takes (ms); the memory of methods over
+    GD's, above the network's own (MiB). NaN where something was not measured."""
     value = measured.set_index(["measure", "quantity"])["value"].to_dict()
     none, lines = float("nan"), []
     for measure, (quantity, thing) in BESIDE.items():
         ours = value.get((measure, quantity), none)
         other = value.get((f"{measure}, {USUAL}", quantity), none)
-        lines.append((thing, ours, USUAL, other, _over(other, ours)))
+        lines.append((thing, "ms", 1000 * ours, USUAL, 1000 * other, _over(other, ours)))
     quantity, thing = BESIDE["stage 1"]
     ours = value.get(("stage 1", quantity), none)
     other = value.get(("stage 1", "seconds a row of its products alone"), none)
-    lines.append((thing, ours, PRODUCTS, other, _over(ours, other)))
+    lines.append((thing, "ms", 1000 * ours, PRODUCTS, 1000 * other, _over(ours, other)))
     for name in OVER_GD:
         ours, other = (value.get((f"stage 2, {each}", ABOVE), none) for each in (name, GD))
-        lines.append((f"{name}: memory", ours, GD, other, _over(ours, other)))
-    return pd.DataFrame(lines, columns=["thing", "ours", "against", "other", "ratio"])
+        memory = f"{name}: memory"
+        lines.append((memory, "MiB", 1024 * ours, GD, 1024 * other, _over(ours, other)))
+    return pd.DataFrame(lines, columns=["thing", "unit", "ours", "against", "other", "ratio"])
 
 
 def _over(one: float, other: float) -> float:
