@@ -29,7 +29,7 @@ from remem.construction import pipeline, review
 from remem.data import decoding, doubts, publish, review_marks, splits, validation
 from remem.data.dataset import FolderData, SyntheticData, folder_data, folder_of
 from remem.data.decoding import BadPicture
-from remem.data.readers import convert, mmbench
+from remem.data.readers import convert, files, mmbench
 from remem.data.review_marks import BadReview
 from remem.data.validation import BadData
 from remem.evaluation import judge
@@ -95,7 +95,7 @@ def _settings(folder: Path) -> None:
     lines = [f"{key}={runs.as_json(value).strip()}" for key, value in known.items()]
     lines = [line for line in lines if "\n" not in line and not line.startswith("scale=")]
     (folder / "one.set").write_text("\n".join(lines[::7]))
-    (folder / "other.set").write_text("stage1.epochs=3\nseeds=[1, 2]\nmodels=[tiny-7b]\n")
+    (folder / "other.set").write_text("stage1.epochs=3\nseeds=[1, 2]\nmodels=[smoke]\n")
 
 
 def _set(folder: Path, file: Path) -> None:
@@ -165,6 +165,7 @@ def _benchmark(kind: str, folder: Path) -> None:
 def _converted(kind: str, folder: Path, file: Path) -> None:
     out = folder.parent / "out"
     shutil.rmtree(out, ignore_errors=True)
+    files.can_be_read(file)
     columns = MAP if kind == "remem" else {}
     made_of = convert.convert("remem" if kind == "flat" else kind, folder, out, columns)
     validation.read(made_of)
@@ -443,3 +444,47 @@ FAULTS: dict[str, Callable[..., Any]] = {  # of a reader, which the harness has 
 def break_(fault: str) -> None:
     """Have `core_yaml.read`, by which parameters are read, do that."""
     core_yaml.read = FAULTS[fault]
+
+# Reader -> the functions of the package that it tries, of those that open a file.
+READS = {
+    "params": "config.explain.listed config.loading.load_config config.loading.read_yaml",
+    "--set": "config.loading.assignments",
+    "dataset": "data.doubts._traits data.publish._object data.publish.export "
+    "data.review_marks._lines data.splits._own_forget_sets data.validation.metadata_lines",
+    "picture": "data.decoding._bytes data.decoding._opened services.pictures._opened",
+    "mmbench": "data.readers.mmbench._cells data.readers.mmbench.read_bytes",
+    "remem": "data.readers.files.can_be_read data.readers.files.parquet_rows",
+    "fiubench": "data.readers.files.Pictures data.readers.files.text_in",
+    "review": "construction.review._pictures construction.pipeline.similarities",
+    "site": "site.claims._verdicts site.items._picture",
+    "behind": "site.behind._given",
+    "notebook 9": "report.written.read",
+    "agreement": "site.agreement._bytes",
+    "records": "report.calls._rows report.calls.remember report.made._sha256 report.made.record "
+    "report.machine.known report.output._check site.files.Files",
+    "run": "runs._ends_in_zeros runs._is_of runs._promised runs._sha256 runs.read_json",
+    "ledger": "services.gemini.ask_text services.ledger._lines services.ledger.cached",
+    "network": "model.folder._read model.folder.config model.folder.parameters "
+    "model.loading._processor model.loading.load",
+}
+
+# Why a function that opens a file is tried by none -> the functions.
+UNTRIED = {
+    "the package's own files, or the machine's": "checks.used paper._paper paper.assumptions "
+    "report.claim_list._sentences report.claims.changes report.machine._processor "
+    "report.preconditions.aims report.survey.survey site.captions._content",
+    "files of a finished run, whose checksums are compared (tests/stress/damage.py)": "data.dataset.RowsRun "
+    "data.dataset._read evaluation.answers.read_answers "
+    "evaluation.base_abilities.abilities evaluation.controls.ControlRun "
+    "evaluation.mmbench.AbilityRun evaluation.signatures.SignatureRun "
+    "evaluation.tracing.TraceRun experiments.bases._distance experiments.bases.rebuild "
+    "model.adapters.load_adapter model.features.Features training.base_model.BaseRun "
+    "training.inputs.FeaturesRun training.stage1.TrainRun training.vision_tower.TowerRun "
+    "construction.face_similarity._make_pack",
+    "what the same process wrote, or checked, just before": "__main__._convert "
+    "construction.pipeline._build data.chosen._converted data.readers.convert.converted "
+    "reproduce._check_parameters reproduce.run_notebook site.samples._copied",
+    "run by whoever keeps the repository, on files of its own": "experiments.tuning.tune "
+    "reference._spared reference.make reference.stale report.measured._tried site.samples.kept",
+    "needs a service to get there": "construction.pipeline._Studio",
+}
