@@ -445,6 +445,7 @@ def break_(fault: str) -> None:
     """Have `core_yaml.read`, by which parameters are read, do that."""
     core_yaml.read = FAULTS[fault]
 
+
 # Reader -> the functions of the package that it tries, of those that open a file.
 READS = {
     "params": "config.explain.listed config.loading.load_config config.loading.read_yaml",

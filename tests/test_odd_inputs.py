@@ -27,6 +27,7 @@ from remem.data.validation import BadData
 
 SMALL = SyntheticData(identities=2, image_size=16, single=2, multi=3, test_single=2, test_multi=2)
 
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     """The same two people in each format: benchmark -> folder."""
