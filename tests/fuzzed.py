@@ -474,7 +474,7 @@ UNTRIED = {
     "the package's own files, or the machine's": "checks.used paper._paper paper.assumptions "
     "report.claim_list._sentences report.claims.changes report.machine._processor "
     "report.preconditions.aims report.survey.survey site.captions._content",
-    "files of a finished run, whose checksums are compared (tests/stress/damage.py)": "data.dataset.RowsRun "
+    "files of a run, whose checksums are compared (stress/damage.py)": "data.dataset.RowsRun "
     "data.dataset._read evaluation.answers.read_answers "
     "evaluation.base_abilities.abilities evaluation.controls.ControlRun "
     "evaluation.mmbench.AbilityRun evaluation.signatures.SignatureRun "
