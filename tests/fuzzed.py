@@ -453,7 +453,8 @@ READS = {
     "dataset": "data.doubts._traits data.publish._object data.publish.export "
     "data.review_marks._lines data.splits._own_forget_sets data.validation.metadata_lines",
     "picture": "data.decoding._bytes data.decoding._opened services.pictures._opened",
-    "mmbench": "data.readers.mmbench._cells data.readers.mmbench.read_bytes",
+    "mmbench": "data.readers.mmbench._cells data.readers.mmbench.read_bytes "
+    "evaluation.mmbench._content",
     "remem": "data.readers.files.can_be_read data.readers.files.parquet_rows",
     "fiubench": "data.readers.files.Pictures data.readers.files.text_in",
     "review": "construction.review._pictures construction.pipeline.similarities",
