@@ -32,7 +32,7 @@ lab: $(STAMP)  ## JupyterLab with the notebooks (the .py files open as notebooks
 test: $(STAMP)  ## all tests, the smoke run of every notebook among them (WORKERS=2 at once)
 	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-stress: $(STAMP)  ## kills, damage and power cuts (as root), about an hour: tests/stress/
+stress: $(STAMP)  ## kills, damage, fuzz and power cuts (as root), about an hour: tests/stress/
 	$(VENV)/bin/python -m pytest -s --timeout 0 tests/stress/*.py
 
 smoke: $(STAMP)  ## every notebook with a very small model, in minutes

@@ -5,7 +5,6 @@ import base64
 import io
 import json
 import random
-import re
 import shutil
 
 import formats
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from mmbench_file import row
+from mutations import VALUES, mutated
 from PIL import Image
 from reader_files import MAP, PNG, one_person
 
@@ -26,44 +26,6 @@ from remem.data.readers import convert, mmbench
 from remem.data.validation import BadData
 
 SMALL = SyntheticData(identities=2, image_size=16, single=2, multi=3, test_single=2, test_multi=2)
-
-# What stands where something else should: in JSON, in YAML, in a column.
-VALUES = (
-    *(None, True, 0, -1, 1.5, 10**30, -0.0, "", " ", "\0", "\u202e", "a\nb", "x" * 11_000),
-    *("..", "../x", "/etc/passwd", "C:\\x", "a\\b", "~", "<image>", "</s>", "(", "1e999", "nan"),
-    *("٣", "e\u0301", "日本", "[]", "{}", "[{}]", "null", "[" * 2_000, '{"a": [1]}'),
-    *([], ["a"], [None], [[["a"]]], {}, {"a": 1}, {"": {"b": []}}),
-)
-PIECES = (
-    *(b'"', b"\\", b"{", b"[", b"null", b": ", b"- ", b"&a ", b"*a ", b"!!", b"? ", b"\t", b"\n"),
-    *(b"\0", b"\xff", b"\xff\xd8", b"../", b"\\ud800", b"1e999", b"\xef\xbb\xbf", b"#", b"%"),
-)
-
-
-def mutated(data: bytes, rng: random.Random) -> bytes:
-    """Some bytes changed, taken out, put in or repeated, a quoted text replaced, or the rest cut
-    off."""
-    changed = bytearray(data)
-    for _ in range(rng.randint(1, 3)):
-        if not changed:
-            break
-        at, length = rng.randrange(len(changed)), rng.randint(1, 12)
-        match rng.randrange(6):
-            case 0:
-                changed[at] = rng.randrange(256)
-            case 1:
-                del changed[at : at + length]
-            case 2:
-                changed[at:at] = rng.choice(PIECES)
-            case 3:
-                changed[at:at] = changed[at : at + length]
-            case 4:
-                if quoted := [*re.finditer(rb'"[^"\\]{0,40}"', changed)]:
-                    where = rng.choice(quoted)
-                    changed[where.start() : where.end()] = json.dumps(rng.choice(VALUES)).encode()
-            case _:
-                del changed[at:]
-    return bytes(changed)
 
 
 @pytest.fixture(scope="module")

@@ -92,6 +92,9 @@ def with_section(assignment: str, *sections: str) -> str:
 
 def nested(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Overrides with their dotted keys taken apart."""
+    if not isinstance(overrides, Mapping):  # as a notebook's file may say
+        shown = explain.shortened(repr(overrides))
+        raise BadParameter(f"overrides: they should be keys with values, not {shown}")
     found: dict[str, Any] = {}
     for key, value in overrides.items():
         if not isinstance(key, str):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from remem import metrics, paths
@@ -30,11 +31,21 @@ WORDS = {
 }
 MARKS = tuple(dict.fromkeys(mark for mark, _, _ in WORDS.values()))
 
+# What each rule of a claim asks of its contrast, in short.
+ASKED = {"above": "above 0 (small: {})", "beyond": "above {}", "alike": "within {}"}
+
 
 def word(verdict: str) -> str:
     """The word of WORDS in a verdict, or "": "holds" in "in the tiny world: holds", "cannot be
     told" in "in the tiny world: cannot be told: P1 ..."."""
     return next((part for part in verdict.split(": ") if part in WORDS), "")
+
+
+def scope(verdict: str) -> str:
+    """Of which data and models a verdict speaks, as it says before its word: "in the tiny world";
+    "" where it says nothing of it."""
+    found = word(verdict)
+    return verdict.partition(found)[0].rstrip(": ") if found else ""
 
 
 def preconditions(folders: paths.Folders) -> pd.DataFrame | None:
@@ -52,12 +63,21 @@ def of_notebooks(folders: paths.Folders) -> dict[str, pd.DataFrame]:
         if "section" not in table:  # of other matters than the paper's claims
             continue
         try:
-            columns = ["paper", "ours", "lo", "hi", "p", "margin"]
+            columns = ["paper", "ours", "lo", "hi", "p", "margin", "units", "people", "runs"]
             numbers = table.reindex(columns=columns).astype(float)
+            if np.isinf(numbers).any(axis=None):
+                raise ValueError("a number is infinite")
             if not numbers["p"].dropna().between(0, 1).all():
                 raise ValueError("p is no probability")
             if any(not isinstance(told, str) for told in [*table["claim"], *table["verdict"]]):
                 raise ValueError("a claim or its verdict is no text")
+            if unknown := [told for told in table["verdict"] if not word(told)]:
+                raise ValueError(f"{unknown[0]!r:.60} is no verdict")
+            if unknown := [*{*table.get("rule", pd.Series(dtype=str)).dropna()} - {*ASKED}]:
+                raise ValueError(f"{unknown[0]!r:.60} is no rule of a claim")
+            texts = table[[name for name in ("section", "text", "unit") if name in table]]
+            if any(not isinstance(each, str) for name in texts for each in texts[name].dropna()):
+                raise ValueError("a section, text or unit is no text")
         except (KeyError, ValueError) as error:
             raise written.BadTable(file, error) from error
     return found
@@ -93,7 +113,7 @@ def sentences(frame: pd.DataFrame, about: str = "claims") -> list[str]:
     """
     lines = frame.reset_index(drop=True).assign(
         word=[word(verdict) for verdict in frame["verdict"]],
-        scope=[verdict.partition(word(verdict))[0].rstrip(": ") for verdict in frame["verdict"]],
+        scope=[scope(verdict) for verdict in frame["verdict"]],
         text=list(_texts(frame)),
     )
     counts = Counter(lines["word"])
@@ -138,12 +158,7 @@ def short(frame: pd.DataFrame) -> pd.DataFrame:
 
 def asked(line: Mapping[str, Any]) -> str:
     """What a claim's contrast has to be, of its line in a table of verdicts."""
-    amount = f"{line['margin']:g} {line['unit']}"
-    return {
-        "above": f"above 0 (small: {amount})",
-        "beyond": f"above {amount}",
-        "alike": f"within {amount}",
-    }[line["rule"]]
+    return ASKED[line["rule"]].format(f"{line['margin']:g} {line['unit']}")
 
 
 def compared(line: Mapping[str, Any]) -> str:

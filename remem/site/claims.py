@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from remem.report import claims, preconditions, verdicts
@@ -77,7 +78,7 @@ class Claim:
     def where(self) -> str:
         """Of which data and models its verdict speaks: "In the tiny world"; empty for a verdict on
         the paper's own."""
-        said = self.line["verdict"].partition(self.word)[0].rstrip(": ")
+        said = verdicts.scope(self.line["verdict"])
         return said[:1].upper() + said[1:]
 
     @property
@@ -173,7 +174,11 @@ def scorecard(kept: Files, conditions: pd.DataFrame | None) -> pd.DataFrame | No
 def _whole_table(file: Path) -> pd.DataFrame | None:
     """A scorecard; None for one of an earlier version, which has fewer columns."""
     table = files.table(file)
-    return _checked(table) if {*COLUMNS} <= {*table} else None
+    if not {*COLUMNS} <= {*table}:
+        return None
+    if "" in [*(checked := _checked(table))["rule"]]:
+        raise ValueError("a claim has no rule")
+    return checked
 
 
 def _verdicts(file: Path) -> pd.DataFrame | None:
@@ -188,6 +193,8 @@ def _verdicts(file: Path) -> pd.DataFrame | None:
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
     """The same with numbers as such and all else as text. Raises ValueError."""
     numbers = {name: pd.to_numeric(table[name]).astype(float) for name in NUMBERS if name in table}
+    if infinite := [name for name, values in numbers.items() if np.isinf(values).any()]:
+        raise ValueError(f"{infinite[0]} is infinite")
     texts = {name: table[name].map(files.text) for name in COLUMNS if name in {*table} - {*NUMBERS}}
     if unknown := {*texts.get("rule", ())} - {*RULES, ""}:
         raise ValueError(f"no rule of a claim is called {unknown.pop()!r}")

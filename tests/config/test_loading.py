@@ -119,6 +119,8 @@ def test_null_is_obeyed_where_it_means_something_and_else_refused():
         ({"scale": "paper"}, "scale: it is chosen by `scale`"),
         ({"stage1": {"lr": object()}}, "not JSON serializable; use plain text"),
         ({1: 2}, "overrides: the key 1 should be text"),
+        ([{"seeds": [1]}], "overrides: they should be keys with values, not .*seeds"),
+        ("seeds=1", "overrides: they should be keys with values, not 'seeds=1'"),
         ({"stage1.": 2}, "stage1.: not a dotted key such as stage1.epochs"),
         ({"stage1": 5, "stage1.lr": 0.5}, "overrides: stage1.lr: stage1 was already set to a val"),
         ({"stage1.lr": 0.5, "stage1": 5}, "overrides: stage1: stage1 was already set otherwise"),

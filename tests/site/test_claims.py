@@ -102,6 +102,13 @@ def test_what_a_claim_needs_is_listed_the_missed_first(folders, found):
     assert claims.needed(found["perplexity-spikes"], table)[0]["name"].startswith("P5, ")
 
 
+def test_a_verdict_that_is_none_speaks_of_nothing(folders):
+    file = folders.verdicts / "01_diagnosis.csv"
+    paths.write(file, HEAD + verdict("fig1-fails", "in the tiny world: perhaps"))
+    [claim] = [each for each in listed(folders)[0] if each.id == "fig1-fails"]
+    assert (claim.where, claim.word, claim.mark) == ("", "", "")
+
+
 def test_the_picture_of_an_interval(found):
     scale = found["samples-grow-equal"].scale
     assert scale is not None and scale.interval is not None and scale.ours is not None
@@ -133,6 +140,9 @@ def test_what_notebook_9_left_is_taken_until_another_has_judged(folders, found):
     os.utime(folders.tables / "preconditions.csv", (50, 50))
     paths.write(file, "claim,verdict\nfig1-fails,holds\n")  # of an earlier version
     assert marks(folders) > {"idle", "fails"}
+    whole = kept.assign(rule=["", *kept["rule"][1:]])
+    paths.write(file, whole.to_csv(index=False))
+    assert marks(folders) > {"idle", "fails"}
 
 
 def test_nothing_put_to_the_test_and_a_claim_with_two_verdicts(folders):
@@ -149,6 +159,7 @@ def test_nothing_put_to_the_test_and_a_claim_with_two_verdicts(folders):
 @pytest.mark.parametrize(
     "changed",
     [
+        {"ours": "inf,0.5,1.5,0.01"},
         {"ours": "much,0.5,1.5,0.01"},
         {"asked": "sometimes,5.0,points"},
         {"asked": "above,five,points"},
