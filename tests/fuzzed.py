@@ -8,10 +8,11 @@ import base64
 import io
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -32,7 +33,8 @@ from remem.data.decoding import BadPicture
 from remem.data.readers import convert, files, mmbench
 from remem.data.review_marks import BadReview
 from remem.data.validation import BadData
-from remem.evaluation import judge
+from remem.evaluation import graded, judge
+from remem.preflight import rates
 from remem.report import calls, claims, machine, made, output, verdicts, written
 from remem.services import ledger, pictures
 from remem.site import agreement
@@ -409,7 +411,52 @@ def _load(folder: Path, file: Path) -> bool:
     )
 
 
+@cache
+def _whose_adapter() -> Any:
+    from remem.model import loading as networks
+
+    folder = Path(tempfile.mkdtemp(prefix="network-"))
+    _network(folder)
+    return networks.load(folder, device="cpu")
+
+
+def _published(folder: Path) -> None:
+    from remem.model import adapters
+
+    network = _whose_adapter()
+    adapted = adapters.add_adapter(network, 2, 4, seed=0)
+    adapters.save_adapter(adapted, folder)
+    adapted.model.unload()
+
+
+def _rewrite(folder: Path, file: Path) -> None:
+    from remem.outside import adapter
+
+    found = adapter.find(str(folder))
+    assert isinstance(found.base, str)
+    adapter.rewritten(found, _whose_adapter(), folder.parent / "rewritten")
+
+
+def _graded(folder: Path) -> None:
+    rows = graded.read().head(20)
+    rows.to_csv(folder / "graded.csv", index=False)
+
+
+def _rates(folder: Path) -> None:
+    for file in rates.KEPT.glob("bench_*b.csv"):
+        shutil.copy(file, folder)
+
+
+def _measured(folder: Path, file: Path) -> None:
+    with mock.patch.object(rates, "KEPT", folder):
+        for name in ("llava-1.5-7b", "llava-1.5-13b"):
+            found, device = rates.measured(name)
+            assert isinstance(device, str) and all(value == value for value in found.values())
+
+
 def _readers() -> dict[str, Reader]:
+    from remem.model.folder import CannotLoad
+
     found = {
         "params": Reader(_scales, _params, (BadParameter,), 12),
         "--set": Reader(_settings, _set, (BadParameter,), 12),
@@ -425,6 +472,9 @@ def _readers() -> dict[str, Reader]:
         "run": Reader(_run, _read_run, (runs.DamagedRun,), 10),
         "ledger": Reader(_ledger, _read_ledger, (), 6),
         "network": Reader(_network, _load, (), 2),
+        "adapter": Reader(_published, _rewrite, (CannotLoad,), 4),
+        "graded": Reader(_graded, lambda _, file: graded.read(file), (graded.BadGrades,), 4),
+        "rates": Reader(_rates, _measured, (), 4),
     }
     for kind in ("remem", "flat", "fiubench", "mllmu", "clear", "clear_real"):
         make, read = partial(_benchmark, kind), partial(_converted, kind)
@@ -466,13 +516,17 @@ READS = {
     "report.machine.known report.output._check site.files.Files",
     "run": "runs._ends_in_zeros runs._is_of runs._promised runs._sha256 runs.read_json",
     "ledger": "services.gemini.ask_text services.ledger._lines services.ledger.cached",
-    "network": "model.folder._read model.folder.config model.folder.parameters "
-    "model.loading._processor model.loading.load",
+    "network": "model.folder.read model.folder.config model.folder.parameters "
+    "model.processors._read model.loading.load",
+    "adapter": "outside.adapter.Found outside.adapter._matrices outside.adapter._settings",
+    "graded": "evaluation.graded.read",
+    "rates": "preflight.rates._rows",
 }
 
 # Why a function that opens a file is tried by none -> the functions.
 UNTRIED = {
-    "the package's own files, or the machine's": "checks.used paper._paper paper.assumptions "
+    "the package's own files, or the machine's": "bench.clock._most checks.used paper._paper "
+    "paper.assumptions preflight.planned.planned "
     "report.claim_list._sentences report.claims.changes report.machine._processor "
     "report.preconditions.aims report.survey.survey site.captions._content",
     "files of a run, whose checksums are compared (stress/damage.py)": "data.dataset.RowsRun "
@@ -482,10 +536,12 @@ UNTRIED = {
     "evaluation.tracing.TraceRun experiments.bases._distance experiments.bases.rebuild "
     "model.adapters.load_adapter model.features.Features training.base_model.BaseRun "
     "training.inputs.FeaturesRun training.stage1.TrainRun training.vision_tower.TowerRun "
-    "construction.face_similarity._make_pack",
+    "bench.cost.CostRun construction.face_similarity._make_pack",
+    "a training that goes on: its checksum is compared": "training.unfinished.Unfinished",
     "what the same process wrote, or checked, just before": "__main__._convert "
     "construction.pipeline._build data.chosen._converted data.readers.convert.converted "
-    "reproduce._check_parameters reproduce.run_notebook site.samples._copied",
+    "bench.subject._made model.computed_features.ComputedFeatures reproduce._check_parameters "
+    "reproduce.run_notebook site.samples._copied",
     "run by whoever keeps the repository, on files of its own": "experiments.tuning.tune "
     "reference._spared reference.make reference.stale report.measured._tried site.samples.kept",
     "needs a service to get there": "construction.pipeline._Studio",

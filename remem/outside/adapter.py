@@ -61,8 +61,8 @@ class Found(NamedTuple):
 
     @property
     def base(self) -> str:
-        """The name of the network that it says it was trained on."""
-        content = runs.read_json(self.folder / CONFIG)
+        """The name of the network that it says it was trained on. Raises CannotLoad."""
+        content = _content(self.folder / CONFIG)
         return str(content.get("base_model_name_or_path") if isinstance(content, dict) else None)
 
 
@@ -140,10 +140,7 @@ def rewritten(found: Found, network: Network, out: Path) -> list[str]:
 def _settings(file: Path) -> dict[str, Any]:
     """Rank, alpha and their kind. Raises CannotLoad where the configuration says anything else that
     would change the answers."""
-    try:
-        content = runs.read_json(file)
-    except (OSError, runs.NotJson) as error:
-        raise CannotLoad(f"{file} cannot be read: {error}") from error
+    content = _content(file)
     if not isinstance(content, dict) or content.get("peft_type") != "LORA":
         raise CannotLoad(f"{file}: only adapters of the type LORA are read")
     unknown = {*content} - OF_NO_ACCOUNT - READ
@@ -163,6 +160,13 @@ def _settings(file: Path) -> dict[str, Any]:
             raise CannotLoad(f"{file}: {key} is {value!r:.60}, and should be a number above 0")
     rslora = content.get("use_rslora") is True
     return {"r": int(rank), "lora_alpha": alpha, "use_rslora": rslora}
+
+
+def _content(file: Path) -> Any:
+    try:
+        return runs.read_json(file)
+    except (OSError, runs.NotJson) as error:
+        raise CannotLoad(f"{file} cannot be read: {error}") from error
 
 
 def _matrices(file: Path, llava: nn.Module) -> Mapping[str, Mapping[str, Tensor]]:

@@ -133,12 +133,10 @@ def measured(model: str) -> tuple[Measured, str]:
     for folder in (KEPT, paths.outputs("bench").root):
         for file in sorted(folder.glob("bench_*.csv")):
             for row in _rows(file):
-                size = row.get("network", "").removeprefix("random weights, ")
+                size = row["network"].removeprefix("random weights, ")
                 if model == size or model.endswith(f"-{size}"):
-                    value = float(row["value"] or "nan")
-                    if value == value:
-                        found[row["measure"], row["quantity"]] = value
-                        device = row["device"]
+                    found[row["measure"], row["quantity"]] = float(row["value"])
+                    device = row["device"]
     return found, device
 
 
@@ -185,9 +183,18 @@ def _operations(of: Shape, length: float) -> float:
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
-    wanted = {"network", "device", "measure", "quantity", "value"}
+    """The lines of a bench that hold a value; none of a file that cannot be read."""
+    wanted = ("network", "device", "measure", "quantity", "value")
     try:
         with file.open(newline="", encoding="utf-8") as lines:
-            return [row for row in csv.DictReader(lines) if wanted <= row.keys()]
+            rows = [{name: row.get(name) or "" for name in wanted} for row in csv.DictReader(lines)]
     except (OSError, ValueError, csv.Error):
         return []
+    return [row for row in rows if _is_amount(row["value"])]
+
+
+def _is_amount(text: str) -> bool:
+    try:
+        return 0 <= float(text) < float("inf")
+    except ValueError:
+        return False

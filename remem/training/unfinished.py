@@ -1,14 +1,15 @@
 """A training that was killed goes on from its last epoch, and ends as if it had not been.
 
 Its state lies beside the runs, in `.unfinished/`, until the run is done: weights and optimiser as
-safetensors, with torch's random state, and the history.
+safetensors, with torch's random state, the history, and a checksum of them all.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,10 @@ class Unfinished:
             tensors |= {f"{number}.{name}": each for name, each in state.items()}
         known = {"epoch": epoch, "history": list(history), "made": _made()}
         known["scale"] = [scale.factor, scale.since]
-        content = save(
-            {name: each.cpu().contiguous() for name, each in tensors.items()}, _text(known)
-        )
-        paths.write(self.file, content)
+        tensors = {name: each.cpu().contiguous() for name, each in tensors.items()}
+        state = json.dumps(known)
+        told = {"state": state, "sha256": _digest(tensors, state)}
+        paths.write(self.file, save(tensors, told))
         self._kept = time.monotonic()
 
     def take_up(
@@ -62,8 +63,11 @@ class Unfinished:
         where nothing is kept that this process would have come to itself."""
         try:
             with safe_open(self.file, "pt") as found:
-                known = json.loads(found.metadata()["state"])
+                told = found.metadata()
                 tensors = {name: found.get_tensor(name) for name in found.keys()}  # noqa: SIM118
+            if _digest(tensors, told["state"]) != told["sha256"]:
+                raise ValueError("it is not as it was written")
+            known = json.loads(told["state"])
         except FileNotFoundError:
             return 0, []
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
@@ -113,5 +117,10 @@ def _made() -> dict[str, Any]:
     return {key: circumstances[key] for key in ("versions", "device", "threads")}
 
 
-def _text(known: dict[str, Any]) -> dict[str, str]:
-    return {"state": json.dumps(known)}
+def _digest(tensors: Mapping[str, torch.Tensor], state: str) -> str:
+    """SHA-256 of all that is kept."""
+    found = hashlib.sha256(state.encode())
+    for name, each in sorted(tensors.items()):
+        found.update(f"{name} {each.dtype} {[*each.shape]}".encode())
+        found.update(each.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()

@@ -80,7 +80,11 @@ def test_a_file_of_something_else_is_passed_over(networks):
     folder = paths.outputs("bench").root
     paths.write(folder / "bench_7b_table2.csv", "part,hours\nstage 1,2\n")
     paths.write(folder / "bench_bad.csv", b"\xff\xfe\x00")
-    assert rates.measured("llava-1.5-7b")[0] == {}
+    head, line = "network,device,measure,quantity,value\n", "7b,GPU,stage 1,seconds a row,"
+    paths.write(folder / "bench_short.csv", f"{head}7b\n")
+    for k, value in enumerate(("", "none", "nan", "inf", "-1")):
+        paths.write(folder / f"bench_{k}.csv", head + line + value + "\n")
+    assert rates.measured("llava-1.5-7b") == ({}, "")
 
 
 def test_without_a_measure_seconds_follow_the_operations(networks):

@@ -124,9 +124,15 @@ def test_what_cannot_be_gone_on_with_is_told_and_begun_anew(
         patch.setattr(runs, "circumstances", lambda: other)
         assert state.take_up(adamw, schedule, SCALE) == (0, [])
     assert "begins anew" in capsys.readouterr().err
+    whole = state.file.read_bytes()
     state.file.write_bytes(content)
     assert state.take_up(adamw, schedule, SCALE) == (0, [])
     assert "cannot be read" in capsys.readouterr().err
+    for at in range(0, len(whole), 97):  # in what is said of it, in a weight, in the random state
+        changed = bytes([*whole[:at], whole[at] ^ 1, *whole[at + 1 :]])
+        state.file.write_bytes(changed)
+        assert state.take_up(adamw, schedule, SCALE) == (0, [])
+        assert "cannot be read" in capsys.readouterr().err
     assert weight.tolist() == [1, 1]
 
 
