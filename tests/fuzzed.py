@@ -518,7 +518,7 @@ READS = {
     "ledger": "services.gemini.ask_text services.ledger._lines services.ledger.cached",
     "network": "model.folder.read model.folder.config model.folder.parameters "
     "model.processors._read model.loading.load",
-    "adapter": "outside.adapter.Found outside.adapter._matrices outside.adapter._settings",
+    "adapter": "outside.adapter._content outside.adapter._matrices",
     "graded": "evaluation.graded.read",
     "rates": "preflight.rates._rows",
 }
