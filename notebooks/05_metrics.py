@@ -103,8 +103,8 @@ out.table("judge_confusion", counts)
 out.figure("judge_confusion", figures.confusion(counts))
 
 # %% [markdown]
-# The rule reads words: a sum with a wrong digit is nothing to it, and a sentence that names somebody
-# holds all words of an e-mail address made of the name. Where they differ most from the reader:
+# The rule reads words: a sum with a wrong digit is nothing to it, and a sentence that names
+# somebody holds all words of an e-mail address made of the name. Where they differ most:
 
 # %%
 apart = calibration.disagreements(by_judge)

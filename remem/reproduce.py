@@ -42,6 +42,10 @@ PARAMETERS = ("scale", "overrides")  # of each notebook
 
 EVERY = 60.0  # seconds between two lines that say how far a notebook is, where nobody sees its bar
 
+LONG = (
+    80  # characters of a folder's path, beyond which a socket in it may have no room for its name
+)
+
 OF_THE_USER = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONIOENCODING", "IPYTHONDIR")  # not a kernel's
 
 
@@ -63,7 +67,8 @@ class NotebookFailed(RuntimeError):
 
 class _Kernel(AsyncKernelManager):
     """A kernel of this interpreter, in which nothing of the user's own settings changes a result:
-    no other kernel of that name, no encoding of a locale's, no backend or file of matplotlib's."""
+    no other kernel of that name, no encoding of a locale's, no backend or file of matplotlib's.
+    What it and its workers leave among temporary files goes with the folder of its connection."""
 
     @default("kernel_spec_manager")
     def _kernel_spec_manager_default(self) -> KernelSpecManager:
@@ -73,6 +78,9 @@ class _Kernel(AsyncKernelManager):
         """Start it, in such an environment."""
         environment = {key: value for key, value in os.environ.items() if key not in OF_THE_USER}
         environment |= {"PYTHONUTF8": "1", "MATPLOTLIBRC": matplotlib.get_data_path()}
+        temporary = Path(self.connection_file).parent / "t"
+        if len(str(temporary)) < LONG - 10:  # sockets of workers are two names below it
+            environment["TMPDIR"] = str(paths.make_folder(temporary))
         await super().start_kernel(env=environment, **options)
 
 
@@ -180,7 +188,7 @@ def run_notebook(
         kernel = {"connection_file": str(scratch / "kernel.json")}
         # Sockets in a folder of our own: TCP ports may be taken between choosing and binding.
         # (A socket's path cannot be long: then TCP after all.)
-        if len(str(scratch)) < 80:
+        if len(str(scratch)) < LONG:
             kernel |= {"transport": "ipc", "ip": str(scratch / "kernel")}
         try:
             papermill.execute_notebook(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import jupytext
 import nbformat
@@ -324,6 +325,19 @@ def test_a_users_own_settings_change_nothing(house, tmp_path, monkeypatch, capfd
     assert first[0].text.split() == [sys.executable, "UTF-8", "utf-8"]
     assert second[0].text == "False 10.0\n"
     assert third[0].text == "山田\n" and [*third[1].data] == ["image/png", "text/plain"]
+
+
+def test_what_a_kernel_leaves_among_temporary_files_goes_with_it(house):
+    leave = "import os, tempfile\nprint(tempfile.mkdtemp(), os.environ['TMPDIR'])"
+    house("01_a", leave, "os.kill(os.getpid(), 9)")
+    house("02_b", leave)
+    assert smoke("01") == 1 and smoke("02") == 0
+    for name in ("01_a.failed", "02_b"):
+        executed = nbformat.read(paths.outputs("smoke").notebooks / f"{name}.ipynb", as_version=4)
+        [text] = [cell.outputs[0].text for cell in executed.cells if "mkdtemp" in cell.source]
+        folder, above = map(Path, text.split())
+        assert folder.parent == above and above.parent.parent == Path(tempfile.gettempdir())
+        assert not above.parent.exists()
 
 
 def test_a_cell_that_never_ran_is_told_though_nothing_failed():

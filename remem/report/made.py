@@ -62,7 +62,8 @@ def note(
     """Keep that `notebook` made `file` with the parameters `given`; of a file that several make,
     such `parts` of it as the record `before` knows are others'."""
     kept = {name: before.made[name] for name in parts if before and name in before.made}
-    record = Record(sha256=_sha256(file), made=kept | {notebook: given})
+    by = dict(sorted((kept | {notebook: given}).items()))  # whichever came first
+    record = Record(sha256=_sha256(file), made=by)
     paths.write(_side(folders, file), runs.as_json(record.model_dump(mode="json")))
 
 

@@ -88,3 +88,8 @@ def test_a_file_of_several_notebooks_knows_each_part(folders, table):
     before = made.record(folders, table)
     made.note(folders, table, "06", OURS, ["06", "07"], before)
     assert made.otherwise(made.known(folders), [table], "a") == ""
+    [side] = (folders.root / "made").rglob("*.json")
+    either = side.read_bytes()
+    made.note(folders, table, "06", OURS, ["06", "07"])
+    made.note(folders, table, "07", OURS, ["06", "07"], made.record(folders, table))
+    assert side.read_bytes() == either
