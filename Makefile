@@ -38,7 +38,7 @@ stress: $(STAMP)  ## kills, damage, fuzz and power cuts (as root), about an hour
 smoke: $(STAMP)  ## every notebook with a very small model, in minutes
 	$(VENV)/bin/python -m remem reproduce --scale smoke
 
-quick: $(STAMP)  ## every table and figure from fewer runs, in about 20 minutes
+quick: $(STAMP)  ## every table and figure from fewer runs, in about half an hour
 	$(VENV)/bin/python -m remem reproduce --scale quick
 
 reproduce: $(STAMP)  ## every table and figure (SCALE=tiny, or quick, smoke, paper)
