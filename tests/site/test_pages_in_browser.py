@@ -100,7 +100,7 @@ def test_what_is_wrong_is_seen(browser: Browser, site: Path, tmp_path):
         f"<p class='broken'>{'x' * 600}</p></div><script>alert(1)</script>"
     )
     style = "\n.broken { overflow-wrap: normal; }\n"
-    paths.write(page, page.read_text().replace("</main>", f"{broken}</main>"))
+    paths.write(page, page.read_text().replace("</h1>", f"</h1>{broken}"))
     paths.write(
         tmp_path / "site" / "assets" / "site.css",
         (site / "assets" / "site.css").read_text() + style,
