@@ -189,7 +189,7 @@ def test_every_unsound_file_is_read_or_refused_in_words():
     failures = [why for each in found.failed.values() for why in each]
     by_reader = [
         f"{name} {found.read[name]} + {found.refused[name]}"
-        + f" + {len(found.failed[name])} failed" * (name in found.failed)
+        + (f" + {len(found.failed[name])} failed" if name in found.failed else "")
         for name in dict.fromkeys(name for name, _ in inputs)
     ]
     print(
