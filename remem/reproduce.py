@@ -42,9 +42,7 @@ PARAMETERS = ("scale", "overrides")  # of each notebook
 
 EVERY = 60.0  # seconds between two lines that say how far a notebook is, where nobody sees its bar
 
-LONG = (
-    80  # characters of a folder's path, beyond which a socket in it may have no room for its name
-)
+LONG = 80  # characters of a folder's path, in which a socket's name may have no room
 
 OF_THE_USER = ("MPLBACKEND", "PYTHONSTARTUP", "PYTHONIOENCODING", "IPYTHONDIR")  # not a kernel's
 

@@ -180,7 +180,7 @@ def missed(table: pd.DataFrame) -> list[str]:
             said = f"{named(row['precondition'])}: {verb}"
             found.setdefault((said, row["what"], told), []).append(row["model"])
     return [
-        f"{said}. {' and '.join(models)}, {what}: {told}."
+        f"{said}. {show.listed(models)}, {what}: {told}."
         for (said, what, told), models in found.items()
     ]
 

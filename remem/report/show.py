@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -134,3 +134,8 @@ def _cell(row: Mapping[str, Any], name: str, digits: int) -> str:
     if pd.notna(printed):
         text += f"<br><small>paper {printed:z.2f}</small>"
     return text
+
+
+def listed(parts: Sequence[str]) -> str:
+    """As people say them: "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)

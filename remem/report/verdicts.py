@@ -122,7 +122,7 @@ def sentences(frame: pd.DataFrame, about: str = "claims") -> list[str]:
         return [f"None of the {about} was put to the test here."]
     scopes = [scope for scope in dict.fromkeys(lines["scope"]) if scope]
     where = f", {scopes[0]}" if len(scopes) == 1 else ""
-    found = [f"Of {len(lines)} {about} put to the test here{where}, {_listed(parts)}."]
+    found = [f"Of {len(lines)} {about} put to the test here{where}, {show.listed(parts)}."]
     for end in WORDS:
         chosen = list(lines.index[lines["word"] == end])
         if chosen and mark(end) in ("holds", "fails", "small"):
@@ -202,7 +202,3 @@ def reason(line: Mapping[str, Any]) -> str:
     if line["units"] < metrics.FEWEST:
         return f"fewer than {metrics.FEWEST} people"
     return "the interval is too wide"
-
-
-def _listed(parts: list[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if parts[1:] else parts)

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from remem.paper import HOPS, METHODS, RETRAINED
+from remem.report import show
 
 SINGLE = HOPS[0]
 
@@ -51,9 +52,8 @@ def _verdict(there: Sequence[str]) -> str:
     where = "where a model lies that was trained again without those people"
     if not there:
         return f"By these methods, not yet: none comes {where}."
-    many = len(there) > 1
-    named = " and ".join(part for part in (", ".join(there[:-1]), there[-1]) if part)
-    return f"In places: {named} {'come' if many else 'comes'} {where}, for some model and hop."
+    come = "come" if len(there) > 1 else "comes"
+    return f"In places: {show.listed(there)} {come} {where}, for some model and hop."
 
 
 def _choice(pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from remem.report import claims, preconditions, verdicts
+from remem.report import claims, preconditions, show, verdicts
 from remem.report.preconditions import NO
 from remem.site import files
 from remem.site.files import Files
@@ -234,7 +234,7 @@ def why_untold(found: Sequence[Claim]) -> list[tuple[str, int]]:
     for claim in found:
         missed = str(claim.line.get("preconditions", "")).partition("missed: ")[2].partition(";")[0]
         if claim.mark == "untold":
-            names = " and ".join(map(preconditions.named, missed.split(", ")))
+            names = show.listed([*map(preconditions.named, missed.split(", "))])
             reasons[f"a precondition is missed: {names}" if missed else claim.why] += 1
     return reasons.most_common()
 

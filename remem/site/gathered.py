@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,17 +156,16 @@ class Gathered:
     def _conditions(self) -> list[Caution]:
         if self.preconditions is None:
             return []
-        states = preconditions.state(self.preconditions)
+        states = Counter(preconditions.state(self.preconditions).values())
         if not states:
             return []
-        met = sum(state == preconditions.YES for state in states.values())
-        missed = [name for name, state in states.items() if state == preconditions.NO]
         said = (
-            f"What has to be true of the models was written down before the run, as {len(states)} "
-            f"preconditions: {met} met, {len(missed)} missed."
-            + " A claim that needs one that is missed cannot be told."
-            * bool(missed)
+            f"What has to be true of the models was written down before the run, as "
+            f"{states.total()} preconditions: {states[preconditions.YES]} met, "
+            f"{states[preconditions.NO]} missed."
         )
+        if states[preconditions.NO]:
+            said += " A claim that needs one that is missed cannot be told."
         page = self.items[PRECONDITIONS].page
         lines = [Caution(each, "missed") for each in preconditions.missed(self.preconditions)]
         return [Caution(said, page=page), *lines]

@@ -150,14 +150,8 @@ def _pages(
     many = {"shown": len(rows.get("people", ()))}
     yield "samples.html", "samples", {"samples": rows, "reason": without} | many
     yield "notebooks.html", "notebooks", _notebooks(found)
-    yield (
-        "words.html",
-        "words",
-        {
-            "words": captions.words(),
-            "preconditions": preconditions.NAMES,
-        },
-    )
+    words = {"words": captions.words(), "preconditions": preconditions.NAMES}
+    yield "words.html", "words", words
     yield "index.html", "index", _index(found, bool(rows))  # which names what could not be shown
 
 

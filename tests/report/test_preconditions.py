@@ -101,3 +101,7 @@ def test_masked_or_erased(em, likely, word):
     )
     [said] = preconditions.left_of_the_real_set(table)
     assert said.startswith("tiny-7b, after stage 1: ") and said.endswith(f": {word}.")
+
+
+def test_every_precondition_has_a_name():
+    assert {aim.precondition for aim in preconditions.aims().values()} == {*preconditions.NAMES}

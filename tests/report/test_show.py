@@ -107,3 +107,11 @@ def test_show_states_the_versions_of_the_metrics(monkeypatch, columns, caption):
     assert ("<caption>" in html) == (caption is not None)
     assert (caption or "") in html
     assert "<caption>" not in show.show(pd.DataFrame(columns), versions=False).to_html()
+
+
+@pytest.mark.parametrize(
+    "parts, said",
+    [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (["a", "b", "c"], "a, b and c")],
+)
+def test_a_list_is_said_as_people_say_it(parts, said):
+    assert show.listed(parts) == said
